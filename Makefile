@@ -1,0 +1,54 @@
+# `make demo` and `make test` are all a newcomer needs; `make help` lists the rest.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+LOCK := requirements$(if $(GPU),-gpu).lock
+PORT ?= 8000
+# The user's own images and network; the synthetic sample and the basic CNN by default.
+DATA ?=
+BACKBONE ?= basic_cnn
+ARGS ?=
+
+.PHONY: help setup demo test check format lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/installed ## create .venv and install from the lock file (GPU=1: with CUDA libraries)
+
+# Bytecode is compiled here: without it every process of Ray would compile everything anew.
+$(VENV)/installed: $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; set PYTHON=path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
+	@touch $@
+
+demo: setup ## fit, serve and tag: DATA=folder BACKBONE=mobilenet PORT=8000 ARGS='key=value …'
+	@PATH="$(CURDIR)/$(BIN):$$PATH" DATA="$(DATA)" BACKBONE="$(BACKBONE)" PORT="$(PORT)" \
+		ARGS="$(ARGS)" sh scripts/demo.sh
+
+test: setup ## run all tests
+	$(BIN)/pytest
+
+check: setup ## lint, format, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## put the code into form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## resolve the dependencies anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --extra dev -o requirements.lock pyproject.toml
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --extra dev --extra gpu \
+		-c requirements.lock -o requirements-gpu.lock pyproject.toml
+
+clean: ## remove what make made
+	rm -rf $(VENV) demo
