@@ -1,0 +1,64 @@
+"""Calibration: confidences that mean what they say.
+
+Temperature scaling and the expected calibration error, after Guo, Pleiss, Sun and Weinberger,
+"On Calibration of Modern Neural Networks", ICML 2017.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+Floats = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.integer]
+
+BINS = 15
+# Beyond these a set is either perfectly separated or hopeless, and the likelihood is flat.
+TEMPERATURE_RANGE = (0.05, 20.0)
+
+
+def fit_temperature(logits: Floats, targets: Ints) -> float:
+    """The temperature T that maximises the likelihood of `softmax(logits / T)`.
+
+    Args:
+        logits: `float[N,C]`, of images that were not trained on.
+        targets: `int[N]`, the true classes.
+
+    Returns:
+        T, inside `TEMPERATURE_RANGE`; 1.0 when there is nothing to fit on. The top class of no
+        image changes by it.
+    """
+    if len(targets) == 0:
+        return 1.0
+    exact = np.asarray(logits, np.float64)
+    low, high = np.log(TEMPERATURE_RANGE)
+    found = minimize_scalar(
+        lambda log_t: negative_log_likelihood(exact / np.exp(log_t), targets),
+        bounds=(low, high),
+        method="bounded",
+    )
+    return float(np.exp(found.x))
+
+
+def negative_log_likelihood(logits: Floats, targets: Ints) -> float:
+    """Mean of `-log softmax(logits)[target]`, in nats."""
+    rows = np.arange(len(targets))
+    return float(-log_softmax(logits, axis=1)[rows, targets].mean())
+
+
+def expected_calibration_error(confidences: Floats, targets: Ints, bins: int = BINS) -> float:
+    """ECE: the mean gap between top confidence and accuracy over equal-width bins, by share.
+
+    Args:
+        confidences: `float[N,C]`, rows that sum to one.
+        targets: `int[N]`.
+    """
+    top = confidences.max(axis=1)
+    correct = confidences.argmax(axis=1) == targets
+    # A confidence of exactly k/bins belongs to the bin below it: (a, b], as in the paper.
+    bin_of = np.clip(np.ceil(top * bins).astype(int) - 1, 0, bins - 1)
+    counts = np.bincount(bin_of, minlength=bins)
+    gaps = np.bincount(bin_of, weights=correct - top, minlength=bins)
+    return float(np.abs(gaps).sum() / max(counts.sum(), 1))

@@ -1,0 +1,49 @@
+"""`pintag serve`: the server, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pintag import config
+from pintag.cli import console
+
+
+@click.command()
+@click.option("--bundle", "bundle_dir", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="A YAML file such as configs/serve/local.yaml; by default its values.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="The same as http.port=PORT.")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def serve(
+    bundle_dir: Path, config_path: Path | None, port: int | None, overrides: tuple[str, ...]
+) -> None:
+    """Serve BUNDLE over HTTP until Ctrl-C.
+
+    Every key of the configuration can be overridden: http.haproxy=false, metrics.port=9090,
+    classifier.max_batch_size=16. With RAY_ADDRESS set the server runs on that cluster.
+    """
+    from serve import server
+    from serve.config import ServeConfig
+
+    if port is not None:
+        overrides = (*overrides, f"http.port={port}")
+    settings = config.load(ServeConfig, config_path, overrides)
+
+    def ready(url: str) -> None:
+        console.out.print(f"tags     POST {url}/v1/tags", highlight=False)
+        console.out.print(f"model    {url}/v1/model", highlight=False)
+        console.out.print(f"docs     {url}/docs", highlight=False)
+        console.out.print(
+            f"metrics  http://{settings.http.host}:{settings.metrics.port}/metrics", highlight=False
+        )
+        console.out.print("Ctrl-C stops the server.")
+
+    console.err.print("starting …")
+    server.run(settings, bundle_dir, ready)
+    console.err.print("stopped")

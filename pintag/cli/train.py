@@ -1,0 +1,125 @@
+"""`pintag train`: one experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.progress import Progress, TaskID
+
+from pintag import config, dataset
+from pintag.bundle import ModelBundle
+from pintag.cli import console
+
+
+@click.command()
+@click.argument("configuration", metavar="CONFIG", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--data", "data_dir", type=click.Path(path_type=Path), help="The data set's folder.")
+@click.option("--out", type=click.Path(path_type=Path), help="The bundle to write.")
+@click.option("--resume", is_flag=True, help="Go on with the interrupted run at --out.")
+@click.option("--overwrite", is_flag=True, help="Replace what stands at --out.")
+@console.json_option
+def train(
+    configuration: Path,
+    overrides: tuple[str, ...],
+    data_dir: Path | None,
+    out: Path | None,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Fit the experiment in CONFIG, calibrate and evaluate it, and write a bundle.
+
+    Every key of the configuration can be overridden:
+
+    \b
+      pintag train configs/train/mobilenet.yaml --data pins --out runs/pins
+          backbone.alpha=0.25 head.batch_size=16 seed=3
+
+    \b
+    backbone.name          mobilenet, vgg16, resnet50, inception_v3, basic_cnn
+    backbone.alpha         width of a MobileNet
+    backbone.weights       imagenet, none, or the path of a Keras weights file
+    input_size             the side of the square that images become, in pixels
+    head.widths            Dense layers, such as [512,256,128,64]
+    head.learning_rate, head.batch_size, head.epochs, head.early_stopping,
+    head.dropout, head.label_smoothing, head.class_weights
+    fine_tune.epochs       0: frozen backbone only
+    fine_tune.learning_rate, fine_tune.batch_size, fine_tune.unfreeze
+    scaling.num_workers, scaling.use_gpu, scaling.mixed_precision
+    seed                   equal seeds, equal runs on one machine
+    cache_dir              where features are kept between runs
+
+    By default the data set is ./data and the bundle is written to ./runs/NAME. head.batch_size is
+    the batch over all workers together. With RAY_ADDRESS set the workers run on that cluster.
+    """
+    from train.config import TrainConfig
+    from train.fit import fit
+
+    settings = config.load(TrainConfig, configuration, overrides)
+    target = out or Path("runs") / (settings.name or configuration.stem)
+    with console.progress("reading") as progress:
+        scanned = dataset.scan(data_dir or Path("data"), seed=settings.seed, progress=progress)
+    for file in scanned.unreadable:
+        console.err.print(f"[yellow]skipped:[/] {escape(str(file.path))}: {escape(file.reason)}")
+    console.err.print(f"{len(scanned)} images, {len(scanned.labels)} labels; fitting on Ray …")
+    try:
+        with console.bars() as bars:
+            made = fit(
+                settings,
+                scanned,
+                target,
+                resume=resume,
+                overwrite=overwrite,
+                watch=_Bars(bars).show,
+            )
+    except KeyboardInterrupt:
+        console.err.print("interrupted; the same command with --resume goes on")
+        raise
+    if as_json:
+        console.print_json({"bundle": str(made.path), **made.manifest.model_dump(mode="json")})
+    else:
+        _summarise(made)
+
+
+class _Bars:
+    """A progress bar for each stage of a fit."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def show(self, message: dict[str, Any]) -> None:
+        """Move a bar by one message of `train.loop`."""
+        if message["stage"] == "training":
+            name, done, total = message["phase"], message["epoch"], message["epochs"]
+            note = (
+                f"loss {message['loss']:.3f}, validation {message['validation_loss']:.3f}, "
+                f"{message['validation_accuracy']:.1%} right"
+            )
+        else:
+            name, done, total, note = message["stage"], message["done"], message["total"], ""
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, note="")
+        self._bars.update(self._tasks[name], completed=done, total=total, note=note)
+
+
+def _summarise(made: ModelBundle) -> None:
+    manifest = made.manifest
+    shown = console.table("split", "images", "accuracy", "macro F1", "ECE")
+    for split, figures in manifest.metrics.items():
+        shown.add_row(
+            split,
+            str(figures["images"]),
+            f"{figures['accuracy']:.2%}",
+            f"{figures['macro_f1']:.3f}",
+            f"{figures['ece']:.3f}",
+        )
+    console.out.print(shown)
+    if manifest.data["synthetic"]:
+        console.out.print("synthetic data: the figures say nothing about photographs")
+    console.out.print(f"bundle {escape(str(made.path))}, version {manifest.version}")
+    console.out.print(f"  pintag serve --bundle {escape(str(made.path))}")

@@ -1,0 +1,105 @@
+"""Typed, strict configuration: YAML files and `key=value` overrides become pydantic models.
+
+A key that the model does not know is an error that names it and the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pintag.errors import ConfigError
+
+
+class Strict(BaseModel):
+    """The base of every configuration: immutable, and no unknown key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=Strict)
+
+
+def load(model: type[S], path: Path | None, overrides: Iterable[str] = ()) -> S:
+    """Read a YAML file (none: the defaults) and apply `dotted.key=value` overrides, in order.
+
+    Values of overrides are YAML too: `head.widths=[128,64]`, `seed=3`, `backbone.weights=none`.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key or value is wrong; every mistake is named.
+    """
+    values = _read_yaml(path) if path else {}
+    for override in overrides:
+        _apply(values, override)
+    return parse(model, values, source=str(path) if path else "configuration")
+
+
+def parse(model: type[S], values: Mapping[str, Any], source: str = "configuration") -> S:
+    """Validate a mapping; a `ConfigError` names `source` and every wrong key."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(model, problem) for problem in error.errors()]
+        raise ConfigError("\n".join(f"{source}: {line}" for line in lines)) from error
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys and values, found {type(content).__name__}")
+    return content
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override {override!r} is not of the form key=value")
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = values.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"override {override!r}: {parent!r} has no keys of its own")
+        values = child
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override {override!r}: the value is not valid YAML") from error
+
+
+def _explain(model: type[BaseModel], problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}{_suggestion(model, location)}"
+    return f"{key!r}: {problem['msg']} (found {problem['input']!r})"
+
+
+def _suggestion(model: type[BaseModel], location: list[str]) -> str:
+    fields: Any = model
+    for part in location[:-1]:
+        annotation = fields.model_fields[part].annotation if part in fields.model_fields else None
+        nested = [
+            kind
+            for kind in (annotation, *getattr(annotation, "__args__", ()))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
+        if not nested:
+            return ""
+        fields = nested[0]
+    known = list(fields.model_fields)
+    near = difflib.get_close_matches(location[-1], known, n=1)
+    if near:
+        return f"; did you mean {'.'.join([*location[:-1], near[0]])!r}?"
+    return f"; known here: {', '.join(known)}"

@@ -1,0 +1,141 @@
+"""From the bytes people upload to `uint8[H,W,3]`, inside hard limits.
+
+Everything that reads an image goes through `decode`, in training and in serving alike, so the
+two cannot disagree about a pixel.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pintag.errors import ImageError, ImageTooLargeError, NotAnImageError, UnsupportedFormatError
+
+Pixels = npt.NDArray[np.uint8]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+# ISO base media brands of HEIC and AVIF, which phones write: recognised here because Pillow can be
+# built without them, and "not an image" would be a wrong answer to a photograph.
+_HEIF_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that hold before anything is decoded: bytes of the file, pixels of the picture."""
+
+    max_bytes: int = 20 * 2**20
+    max_pixels: int = 50_000_000
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def decode(data: bytes, size: int | None = None, limits: Limits = DEFAULT_LIMITS) -> Pixels:
+    """Decode an encoded image to `uint8[H,W,3]` RGB; with `size`, to `uint8[size,size,3]`.
+
+    EXIF rotation is applied; of an animation the first frame is taken; transparency lies on
+    white; 16-bit samples keep their upper 8 bits. With `size` the picture is squeezed to a
+    square, as the networks were trained, and a JPEG is decoded at the smallest DCT scale that
+    is not below it.
+
+    Raises:
+        ImageTooLargeError: more bytes or pixels than `limits` (checked before decoding).
+        UnsupportedFormatError: an image, but not one of `FORMATS`.
+        NotAnImageError: anything else, corrupt and truncated images included.
+    """
+    check_bytes(len(data), limits)
+    try:
+        with _open(data) as image:
+            check_pixels(image.size, limits)
+            if size is not None:
+                image.draft(None, (size, size))
+            rgb = _to_rgb(_upright(image))
+            if size is not None and rgb.size != (size, size):
+                rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+            return np.array(rgb, dtype=np.uint8)
+    except ImageError:
+        raise
+    # Pillow's own guard lies above ours, and is a warning before it is an error.
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageTooLargeError(str(error)) from error
+    # Pillow's decoders raise whatever the bytes make them raise: this is the one edge where every
+    # kind is caught, so that an upload gives an array or a PintagError and nothing else.
+    except Exception as error:
+        raise NotAnImageError(f"the image is corrupt ({error or type(error).__name__})") from error
+
+
+def read(path: Path, size: int | None = None, limits: Limits = DEFAULT_LIMITS) -> Pixels:
+    """`decode` of a file; an `ImageError` names the file."""
+    try:
+        check_bytes(path.stat().st_size, limits)
+        return decode(path.read_bytes(), size, limits)
+    except ImageError as error:
+        raise type(error)(f"{path}: {error}") from error
+    except OSError as error:
+        raise NotAnImageError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def check_bytes(count: int, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Refuse an encoded image of more than `limits.max_bytes`, or of none."""
+    if count > limits.max_bytes:
+        raise ImageTooLargeError(f"{count:,} bytes; at most {limits.max_bytes:,} are accepted")
+    if count == 0:
+        raise NotAnImageError("no bytes: the image is empty")
+
+
+def check_pixels(size: tuple[int, int], limits: Limits = DEFAULT_LIMITS) -> None:
+    """Refuse a picture of more than `limits.max_pixels`, by the width and height it declares."""
+    width, height = size
+    if width * height > limits.max_pixels:
+        raise ImageTooLargeError(
+            f"{width}x{height} pixels; at most {limits.max_pixels:,} in all are accepted"
+        )
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        accepted = ", ".join(FORMATS)
+        if name := _foreign_format(data):
+            raise UnsupportedFormatError(f"{name} is not accepted; send {accepted}") from error
+        raise NotAnImageError(f"not an image, or a corrupt one; send {accepted}") from error
+
+
+def _foreign_format(data: bytes) -> str | None:
+    """The name of an image format that is not among `FORMATS`, by the first bytes alone."""
+    prefix = data[:16]
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
+        return "HEIF"
+    Image.init()
+    for name, (_, accept) in Image.OPEN.items():
+        # A plugin's accept function looks at the prefix only; it parses nothing.
+        if name not in FORMATS and accept is not None and accept(prefix) is True:
+            return name
+    return None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    # Broken EXIF is common in good photographs; it must not cost the picture. What is wrong with
+    # the pixels themselves comes up again when they are loaded.
+    except Exception:
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # Pillow's own conversion clips 16-bit samples at 255 instead of scaling them.
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,0 +1,54 @@
+"""Every picture the project draws, as PNG bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from pintag.labels import Labels
+
+
+def confusion_matrix(confusion: npt.NDArray[np.integer], labels: Labels, title: str) -> bytes:
+    """Draw `int[C,C]`: colour is the share of the true label, the figure in a cell the count."""
+    count = len(labels)
+    side = max(4.5, 0.62 * count + 2)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.add_subplot()
+    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(count, count):
+        if confusion[row, column]:
+            colour = "white" if share[row, column] > 0.5 else "black"
+            axes.text(
+                column, row, str(confusion[row, column]), ha="center", va="center", color=colour
+            )
+    axes.set_xticks(range(count), labels.names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(count), labels.names)
+    axes.set(xlabel="predicted", ylabel="true", title=title)
+    figure.colorbar(image, ax=axes, label="share of the true label", shrink=0.8)
+    return _png(figure)
+
+
+def training_curves(history: Sequence[Mapping[str, float]], title: str) -> bytes:
+    """Draw loss and accuracy by epoch from rows of a training history."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure.suptitle(title)
+    epochs = range(1, len(history) + 1)
+    for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for key, name in ((measure, "training"), (f"validation_{measure}", "validation")):
+            values = [row[key] for row in history]
+            axes.plot(epochs, values, marker="o", markersize=3, label=name)
+        axes.set(xlabel="epoch", ylabel=measure)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
