@@ -1,0 +1,97 @@
+"""One training configuration is one experiment; its keys are a public interface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from pintag import backbones, networks
+from pintag.bundle import Name
+from pintag.config import Strict
+from pintag.networks import NetworkSpec, Width
+
+
+class BackboneConfig(Strict):
+    """Which network, and what it starts from."""
+
+    name: str = "mobilenet"
+    alpha: float = Field(default=1.0, gt=0, le=4)
+    """The width multiplier; MobileNet alone has one."""
+    weights: str = backbones.IMAGENET
+    """`imagenet`, `none`, or the path of a Keras weights file."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in networks.NAMES:
+            raise ValueError(f"there are {', '.join(networks.NAMES)}")
+        return name
+
+
+class HeadConfig(Strict):
+    """The first phase: the head on a frozen backbone, or the whole of the basic CNN."""
+
+    widths: tuple[Width, ...] | None = None
+    """Dense-ReLU layers before the softmax; by default those of the study."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    batch_size: int = Field(default=32, ge=1)
+    """Images a step over all workers together, so that a result does not depend on their number."""
+    epochs: int = Field(default=20, ge=1)
+    early_stopping: int | None = Field(default=None, ge=1)
+    """Epochs without a better validation accuracy after which the phase ends."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = "none"
+
+
+class FineTuneConfig(Strict):
+    """The second phase: augmented images through the network, its last blocks unfrozen."""
+
+    epochs: int = Field(default=0, ge=0)
+    learning_rate: float = Field(default=1e-5, gt=0)
+    batch_size: int = Field(default=32, ge=1)
+    unfreeze: int = Field(default=2, ge=0)
+    """Blocks of the backbone, counted from its end; BatchNormalization stays frozen."""
+
+
+class ScalingConfig(Strict):
+    """How many Ray Train workers, and on what."""
+
+    num_workers: int | None = Field(default=None, ge=1)
+    """None: one worker for each GPU that is used, or one without GPUs."""
+    use_gpu: bool | Literal["auto"] = "auto"
+    """`auto`: every GPU the cluster has, the processor where there is none."""
+    mixed_precision: bool | Literal["auto"] = "auto"
+    """float16 arithmetic with float32 weights; `auto`: on GPUs alone."""
+    max_failures: int = Field(default=3, ge=0)
+    """Restarts from the last checkpoint before a run is given up."""
+    checkpoint_seconds: float = Field(default=5.0, ge=0)
+    """An epoch ends with a checkpoint when the last one is at least this old."""
+
+
+class TrainConfig(Strict):
+    """One experiment."""
+
+    name: Name | None = None
+    """The model's name in its bundle; by default that of the backbone."""
+    backbone: BackboneConfig = BackboneConfig()
+    input_size: int = Field(default=160, ge=32, le=1024)
+    head: HeadConfig = HeadConfig()
+    fine_tune: FineTuneConfig = FineTuneConfig()
+    scaling: ScalingConfig = ScalingConfig()
+    seed: int = Field(default=0, ge=0)
+    cache_dir: Path | None = None
+    """Where features are kept between runs; on many nodes a folder that all of them see."""
+
+    def network_spec(self, num_labels: int) -> NetworkSpec:
+        """The network that this experiment fits."""
+        return NetworkSpec(
+            backbone=self.backbone.name,
+            alpha=self.backbone.alpha,
+            input_size=self.input_size,
+            widths=self.head.widths or networks.default_widths(self.backbone.name),
+            dropout=self.head.dropout,
+            num_labels=num_labels,
+        )

@@ -1,0 +1,122 @@
+"""Arrays on disk that training reads: frozen-backbone features, or the decoded pixels themselves.
+
+Rows are computed once, in blocks that the workers take in turn. A block is a file that appears
+whole or not at all, so an interrupted pass goes on where it stopped and a second run reads the
+first one's work. The folder of an array is named by the digest of all that determines it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pintag import dataset, files, images
+from pintag.dataset import Example
+from pintag.errors import TrainingError
+
+BLOCK = 256
+_BATCH = 32
+# Part of every key: raise it when decoding or the layout on disk changes.
+_FORMAT = 1
+
+Transform = Callable[[images.Pixels], npt.NDArray[Any]]
+
+
+def default_cache() -> Path:
+    """`$XDG_CACHE_HOME/pintag`, or `~/.cache/pintag`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pintag"
+
+
+def key(*parts: object) -> str:
+    """The folder name for what is determined by `parts`."""
+    text = "\n".join(map(str, (_FORMAT, *parts)))
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def compute(
+    folder: Path,
+    examples: Sequence[Example],
+    input_size: int,
+    transform: Transform,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    progress: dataset.Progress | None = None,
+) -> None:
+    """Write this worker's missing blocks: `transform(uint8[n,S,S,3]) -> array[n, ...]`, by row.
+
+    Args:
+        progress: called with the rows that lie in the folder, and all rows, after each block.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = range(0, len(examples), BLOCK)
+    for number, start in enumerate(starts):
+        path = _block(folder, number)
+        if number % world != rank or path.exists():
+            continue
+        rows = [
+            transform(pixels)
+            for pixels, _ in dataset.batches(examples[start : start + BLOCK], input_size, _BATCH)
+        ]
+        buffer = io.BytesIO()
+        np.save(buffer, np.concatenate(rows), allow_pickle=False)
+        files.write_atomic(path, buffer.getvalue())
+        if progress:
+            done = sum(_block(folder, i).exists() for i in range(len(starts)))
+            progress(min(done * BLOCK, len(examples)), len(examples))
+
+
+class Rows:
+    """The rows of all blocks of a folder as one array, mapped from disk and read on demand."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        """Open `count` rows.
+
+        Raises:
+            TrainingError: a block is missing or damaged, naming it.
+        """
+        self._blocks = [self._open(_block(folder, i)) for i in range(-(-count // BLOCK))]
+        if sum(map(len, self._blocks)) != count:
+            raise TrainingError(f"{folder}: does not hold {count} rows; remove it and start again")
+        self.shape = (count, *self._blocks[0].shape[1:])
+        self.dtype = self._blocks[0].dtype
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def take(self, indices: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
+        """A copy of the rows at `indices`, in that order."""
+        found = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        for number in np.unique(indices // BLOCK):
+            here = np.flatnonzero(indices // BLOCK == number)
+            found[here] = self._blocks[number][indices[here] % BLOCK]
+        return found
+
+    @staticmethod
+    def _open(path: Path) -> npt.NDArray[Any]:
+        try:
+            mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            return mapped
+        except FileNotFoundError as error:
+            raise TrainingError(
+                f"{path} is missing: every worker must see one cache_dir; on several nodes set it "
+                "to a folder that they share"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{path} is damaged ({error}); remove it and go on") from error
+
+
+def row_bytes(input_size: int, features: int | None) -> int:
+    """Bytes on disk of a row: `features` float32, or the pixels of an image."""
+    return 4 * features if features is not None else 3 * input_size**2
+
+
+def _block(folder: Path, number: int) -> Path:
+    return folder / f"block-{number:06d}.npy"

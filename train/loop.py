@@ -1,0 +1,266 @@
+"""The training loop that runs in every Ray Train worker.
+
+Phase "head" trains the head on frozen features, or the whole of a network that has no pretrained
+part; phase "fine_tune" goes on through the unfrozen blocks with augmented images. The workers
+share each global batch (see `train.step`), so their number does not change what is learnt.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pintag import backbones, networks
+from pintag.dataset import Example
+from train import checkpoint, device, features
+from train.checkpoint import State
+from train.config import FineTuneConfig, HeadConfig, TrainConfig
+from train.step import Step, augmentation
+
+if TYPE_CHECKING:
+    import keras
+
+BEST_WEIGHTS = "best.weights.h5"
+PROGRESS = "progress.jsonl"
+HEAD, FINE_TUNE = "head", "fine_tune"
+_EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is told: plain data that travels to other machines."""
+
+    config: TrainConfig
+    num_labels: int
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    fingerprint: str
+    """Of the data set; part of the key of everything cached."""
+    weights_digest: str
+    """What tells one set of backbone weights from another."""
+    cache: Path
+    run: Path
+    """A folder of this run that every worker and the driver see."""
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        tunes = self.is_transfer and self.config.fine_tune.epochs > 0
+        return (HEAD, FINE_TUNE) if tunes else (HEAD,)
+
+    @property
+    def is_transfer(self) -> bool:
+        return self.config.network_spec(self.num_labels).is_transfer
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Train as told; the first worker leaves the best weights in `job.run`.
+
+    Returns:
+        `history`, a row for each epoch, and `seconds` by stage of this worker.
+    """
+    from ray import train
+
+    context = train.get_context()
+    strategy = device.set_up(job.config, context.get_local_world_size())
+    worker = _Worker(job, strategy, context.get_world_rank(), context.get_world_size())
+    latest = train.get_checkpoint()
+    return worker.run(checkpoint.load(latest) if latest else State())
+
+
+class _Worker:
+    """One worker's share of a run."""
+
+    def __init__(self, job: Job, strategy: Any, rank: int, world: int) -> None:
+        self._job, self._strategy, self._rank, self._world = job, strategy, rank, world
+        self._examples = job.train + job.validation
+        self._targets = np.array([example.target for example in self._examples], np.int64)
+        self._seconds: dict[str, float] = {}
+        spec = job.config.network_spec(job.num_labels)
+        with strategy.scope():
+            self._backbone = networks.build_backbone(spec, job.config.backbone.weights)
+            self._head = networks.build_head(
+                spec, self._backbone.output_shape[-1], seed=job.config.seed
+            )
+            self._network = networks.assemble(self._backbone, self._head)
+
+    def run(self, state: State) -> dict[str, Any]:
+        for number, phase in enumerate(self._job.phases):
+            if number > state.phase:
+                self._restore_best(state)
+                state = state.next_phase()
+            if number == state.phase:
+                state = self._train(phase, state)
+        self._restore_best(state)
+        if self._rank == 0:
+            self._network.save_weights(self._job.run / BEST_WEIGHTS)
+        return {"history": list(state.history), "seconds": self._seconds}
+
+    def _model(self, phase: str) -> keras.Model:
+        on_features = phase == HEAD and self._job.is_transfer
+        return self._head if on_features else self._network
+
+    def _restore_best(self, state: State) -> None:
+        model = self._model(self._job.phases[state.best_phase])
+        checkpoint.assign(model.weights, state.best_weights)
+
+    def _train(self, phase: str, state: State) -> State:
+        config: HeadConfig | FineTuneConfig = self._job.config.head
+        smoothing, patience = self._job.config.head.label_smoothing, None
+        if phase == HEAD:
+            patience = self._job.config.head.early_stopping
+        else:
+            config = self._job.config.fine_tune
+            backbones.unfreeze(self._backbone, self._job.config.backbone.name, config.unfreeze)
+        rows = self._rows(phase)
+        model = self._model(phase)
+        started = reported = time.perf_counter()
+        step = Step(self._strategy, model, config.learning_rate, smoothing)
+        if state.weights:
+            checkpoint.assign(model.weights, state.weights)
+            checkpoint.assign(step.optimizer.variables, state.optimizer)
+        while state.epoch < config.epochs and not state.is_stale(patience):
+            row = self._epoch(phase, state.epoch, config.batch_size, rows, step)
+            state = state.after(
+                row | {"phase": phase, "epochs": config.epochs},
+                checkpoint.values(model.weights),
+                checkpoint.values(step.optimizer.variables),
+            )
+            self._say(stage="training", **_figures(state))
+            done = state.epoch == config.epochs or state.is_stale(patience)
+            if done or self._is_due(reported, step):
+                self._checkpoint(state)
+                reported = time.perf_counter()
+        self._seconds[phase] = time.perf_counter() - started
+        return state
+
+    def _epoch(
+        self, phase: str, epoch: int, batch_size: int, rows: features.Rows, step: Step
+    ) -> dict[str, Any]:
+        started = time.perf_counter()
+        weights = self._class_weights()
+        augment = (
+            augmentation(_seed(self._job.config.seed, phase, epoch)) if phase == FINE_TUNE else None
+        )
+        results = []
+        for batch in self._batches(phase, epoch, batch_size):
+            mine = batch[self._rank :: self._world]
+            targets = self._targets[mine]
+            images = rows.take(mine)
+            if augment is not None and len(mine):
+                images = augment(images)
+            results.append(step.train(images, targets, weights[targets], len(batch)))
+        losses = [float(loss) for loss, _ in results]
+        validation_loss, validation_accuracy = self._validate(rows, step)
+        return {
+            "epoch": epoch + 1,
+            "loss": float(np.mean(losses)),
+            "accuracy": sum(float(hits) for _, hits in results) / len(self._job.train),
+            "validation_loss": validation_loss,
+            "validation_accuracy": validation_accuracy,
+            "seconds": time.perf_counter() - started,
+            "step_losses": losses,
+        }
+
+    def _batches(self, phase: str, epoch: int, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Every training row once, shuffled alike on every worker, in global batches."""
+        rng = np.random.default_rng(_seed(self._job.config.seed, phase, epoch))
+        order = rng.permutation(len(self._job.train))
+        for start in range(0, len(order), batch_size):
+            yield order[start : start + batch_size]
+
+    def _validate(self, rows: features.Rows, step: Step) -> tuple[float, float]:
+        mine = np.arange(len(self._job.train) + self._rank, len(self._examples), self._world)
+        total = np.zeros(2, np.float32)
+        for start in range(0, len(mine), _EVALUATION_BATCH):
+            chosen = mine[start : start + _EVALUATION_BATCH]
+            total += step.evaluate(rows.take(chosen), self._targets[chosen])
+        loss, correct = step.add_up(total) / len(self._job.validation)
+        return float(loss), float(correct)
+
+    def _class_weights(self) -> npt.NDArray[np.float32]:
+        """`float32[C]`: ones, or weights that let every label count alike and average to one."""
+        weights = np.ones(self._job.num_labels, np.float32)
+        if self._job.config.head.class_weights == "balanced":
+            counts = Counter(example.target for example in self._job.train)
+            for target, count in counts.items():
+                weights[target] = len(self._job.train) / (len(counts) * count)
+        return weights
+
+    def _rows(self, phase: str) -> features.Rows:
+        """What the phase trains on, computed by all workers together where it is not on disk."""
+        from ray.train.collective import barrier
+
+        config = self._job.config
+        if phase == HEAD and self._job.is_transfer:
+            stage, transform = "features", self._extract()
+            key = features.key(
+                stage, self._job.fingerprint, self._job.weights_digest,
+                config.backbone.name, config.backbone.alpha, config.input_size,
+                self._backbone.compute_dtype,
+            )  # fmt: skip
+        else:
+            stage, transform = "decoding", _identity
+            key = features.key(stage, self._job.fingerprint, config.input_size)
+        started = time.perf_counter()
+        folder = self._job.cache / key
+        features.compute(
+            folder, self._examples, config.input_size, transform,
+            rank=self._rank, world=self._world,
+            progress=lambda done, total: self._say(stage=stage, done=done, total=total),
+        )  # fmt: skip
+        barrier()
+        self._seconds[stage] = time.perf_counter() - started
+        return features.Rows(folder, len(self._examples))
+
+    def _extract(self) -> features.Transform:
+        import tensorflow as tf
+
+        shape = (None, *self._backbone.input_shape[1:])
+        function = tf.function(
+            lambda pixels: tf.cast(self._backbone(pixels, training=False), tf.float32),
+            input_signature=[tf.TensorSpec(shape, tf.uint8)],
+        )
+        return lambda pixels: function(pixels).numpy()
+
+    def _is_due(self, reported: float, step: Step) -> bool:
+        """Whether a checkpoint is; the workers' clocks differ, so they decide on the mean."""
+        elapsed = np.array([time.perf_counter() - reported], np.float32)
+        mean = float(step.add_up(elapsed)[0]) / self._world
+        return mean >= self._job.config.scaling.checkpoint_seconds
+
+    def _checkpoint(self, state: State) -> None:
+        """Hand the state to Ray Train; every worker must call it."""
+        from ray import train
+
+        if self._rank == 0:
+            with checkpoint.save(state) as saved:
+                train.report(_figures(state), checkpoint=saved)
+        else:
+            train.report(_figures(state))
+
+    def _say(self, **message: Any) -> None:
+        if self._rank == 0:
+            with (self._job.run / PROGRESS).open("a") as file:
+                file.write(json.dumps(message) + "\n")
+
+
+def _figures(state: State) -> dict[str, Any]:
+    """The last epoch's row without what is long."""
+    return {key: value for key, value in state.history[-1].items() if key != "step_losses"}
+
+
+def _identity(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return pixels
+
+
+def _seed(seed: int, phase: str, epoch: int) -> int:
+    """One number for one epoch of one phase of a run."""
+    return int(np.random.SeedSequence((seed, *phase.encode(), epoch)).generate_state(1)[0])
