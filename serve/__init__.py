@@ -1,0 +1,1 @@
+"""How models answer: Ray Serve around the library in `pintag`."""

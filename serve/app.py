@@ -1,0 +1,47 @@
+"""From configuration to the Serve application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.serve import Application
+
+from serve.classifier import Classifier
+from serve.config import ClassifierArgs, ClassifierConfig
+
+
+def build(args: ClassifierArgs) -> Application:
+    """The classifier application; also Ray Serve's `import_path: serve.app:build`."""
+    classifier = args.classifier
+    settings = classifier.model_dump(mode="json")
+    # Decorated by Ray, whose types are not checked here.
+    deployment: Any = Classifier
+    application: Application = deployment.options(**deployment_options(classifier)).bind(
+        str(args.bundle), settings
+    )
+    return application
+
+
+def deployment_options(config: ClassifierConfig) -> dict[str, Any]:
+    """What Ray Serve is told of the deployment."""
+    return {
+        "autoscaling_config": config.autoscaling.model_dump(),
+        # The replica itself refuses what is over the bound, with a problem that says so; Ray's own
+        # bound lies above it, for the requests that are being refused.
+        "max_ongoing_requests": 2 * config.max_ongoing_requests,
+        "max_queued_requests": 2 * config.max_ongoing_requests,
+        "graceful_shutdown_timeout_s": config.graceful_shutdown_timeout_s,
+        "health_check_period_s": config.health_check_period_s,
+        "health_check_timeout_s": config.health_check_timeout_s,
+        "ray_actor_options": {
+            "num_cpus": config.num_cpus,
+            "num_gpus": config.num_gpus,
+            "runtime_env": {
+                "env_vars": {
+                    # Ray would set it to num_cpus, which says what is reserved, not what is used.
+                    "OMP_NUM_THREADS": str(config.engine_threads),
+                    "TF_CPP_MIN_LOG_LEVEL": "2",
+                }
+            },
+        },
+    }

@@ -1,0 +1,96 @@
+"""The server's configuration; keys that Ray Serve has too are spelt as Ray spells them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pintag.config import Strict
+
+
+class HttpConfig(Strict):
+    """How requests reach the replicas."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    haproxy: bool | Literal["auto"] = "auto"
+    """HAProxy in front, straight to the replicas; `auto`: where Ray ships it (Linux)."""
+    throughput_optimized: bool = True
+    """User code on the replica's own event loop, buffered request logs."""
+    drain_seconds: int = Field(default=1, ge=0)
+    """How long a stopping proxy or replica goes on answering, for load balancers to notice."""
+
+
+class MetricsConfig(Strict):
+    """Where Prometheus finds this node's metrics."""
+
+    port: int = Field(default=8080, ge=1, le=65535)
+
+
+class AutoscalingConfig(Strict):
+    """How many replicas there are, and when there are more."""
+
+    min_replicas: int = Field(default=1, ge=0)
+    max_replicas: int = Field(default=1, ge=1)
+    target_ongoing_requests: float = Field(default=32, gt=0)
+    upscale_delay_s: float = Field(default=5, ge=0)
+    downscale_delay_s: float = Field(default=120, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AutoscalingConfig:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError("min_replicas is above max_replicas")
+        return self
+
+
+class ImageConfig(Strict):
+    """What an upload may be."""
+
+    max_bytes: int = Field(default=20 * 2**20, ge=1)
+    max_pixels: int = Field(default=50_000_000, ge=1)
+    max_images: int = Field(default=32, ge=1)
+    """Images in one multipart request."""
+    max_request_bytes: int = Field(default=64 * 2**20, ge=1)
+
+
+class ClassifierConfig(Strict):
+    """The classifier deployment."""
+
+    autoscaling: AutoscalingConfig = AutoscalingConfig()
+    images: ImageConfig = ImageConfig()
+    max_batch_size: int = Field(default=32, ge=1)
+    batch_wait_timeout_s: float = Field(default=0.002, ge=0)
+    """How long the first image of a batch waits for others."""
+    max_ongoing_requests: int = Field(default=128, ge=1)
+    """Images in a replica at once; more are refused. Below max_batch_size no batch fills."""
+    deadline_seconds: float = Field(default=10.0, gt=0)
+    graceful_shutdown_timeout_s: float = Field(default=20.0, gt=0)
+    health_check_period_s: float = Field(default=10.0, gt=0)
+    health_check_timeout_s: float = Field(default=30.0, gt=0)
+    num_cpus: float = Field(default=1.0, ge=0)
+    num_gpus: float = Field(default=0.0, ge=0)
+    decode_threads: int = Field(default=2, ge=1)
+    engine_threads: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _batches_can_fill(self) -> ClassifierConfig:
+        if self.max_ongoing_requests < self.max_batch_size:
+            raise ValueError("max_ongoing_requests is below max_batch_size: batches never fill")
+        return self
+
+
+class ServeConfig(Strict):
+    """Everything `pintag serve` reads."""
+
+    http: HttpConfig = HttpConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    classifier: ClassifierConfig = ClassifierConfig()
+
+
+class ClassifierArgs(Strict):
+    """What an application is built from: a bundle, and how to serve it."""
+
+    bundle: Path
+    classifier: ClassifierConfig = ClassifierConfig()
