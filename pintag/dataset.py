@@ -208,7 +208,13 @@ def _subfolders(root: Path) -> list[Path]:
 
 def _files(folder: Path) -> list[Path]:
     """Every file below a label folder but hidden ones; what is no image is found by decoding."""
-    return sorted(p for p in folder.rglob("[!.]*") if p.is_file())
+    # Files in hidden folders are hidden too: notebooks keep copies in .ipynb_checkpoints.
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
 
 
 def _read_all(

@@ -17,6 +17,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     Whatever stood at `target` is replaced at that moment and not before; after an exception it
     stands as it was, and the new folder is gone.
     """
+    # A link stays, and what it points to is replaced.
+    target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     # mkdtemp makes a folder for its owner alone; a bundle is for whoever may read its parent.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pintag.errors import ImageError, ImageTooLargeError, NotAnImageError, UnsupportedFormatError
 
@@ -22,7 +22,25 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 # ISO base media brands of HEIC and AVIF, which phones write: recognised here because Pillow can be
 # built without them, and "not an image" would be a wrong answer to a photograph.
-_HEIF_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis")
+_BRANDS = {
+    b"heic": "HEIC",
+    b"heix": "HEIC",
+    b"hevc": "HEIC",
+    b"mif1": "HEIF",
+    b"msf1": "HEIF",
+    b"avif": "AVIF",
+    b"avis": "AVIF",
+}
+# What sets a picture upright, by its EXIF orientation; 1 is upright already.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +73,9 @@ def decode(data: bytes, size: int | None = None, limits: Limits = DEFAULT_LIMITS
             check_pixels(image.size, limits)
             if size is not None:
                 image.draft(None, (size, size))
+            # Before EXIF is read, which may load the image too, so that corrupt pixels are not
+            # taken for broken EXIF.
+            image.load()
             rgb = _to_rgb(_upright(image))
             if size is not None and rgb.size != (size, size):
                 rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
@@ -63,7 +84,7 @@ def decode(data: bytes, size: int | None = None, limits: Limits = DEFAULT_LIMITS
         raise
     # Pillow's own guard lies above ours, and is a warning before it is an error.
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(str(error)) from error
+        raise ImageTooLargeError(f"at most {limits.max_pixels:,} pixels are accepted") from error
     # Pillow's decoders raise whatever the bytes make them raise: this is the one edge where every
     # kind is caught, so that an upload gives an array or a PintagError and nothing else.
     except Exception as error:
@@ -110,9 +131,10 @@ def _open(data: bytes) -> Image.Image:
 
 def _foreign_format(data: bytes) -> str | None:
     """The name of an image format that is not among `FORMATS`, by the first bytes alone."""
-    prefix = data[:16]
-    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
-        return "HEIF"
+    # The accept functions index into the prefix, and fail on a shorter one.
+    prefix = data[:16].ljust(16, b"\0")
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in _BRANDS:
+        return _BRANDS[prefix[8:12]]
     Image.init()
     for name, (_, accept) in Image.OPEN.items():
         # A plugin's accept function looks at the prefix only; it parses nothing.
@@ -122,12 +144,14 @@ def _foreign_format(data: bytes) -> str | None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    # Not ImageOps.exif_transpose, which writes the EXIF anew and then fails on a broken tag that
+    # has nothing to do with the orientation.
     try:
-        return ImageOps.exif_transpose(image)
-    # Broken EXIF is common in good photographs; it must not cost the picture. What is wrong with
-    # the pixels themselves comes up again when they are loaded.
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    # Broken EXIF is common in good photographs; it must not cost the picture.
     except Exception:
         return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

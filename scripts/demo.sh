@@ -17,19 +17,22 @@ echo "== fitting $BACKBONE on $data"
 pintag train "$config" --data "$data" --out demo/bundle --overwrite $ARGS
 
 echo "== serving"
-pintag serve --bundle demo/bundle --config configs/serve/local.yaml --port "$PORT" &
-server=$!
-# Ctrl-C reaches the server too; the script outlives it to see it stop.
-trap 'kill -INT $server 2>/dev/null || true' INT TERM
-until curl -sf -o /dev/null "http://127.0.0.1:$PORT/v1/model"; do
-    kill -0 $server 2>/dev/null || { wait $server; exit 1; }
-    sleep 0.5
-done
-
-echo "== tagging over HTTP"
-find "$data" -path '*/test/*' -type f | sort | awk 'NR % 15 == 1' | head -8 >demo/tagged.txt
-[ -s demo/tagged.txt ] || find "$data" -type f ! -name '.*' | sort | awk 'NR % 50 == 1' | head -8 >demo/tagged.txt
-tr '\n' '\0' <demo/tagged.txt | xargs -0 pintag tag --url "http://127.0.0.1:$PORT" || true
-echo
-echo "The server runs until Ctrl-C:  curl --data-binary @picture.jpg http://127.0.0.1:$PORT/v1/tags"
-while kill -0 $server 2>/dev/null; do wait $server && break || true; done
+# The server stays in the foreground, where Ctrl-C reaches it; the client waits beside it.
+(
+    tries=240
+    until curl -sf -o /dev/null "http://127.0.0.1:$PORT/v1/model"; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] && kill -0 $$ 2>/dev/null || exit 0
+        sleep 0.5
+    done
+    echo "== tagging over HTTP"
+    # A few images of each kind; of the test split where there is one.
+    find "$data" -type f -path '*/test*/*' ! -name '.*' | sort >demo/images.txt
+    [ -s demo/images.txt ] || find "$data" -type f -path '*/*/*' ! -name '.*' | sort >demo/images.txt
+    awk -v all="$(wc -l <demo/images.txt)" 'int(NR * 8 / all) > n { n++; print }' demo/images.txt |
+        tr '\n' '\0' | xargs -0 pintag tag --url "http://127.0.0.1:$PORT" || true
+    echo
+    echo "The server runs until Ctrl-C. Try it on a picture of yours:"
+    echo "  curl --data-binary @picture.jpg http://127.0.0.1:$PORT/v1/tags"
+) &
+exec pintag serve --bundle demo/bundle --config configs/serve/local.yaml --port "$PORT"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
+import logging
 import os
 import signal
 import socket
@@ -31,7 +34,6 @@ def run(config: ServeConfig, path: Path, ready: Callable[[str], None]) -> None:
     bundle.load(path)
     # Ray reads these when it is imported, and hands them on to the processes it starts.
     os.environ.update(environment(config.http))
-    import ray
     from ray import serve
 
     from serve import app
@@ -39,8 +41,9 @@ def run(config: ServeConfig, path: Path, ready: Callable[[str], None]) -> None:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    _check_port(config.http.host, config.http.port)
     _connect(config)
+    # Serve's driver tells every step at INFO; what a user wants of it is said by `ready`.
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         serve.start(
             proxy_location="EveryNode",
@@ -55,8 +58,7 @@ def run(config: ServeConfig, path: Path, ready: Callable[[str], None]) -> None:
         ready(f"http://{config.http.host}:{config.http.port}")
         stopped.wait()
     finally:
-        serve.shutdown()
-        ray.shutdown()
+        _disconnect()
 
 
 def environment(http: HttpConfig) -> dict[str, str]:
@@ -80,15 +82,31 @@ def has_haproxy() -> bool:
 def _connect(config: ServeConfig) -> None:
     import ray
 
+    _check_port(config.http.host, config.http.port)
     options: dict[str, Any] = {"include_dashboard": False}
     if not os.environ.get("RAY_ADDRESS"):
         most = config.classifier.autoscaling.max_replicas
         options["num_cpus"] = max(os.cpu_count() or 1, round(most * config.classifier.num_cpus) + 1)
+        _check_port(config.http.host, config.metrics.port)
         options["_metrics_export_port"] = config.metrics.port
     try:
         ray.init(logging_level="ERROR", log_to_driver=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ServerError(f"no Ray cluster: {error}") from error
+
+
+def _disconnect() -> None:
+    """Take down what `run` put up: on a cluster that others share, its application alone."""
+    import ray
+    from ray import serve
+
+    if os.environ.get("RAY_ADDRESS"):
+        serve.delete(APPLICATION)
+    else:
+        # Ray's listener reports, as an error, that the controller it just ended is dead.
+        with contextlib.redirect_stderr(io.StringIO()):
+            serve.shutdown()
+    ray.shutdown()
 
 
 def _check_port(host: str, port: int) -> None:

@@ -5,9 +5,12 @@ Answers go to standard output and everything else to standard error, so that a p
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -36,7 +39,7 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
-def bars() -> Progress:
+def bars(*, shown: bool = True) -> Progress:
     """Progress bars on standard error, silent where that is no terminal."""
     return Progress(
         TextColumn("{task.description}"),
@@ -45,13 +48,28 @@ def bars() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=err,
-        disable=not err.is_terminal,
+        disable=not (shown and err.is_terminal),
     )
 
 
+def import_quietly(module: str) -> None:
+    """Import a module that writes to the process's standard error as it loads: TensorFlow.
+
+    Its notes on the processor and on GPUs it did not find come before its log level is in force.
+    """
+    saved = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            importlib.import_module(module)
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
 @contextmanager
-def progress(description: str) -> Iterator[Callback]:
+def progress(description: str, *, shown: bool = True) -> Iterator[Callback]:
     """One bar; yields the `progress(done, total)` that moves it."""
-    with bars() as shown:
-        task = shown.add_task(description, total=None, note="")
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    with bars(shown=shown) as made:
+        task = made.add_task(description, total=None, note="")
+        yield lambda done, total: made.update(task, completed=done, total=total)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from pintag import bundle, dataset, evaluation, files, plots
+from pintag import bundle, dataset, evaluation, files
 from pintag.bundle import ModelBundle
 from pintag.cli import console
 from pintag.dataset import Example
@@ -44,6 +44,7 @@ def evaluate(
         examples, unreadable = dataset.scan_split(data_dir, split, loaded.labels, progress)
     for file in unreadable:
         console.err.print(f"[yellow]skipped:[/] {escape(str(file.path))}: {escape(file.reason)}")
+    console.import_quietly("keras")
     engine = loaded.engine()
     # The first call of a shape builds its kernels; that is no image's time.
     evaluation.predict(engine, examples[:batch_size], batch_size)
@@ -74,6 +75,8 @@ def _write(
     examples: list[Example],
     loaded: ModelBundle,
 ) -> None:
+    from pintag import plots
+
     title = f"{loaded.manifest.name} {loaded.manifest.version}"
     try:
         out.mkdir(parents=True, exist_ok=True)

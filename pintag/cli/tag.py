@@ -55,7 +55,8 @@ def tag(
     results: list[dict[str, object]] = []
     with (
         _tagger(bundle_dir, url, max_tags, min_confidence) as tagger,
-        console.progress("tagging") as progress,
+        # On a terminal the answers themselves show how far it is.
+        console.progress("tagging", shown=as_json or not console.out.is_terminal) as progress,
     ):
         for done, (name, read) in enumerate(chosen, start=1):
             results.append(_tag_one(name, read, tagger, quiet=as_json))
@@ -107,6 +108,7 @@ def _tagger(
 ) -> Iterator[Tagger]:
     if bundle_dir is not None:
         loaded = bundle.load(bundle_dir)
+        console.import_quietly("keras")
         engine = loaded.engine()
 
         def from_bundle(data: bytes) -> list[Tag]:

@@ -56,6 +56,7 @@ def train(
     By default the data set is ./data and the bundle is written to ./runs/NAME. head.batch_size is
     the batch over all workers together. With RAY_ADDRESS set the workers run on that cluster.
     """
+    console.import_quietly("keras")
     from train.config import TrainConfig
     from train.fit import fit
 

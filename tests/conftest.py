@@ -1,0 +1,143 @@
+"""What tests of every room share: sample data, a fitted bundle, a running server, real data.
+
+Whatever is slow to make is made once for the whole run, by the command that a user would type.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pintag import sample
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
+# The console script beside the interpreter that runs the tests.
+PINTAG = Path(sys.executable).with_name("pintag")
+
+
+def pintag(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does, and wait for it."""
+    return subprocess.run(
+        [PINTAG, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        env=os.environ | {"XDG_CACHE_HOME": os.environ["PINTAG_TEST_CACHE"]} | environment,
+    )
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60.0, what: str = "it") -> None:
+    """Wait until `condition()` is true; fail, naming `what`, when it stays false."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"waited {seconds:g} s for {what}"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server process of ours."""
+
+    url: str
+    metrics_url: str
+    process: subprocess.Popen[str]
+    log: Path
+
+
+@contextlib.contextmanager
+def serving(bundle_dir: Path, log: Path, *overrides: str, **environment: str) -> Iterator[Server]:
+    """`pintag serve` on free ports, ready to answer; stopped as Ctrl-C stops it."""
+    port, metrics = free_port(), free_port()
+    command = [
+        PINTAG, "serve", "--bundle", bundle_dir, "--port", port,
+        f"metrics.port={metrics}", "http.drain_seconds=0", *overrides,
+    ]  # fmt: skip
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            list(map(str, command)),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | environment,
+        )
+    found = Server(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{metrics}/metrics", process, log)
+
+    def answers() -> bool:
+        assert process.poll() is None, f"the server ended:\n{log.read_text()}"
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(found.url + "/v1/model", timeout=5).is_success
+        return False
+
+    try:
+        wait_for(answers, 120, "the server")
+        yield found
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Features that tests compute are kept for the run, away from the user's own."""
+    os.environ["PINTAG_TEST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    del os.environ["PINTAG_TEST_CACHE"]
+
+
+@pytest.fixture(scope="session")
+def sample_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small synthetic data set: 20, 6 and 6 images of each label."""
+    root = tmp_path_factory.mktemp("data") / "sample"
+    sample.write(root, counts={"train": 20, "validation": 6, "test": 6}, size=64)
+    return root
+
+
+@pytest.fixture(scope="session")
+def bundle_dir(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The basic CNN, fitted on the sample by `pintag train`."""
+    out = tmp_path_factory.mktemp("bundles") / "sample"
+    done = pintag(
+        "train", CONFIGS / "train/sample.yaml", "--data", sample_dir, "--out", out,
+        "head.epochs=6", "head.widths=[64]", "head.dropout=0",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def server(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server as it comes, over `bundle_dir`."""
+    with serving(bundle_dir, tmp_path_factory.mktemp("server") / "log") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """A folder with `pins` and `weights`, or a skip that says where it was looked for."""
+    place = Path(os.environ.get("PINTAG_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not (place / "pins").is_dir() or not (place / "weights").is_dir():
+        pytest.skip(f"no pins and weights in {place}; PINTAG_TEST_DATA names another folder")
+    return place
