@@ -189,9 +189,10 @@ def _layout(root: Path) -> dict[str, list[Path]]:
     folders = _subfolders(root)
     by_alias = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
     splits = {folder: by_alias[folder.name] for folder in folders if folder.name in by_alias}
-    # A lone class called "test" among others is a class: a split layout has a training folder, or
-    # nothing but splits.
-    if not folders or not (TRAIN in splits.values() or len(splits) == len(folders)):
+    # A lone class called "test" or "train" among others is a class: a split layout has a training
+    # folder with folders in it, or nothing but splits.
+    trained = any(split == TRAIN and _subfolders(folder) for folder, split in splits.items())
+    if not folders or not (trained or len(splits) == len(folders)):
         layout = {FLAT: folders}
     else:
         layout = {split: [] for split in SPLITS if split in splits.values()}
@@ -231,6 +232,7 @@ def _read_all(
 
 def _read(path: Path, target: int) -> Example | Unreadable:
     try:
+        images.check_bytes(path.stat().st_size)
         data = path.read_bytes()
         images.decode(data, size=_PROBE_SIZE)
     except ImageError as error:

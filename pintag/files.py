@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -19,6 +20,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     """
     # A link stays, and what it points to is replaced.
     target = target.resolve()
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     # mkdtemp makes a folder for its owner alone; a bundle is for whoever may read its parent.
@@ -28,7 +31,11 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         if target.exists():
             old = made.with_name(made.name + ".old")
             target.rename(old)
-            made.rename(target)
+            try:
+                made.rename(target)
+            except BaseException:
+                old.rename(target)
+                raise
             shutil.rmtree(old)
         else:
             made.rename(target)

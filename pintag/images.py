@@ -71,15 +71,15 @@ def decode(data: bytes, size: int | None = None, limits: Limits = DEFAULT_LIMITS
     try:
         with _open(data) as image:
             check_pixels(image.size, limits)
-            if size is not None:
-                image.draft(None, (size, size))
-            # Before EXIF is read, which may load the image too, so that corrupt pixels are not
-            # taken for broken EXIF.
+            drafted = None if size is None else image.draft(None, (size, size))
+            # Here, and not while its EXIF is read, where corrupt pixels would pass for broken EXIF.
             image.load()
-            rgb = _to_rgb(_upright(image))
-            if size is not None and rgb.size != (size, size):
-                rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
-            return np.array(rgb, dtype=np.uint8)
+            rgb = _to_rgb(image)
+            if size is not None:
+                # A scaled JPEG may end within a pixel; the box says where.
+                box = drafted[1] if drafted else None
+                rgb = rgb.resize((size, size), Image.Resampling.BILINEAR, box)
+            return np.array(_upright(rgb, image), dtype=np.uint8)
     except ImageError:
         raise
     # Pillow's own guard lies above ours, and is a warning before it is an error.
@@ -143,21 +143,24 @@ def _foreign_format(data: bytes) -> str | None:
     return None
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(rgb: Image.Image, image: Image.Image) -> Image.Image:
+    """Turn the pixels of an image as its EXIF says."""
     # Not ImageOps.exif_transpose, which writes the EXIF anew and then fails on a broken tag that
     # has nothing to do with the orientation.
     try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     # Broken EXIF is common in good photographs; it must not cost the picture.
     except Exception:
-        return image
-    return image if turn is None else image.transpose(turn)
+        return rgb
+    return rgb if turn is None else rgb.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         # Pillow's own conversion clips 16-bit samples at 255 instead of scaling them.
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+        samples = np.asarray(image)
+        transparent = samples == image.info.get("transparency")
+        image = Image.fromarray(np.where(transparent, 255, samples >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pintag.labels import Labels
 
@@ -26,9 +27,11 @@ def confusion_matrix(confusion: npt.NDArray[np.integer], labels: Labels, title: 
             axes.text(
                 column, row, str(confusion[row, column]), ha="center", va="center", color=colour
             )
-    axes.set_xticks(range(count), labels.names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(count), labels.names)
-    axes.set(xlabel="predicted", ylabel="true", title=title)
+    names = [_literal(name) for name in labels]
+    axes.set_xticks(range(count), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(count), names)
+    axes.set(xlabel="predicted", ylabel="true")
+    figure.suptitle(_literal(title), wrap=True)
     figure.colorbar(image, ax=axes, label="share of the true label", shrink=0.8)
     return _png(figure)
 
@@ -36,16 +39,23 @@ def confusion_matrix(confusion: npt.NDArray[np.integer], labels: Labels, title: 
 def training_curves(history: Sequence[Mapping[str, float]], title: str) -> bytes:
     """Draw loss and accuracy by epoch from rows of a training history."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(_literal(title), wrap=True)
     epochs = range(1, len(history) + 1)
     for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for key, name in ((measure, "training"), (f"validation_{measure}", "validation")):
             values = [row[key] for row in history]
             axes.plot(epochs, values, marker="o", markersize=3, label=name)
         axes.set(xlabel="epoch", ylabel=measure)
+        whole = MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
+        axes.xaxis.set_major_locator(whole)
         axes.grid(alpha=0.3)
         axes.legend()
     return _png(figure)
+
+
+def _literal(text: str) -> str:
+    """Labels and titles are names of folders: a dollar sign in one starts no formula."""
+    return text.replace("$", r"\$")
 
 
 def _png(figure: Figure) -> bytes:

@@ -1,8 +1,8 @@
 """One step of data-parallel training, and the sums that validation needs.
 
 Keras' own `fit` fails under the multi-worker strategy (keras#20585). Here each worker takes the
-gradient of a sum over its images divided by the *global* batch size; the gradients are added up
-over the workers and applied on each, so that any number of workers makes the same step.
+gradient of a sum over its images divided by the *global* batch size; Keras' optimizer adds the
+gradients up over the workers, so that any number of workers makes the same step.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Step:
         self._model = model
         with strategy.scope():
             self.optimizer: keras.optimizers.Optimizer = keras.optimizers.Adam(learning_rate)
-            if keras.config.dtype_policy().compute_dtype == "float16":
+            if "float16" in {layer.compute_dtype for layer in model.layers}:
                 self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
             self.optimizer.build(model.trainable_variables)
         rows = tf.TensorSpec((None, *model.input_shape[1:]), model.inputs[0].dtype)
@@ -59,8 +59,9 @@ class Step:
                 each, correct = losses(rows, targets, True, label_smoothing)
                 loss = tf.reduce_sum(each * weights) / batch_size
                 scaled = self.optimizer.scale_loss(loss)
-            gradients = add_up(tape.gradient(scaled, variables))
-            self.optimizer.apply(gradients, variables)
+            # `apply` adds the gradients up over the workers itself; adding them up before would
+            # scale them by the number of workers, which Adam hides but for its epsilon.
+            self.optimizer.apply(tape.gradient(scaled, variables), variables)
             return add_up(loss), add_up(correct)
 
         self._train = tf.function(
