@@ -1,0 +1,142 @@
+"""A fit is the same on one worker and on two, survives a death, and can be interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import CONFIGS, PINTAG, pintag, wait_for
+
+pytestmark = pytest.mark.ray
+
+# A MobileNet of random weights, small enough to be quick: what it learns does not matter here.
+SMALL = (
+    CONFIGS / "train/mobilenet.yaml",
+    "backbone.weights=none",
+    "backbone.alpha=0.25",
+    "input_size=32",
+    "head.widths=[32]",
+    "head.learning_rate=1e-3",
+    "head.epochs=8",
+    # A checkpoint at each epoch, so that there is one to go on from.
+    "scaling.checkpoint_seconds=0",
+)
+
+
+def history(out: Path) -> list[dict[str, Any]]:
+    """The rows of a bundle's training history."""
+    rows: list[dict[str, Any]] = json.loads((out / "history.json").read_text())
+    return rows
+
+
+def step_losses(out: Path) -> list[float]:
+    """The loss at each step of a bundle's training."""
+    return [loss for row in history(out) for loss in row["step_losses"]]
+
+
+def epochs_done(out: Path) -> int:
+    """How many epochs the unfinished run of a bundle has reported."""
+    progress = out.with_name(f"{out.name}.run") / "progress.jsonl"
+    if not progress.exists():
+        return 0
+    return sum('"training"' in line for line in progress.read_text().splitlines())
+
+
+@contextmanager
+def training(out: Path, sample_dir: Path, *overrides: str) -> Iterator[subprocess.Popen[str]]:
+    """`pintag train` in the background, past its second epoch."""
+    with subprocess.Popen(
+        [
+            PINTAG,
+            "train",
+            *map(str, SMALL),
+            "--data",
+            str(sample_dir),
+            "--out",
+            str(out),
+            *overrides,
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"XDG_CACHE_HOME": os.environ["PINTAG_TEST_CACHE"]},
+    ) as process:
+        wait_for(lambda: epochs_done(out) >= 2 or process.poll() is not None, 120, "two epochs")
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        yield process
+
+
+@pytest.fixture(scope="module")
+def undisturbed(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a fit on one worker that nothing happened to."""
+    out = tmp_path_factory.mktemp("fit") / "undisturbed"
+    done = pintag("train", *SMALL, "--data", sample_dir, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_two_workers_make_the_steps_of_one(
+    sample_dir: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    """Two workers with 16 images each have the loss of one with 32, at every step."""
+    done = pintag(
+        "train", *SMALL, "scaling.num_workers=2", "--data", sample_dir, "--out", tmp_path / "two"
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = step_losses(undisturbed), step_losses(tmp_path / "two")
+    assert len(one) == 8 * 5
+    assert two == pytest.approx(one, abs=1e-4)
+
+
+def test_a_killed_worker_costs_no_epoch(
+    sample_dir: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    """Ray Train restarts a killed worker from the last checkpoint, and the run ends the same."""
+    out = tmp_path / "killed"
+    with training(out, sample_dir, "head.epochs=60") as process:
+        workers = [
+            child
+            for child in psutil.Process(process.pid).children(recursive=True)
+            if "RayTrainWorker" in "".join(child.cmdline())
+        ]
+        assert workers
+        for worker in workers:
+            worker.kill()
+        assert process.wait(200) == 0
+    rows = history(out)
+    assert [row["epoch"] for row in rows] == list(range(1, 61))
+    assert step_losses(out)[:40] == pytest.approx(step_losses(undisturbed), abs=1e-4)
+
+
+def test_an_interrupted_run_is_resumed(sample_dir: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """Ctrl-C ends a run with exit code 1 and no bundle; --resume makes the same bundle of it."""
+    out = tmp_path / "interrupted"
+    with training(out, sample_dir, "head.epochs=200") as process:
+        process.send_signal(signal.SIGINT)
+        assert process.stderr
+        said = process.stderr.read()
+        assert process.wait(60) == 1
+    assert "--resume" in said
+    assert not out.exists()
+    before = epochs_done(out)
+    assert 2 <= before < 200
+    arguments = ("train", *SMALL, "head.epochs=200", "--data", sample_dir, "--out", out)
+    refused = pintag(*arguments)
+    assert refused.returncode == 1
+    assert "--resume" in refused.stderr
+    other = pintag(*arguments, "--resume", "head.batch_size=8")
+    assert other.returncode == 1
+    assert "head.batch_size" in other.stderr
+    resumed = pintag(*arguments, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert [row["epoch"] for row in history(out)] == list(range(1, 201))
+    assert step_losses(out)[:40] == pytest.approx(step_losses(undisturbed), abs=1e-4)
+    assert not out.with_name("interrupted.run").exists()
