@@ -1,0 +1,160 @@
+"""Requests a second beside the bare process: the same decode and infer work, in one run.
+
+    python tests/load/bench.py --bundle runs/pins --images path/to/folder
+
+Needs `wrk`. Everything goes to loopback, for a bounded time. These machines are noisy: read the
+ratios, and the bare figure before and after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.conftest import serving
+
+CONNECTIONS = (1, 16, 64)
+BATCH = 32
+
+# wrk sends the same request again unless a script makes each one.
+_SCRIPT = """
+local bodies = {}
+for path in io.lines("%s") do
+  local file = io.open(path, "rb")
+  bodies[#bodies + 1] = file:read("*all")
+  file:close()
+end
+local at = 0
+function request()
+  at = at %% #bodies + 1
+  return wrk.format("POST", "/v1/tags", {["Content-Type"] = "image/jpeg"}, bodies[at])
+end
+"""
+
+
+def bare(bundle_dir: Path, images_list: list[Path], seconds: float) -> float:
+    """Images a second of one process without a server: two threads decode, one infers."""
+    code = f"""
+import sys; sys.argv = []
+from tests.load import bench
+from pathlib import Path
+print(bench.bare_here(Path({str(bundle_dir)!r}), {[str(p) for p in images_list]!r}, {seconds}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    return float(done.stdout.split()[-1])
+
+
+def bare_here(bundle_dir: Path, paths: list[str], seconds: float) -> float:
+    """The work of `bare`, in this process: batches of 32, decoded two batches ahead."""
+    import numpy as np
+
+    from pintag import bundle, images
+    from pintag.engine import configure_threads
+
+    configure_threads(2)
+    engine = bundle.load(bundle_dir).engine()
+    bodies = itertools.cycle([Path(path).read_bytes() for path in paths])
+    size = engine.input_size
+    engine.predict(np.zeros((BATCH, size, size, 3), np.uint8))
+    done = 0
+    with ThreadPoolExecutor(2) as pool:
+        ahead = [
+            [pool.submit(images.decode, next(bodies), size) for _ in range(BATCH)] for _ in "ab"
+        ]
+        started = time.perf_counter()
+        while time.perf_counter() - started < seconds:
+            batch = np.stack([future.result() for future in ahead.pop(0)])
+            ahead.append([pool.submit(images.decode, next(bodies), size) for _ in range(BATCH)])
+            engine.predict(batch)
+            done += BATCH
+        elapsed = time.perf_counter() - started
+        for future in itertools.chain(*ahead):
+            future.cancel()
+    return done / elapsed
+
+
+def wrk(url: str, connections: int, seconds: int, script: Path) -> dict[str, float]:
+    """One run of wrk: requests a second, and the median and 99th percentile in milliseconds."""
+    done = subprocess.run(
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", script, url],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    if "Non-2xx" in done or "Socket errors" in done:
+        raise SystemExit(f"requests failed:\n{done}")
+    return {
+        "requests_per_second": float(re.search(r"Requests/sec:\s+([\d.]+)", done)[1]),
+        "p50_ms": _milliseconds(re.search(r"50%\s+(\S+)", done)[1]),
+        "p99_ms": _milliseconds(re.search(r"99%\s+(\S+)", done)[1]),
+    }
+
+
+def _milliseconds(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+)(\D+)", text).groups()
+    return float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}[unit]
+
+
+def main() -> None:
+    """Measure and print a table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True, help="a folder of JPEG images")
+    parser.add_argument("--seconds", type=int, default=15, help="of each measurement")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if not shutil.which("wrk"):
+        parser.error("wrk is not installed (Debian's package wrk)")
+    paths = sorted(options.images.rglob("*.jpg"))
+    with tempfile.TemporaryDirectory() as name:
+        listed, script = Path(name) / "images.txt", Path(name) / "rotate.lua"
+        listed.write_text("".join(f"{path.absolute()}\n" for path in paths))
+        script.write_text(_SCRIPT % listed)
+        before = bare(options.bundle, paths, options.seconds)
+        with serving(options.bundle, Path(name) / "log") as server:
+            wrk(server.url, 16, 5, script)
+            http = {count: wrk(server.url, count, options.seconds, script) for count in CONNECTIONS}
+        after = bare(options.bundle, paths, options.seconds)
+    result = {"bare_before": before, "bare_after": after, "http": http}
+    print(json.dumps(result, indent=2) if options.json else _table(result))
+
+
+def _table(result: dict) -> str:
+    best = max(result["bare_before"], result["bare_after"])
+    lines = [
+        f"bare process: {result['bare_before']:.0f} images/s before, "
+        f"{result['bare_after']:.0f} after",
+        "",
+        "| connections | requests/s | of the bare process | p50 ms | p99 ms |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for count, row in result["http"].items():
+        rate = row["requests_per_second"]
+        lines.append(
+            f"| {count} | {rate:.0f} | {rate / best:.0%} | {row['p50_ms']:.1f} "
+            f"| {row['p99_ms']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
