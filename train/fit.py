@@ -24,7 +24,7 @@ from pintag.networks import NetworkSpec
 from train import features, workspace
 from train.config import TrainConfig
 from train.loop import BEST_WEIGHTS, FINE_TUNE, Job, run
-from train.workspace import Watch, Workspace
+from train.workspace import RAY_RUN, Watch, Workspace
 
 if TYPE_CHECKING:
     import keras
@@ -63,11 +63,23 @@ def fit(
         raise DataError(f"{data.root} is unusable: " + "; ".join(problems))
     place = Workspace(out)
     place.claim(config, data.fingerprint, resume=resume, overwrite=overwrite)
-    spec = config.network_spec(len(data.labels))
-    # Built here first: weights that cannot be had are found before any worker starts.
-    backbone = networks.build_backbone(spec, config.backbone.weights)
-    network = networks.assemble(backbone, networks.build_head(spec, backbone.output_shape[-1]))
-    job = Job(
+    with place.kept_when_begun():
+        spec = config.network_spec(len(data.labels))
+        # Built here first: weights that cannot be had are found before any worker starts.
+        backbone = networks.build_backbone(spec, config.backbone.weights)
+        network = networks.assemble(backbone, networks.build_head(spec, backbone.output_shape[-1]))
+        job = _job(config, data, place)
+        _check_space(job, network, backbone.output_shape[-1])
+        with place.watching(watch):
+            outcome = _train(job)
+        network.load_weights(job.run / BEST_WEIGHTS)
+        made = _finish(config, data, out, network, spec, outcome)
+    place.remove()
+    return made
+
+
+def _job(config: TrainConfig, data: DataSet, place: Workspace) -> Job:
+    return Job(
         config=config,
         num_labels=len(data.labels),
         train=_absolute(data.splits[TRAIN]),
@@ -77,13 +89,6 @@ def fit(
         cache=(config.cache_dir or features.default_cache()).absolute(),
         run=place.folder,
     )
-    _check_space(job, network, backbone.output_shape[-1])
-    with place.watching(watch):
-        outcome = _train(job)
-    network.load_weights(job.run / BEST_WEIGHTS)
-    made = _finish(config, data, out, network, spec, outcome)
-    place.remove()
-    return made
 
 
 def _train(job: Job) -> dict[str, Any]:
@@ -116,7 +121,7 @@ def _run_trainer(job: Job) -> dict[str, Any]:
         train_loop_config=job,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
         run_config=RunConfig(
-            name="ray",
+            name=RAY_RUN,
             storage_path=str(job.run),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             failure_config=FailureConfig(max_failures=job.config.scaling.max_failures),

@@ -20,6 +20,9 @@ from train.loop import PROGRESS
 
 Watch = Callable[[dict[str, Any]], None]
 
+# Where Ray Train keeps its checkpoints.
+RAY_RUN = "ray"
+
 _REQUEST = "request.json"
 # What may change between an interrupted run and the one that goes on with it.
 _FREE_TO_CHANGE = ("scaling", "cache_dir")
@@ -106,6 +109,16 @@ class Workspace:
         finally:
             done.set()
             thread.join()
+
+    @contextmanager
+    def kept_when_begun(self) -> Iterator[None]:
+        """After an error keep the folder only when there is something in it to go on from."""
+        try:
+            yield
+        except BaseException:
+            if not (self.folder / RAY_RUN).exists():
+                self.remove()
+            raise
 
     def remove(self) -> None:
         """Forget the run: its bundle is written."""
