@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pintag import bundle, files
 from pintag.errors import TrainingError
@@ -90,25 +90,25 @@ class Workspace:
         path.touch()
         done = threading.Event()
 
-        def follow() -> None:
-            with path.open() as file:
-                file.seek(0, os.SEEK_END)
-                while True:
-                    finished = done.wait(_WATCH_SECONDS)
-                    # A line without its end is still being written.
-                    while (line := file.readline()).endswith("\n"):
-                        watch(json.loads(line))
-                    file.seek(file.tell() - len(line))
-                    if finished:
-                        return
+        def follow(file: BinaryIO) -> None:
+            finished = False
+            while not finished:
+                finished = done.wait(_WATCH_SECONDS)
+                # A line without its end is still being written.
+                while (line := file.readline()).endswith(b"\n"):
+                    watch(json.loads(line))
+                file.seek(-len(line), os.SEEK_CUR)
 
-        thread = threading.Thread(target=follow, name="pintag-watch", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+        with path.open("rb") as file:
+            # What an earlier attempt said is old news.
+            file.seek(0, os.SEEK_END)
+            thread = threading.Thread(target=follow, args=(file,), name="pintag-watch", daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                done.set()
+                thread.join()
 
     @contextmanager
     def kept_when_begun(self) -> Iterator[None]:

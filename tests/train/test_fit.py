@@ -140,3 +140,34 @@ def test_an_interrupted_run_is_resumed(sample_dir: Path, undisturbed: Path, tmp_
     assert [row["epoch"] for row in history(out)] == list(range(1, 201))
     assert step_losses(out)[:40] == pytest.approx(step_losses(undisturbed), abs=1e-4)
     assert not out.with_name("interrupted.run").exists()
+
+
+def test_fine_tuning_goes_on_from_the_best_head_and_cannot_make_it_worse(
+    sample_dir: Path, tmp_path: Path
+) -> None:
+    """The second phase, in mixed precision, with class weights and dropout; the best is kept."""
+    out = tmp_path / "tuned"
+    done = pintag(
+        "train", *SMALL, "--data", sample_dir, "--out", out, "head.dropout=0.1",
+        "head.class_weights=balanced", "head.early_stopping=3", "fine_tune.epochs=2",
+        "fine_tune.unfreeze=1", "scaling.mixed_precision=true",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = history(out)
+    assert [row["epoch"] for row in rows if row["phase"] == "fine_tune"] == [1, 2]
+    manifest = json.loads((out / "bundle.json").read_text())
+    best = max(row["validation_accuracy"] for row in rows)
+    # The worker computes in float16 and the engine in float32: an image or so may fall otherwise.
+    assert manifest["metrics"]["validation"]["accuracy"] == pytest.approx(best, abs=0.05)
+
+
+def test_weights_that_cannot_be_had_are_named_before_a_worker_starts(
+    sample_dir: Path, tmp_path: Path
+) -> None:
+    done = pintag(
+        "train", *SMALL, "backbone.weights=missing.h5", "--data", sample_dir,
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "missing.h5" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,58 @@
+"""Experiments: the files in configs/train, and what a configuration refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pintag import config
+from pintag.errors import ConfigError
+from tests.conftest import CONFIGS
+from train.config import TrainConfig
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "train").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_experiment_in_configs_is_valid_and_names_its_backbone(path: Path) -> None:
+    loaded = config.load(TrainConfig, path)
+    assert path.stem in (loaded.backbone.name, loaded.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "widths", "batch_size", "learning_rate"),
+    [
+        ("mobilenet", (512, 256, 128, 64), 32, 1e-4),
+        ("vgg16", (256, 128, 64), 16, 1e-3),
+        ("resnet50", (256, 128, 64), 16, 1e-3),
+        ("inception_v3", (256, 128, 64), 16, 1e-4),
+    ],
+)
+def test_the_experiments_hold_the_best_settings_of_the_study(
+    name: str, widths: tuple[int, ...], batch_size: int, learning_rate: float
+) -> None:
+    head = config.load(TrainConfig, CONFIGS / f"train/{name}.yaml").head
+    assert (head.widths, head.batch_size, head.learning_rate) == (widths, batch_size, learning_rate)
+    assert head.epochs == 20
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("head.batchsize=3", "head.batch_size"),
+        ("backbone.name=alexnet", "mobilenet, vgg16, resnet50, inception_v3, basic_cnn"),
+        ("head.epochs=0", "head.epochs"),
+        ("head.widths=[]=", "head.widths"),
+        ("scaling.use_gpu=maybe", "scaling.use_gpu"),
+        ("seed=-1", "seed"),
+        ("colour=red", "colour"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(override: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint.replace(".", r"\.")):
+        config.load(TrainConfig, None, [override])
+
+
+def test_widths_that_are_not_given_are_those_of_the_study() -> None:
+    spec = TrainConfig().network_spec(num_labels=8)
+    assert spec.widths == (512, 256, 128, 64)
+    assert spec.num_labels == 8

@@ -1,0 +1,107 @@
+"""Rows on disk: computed once, by any number of workers, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from pintag.dataset import Example
+from pintag.errors import ImageError, TrainingError
+from train import features
+from train.features import BLOCK, Rows
+
+COUNT = BLOCK + 40
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
+    """More images than one block holds, each of one grey that tells its number."""
+    root = tmp_path_factory.mktemp("images")
+    made = []
+    for number in range(COUNT):
+        path = root / f"{number:04d}.png"
+        Image.new("RGB", (2, 2), (number % 256, number // 256, 0)).save(path)
+        made.append(Example(path, 0, str(number)))
+    return made
+
+
+def number_of(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """The number of each image, read back from its first pixel: `float32[n,1]`."""
+    corner = pixels[:, 0, 0].astype(np.float32)
+    return corner[:, :1] + 256 * corner[:, 1:2]
+
+
+def test_rows_lie_in_the_order_of_the_examples(examples: list[Example], tmp_path: Path) -> None:
+    features.compute(tmp_path, examples, 32, number_of)
+    rows = Rows(tmp_path, COUNT)
+    assert len(rows) == COUNT
+    assert rows.take(np.arange(COUNT))[:, 0].tolist() == list(range(COUNT))
+    picked = np.array([COUNT - 1, 0, BLOCK, BLOCK - 1, 0])
+    assert rows.take(picked)[:, 0].tolist() == picked.tolist()
+
+
+def test_workers_share_the_blocks(examples: list[Example], tmp_path: Path) -> None:
+    seen: list[int] = []
+    for rank in (0, 1):
+
+        def transform(pixels: npt.NDArray[np.uint8], rank: int = rank) -> npt.NDArray[np.float32]:
+            seen.extend([rank] * len(pixels))
+            return number_of(pixels)
+
+        features.compute(tmp_path, examples, 32, transform, rank=rank, world=2)
+    assert seen == [0] * BLOCK + [1] * 40
+    assert Rows(tmp_path, COUNT).take(np.arange(COUNT))[:, 0].tolist() == list(range(COUNT))
+
+
+def test_what_is_on_disk_is_not_computed_again(examples: list[Example], tmp_path: Path) -> None:
+    features.compute(tmp_path, examples, 32, number_of, rank=0, world=2)
+
+    def only_the_rest(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        numbers = number_of(pixels)
+        assert numbers.min() >= BLOCK
+        return numbers
+
+    reported: list[tuple[int, int]] = []
+    features.compute(
+        tmp_path, examples, 32, only_the_rest, progress=lambda *at: reported.append(at)
+    )
+    assert reported == [(COUNT, COUNT)]
+
+
+def test_an_interrupted_block_leaves_no_file(examples: list[Example], tmp_path: Path) -> None:
+    def interrupted(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        features.compute(tmp_path, examples, 32, interrupted)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(TrainingError, match=r"block-000000\.npy is missing"):
+        Rows(tmp_path, COUNT)
+
+
+def test_a_damaged_block_is_named(examples: list[Example], tmp_path: Path) -> None:
+    features.compute(tmp_path, examples, 32, number_of)
+    (tmp_path / "block-000001.npy").write_bytes(b"not an array")
+    with pytest.raises(TrainingError, match=r"block-000001\.npy is damaged"):
+        Rows(tmp_path, COUNT)
+
+
+def test_rows_of_another_number_are_refused(examples: list[Example], tmp_path: Path) -> None:
+    features.compute(tmp_path, examples, 32, number_of)
+    with pytest.raises(TrainingError, match="does not hold 290 rows"):
+        Rows(tmp_path, 290)
+
+
+def test_an_image_that_vanished_since_the_scan_is_named(tmp_path: Path) -> None:
+    gone = Example(tmp_path / "gone.png", 0, "")
+    with pytest.raises(ImageError, match=r"gone\.png"):
+        features.compute(tmp_path / "rows", [gone], 32, number_of)
+
+
+def test_keys_tell_apart_what_rows_are_determined_by() -> None:
+    assert features.key("a", 1) == features.key("a", 1)
+    assert len({features.key("a", 1), features.key("a", 2), features.key("b", 1)}) == 3
