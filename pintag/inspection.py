@@ -81,7 +81,8 @@ def _warnings(dataset: DataSet, duplicates: tuple[Duplicates, ...], imbalance: f
         warnings.append(f"{across} images lie in more than one split: figures will flatter")
     if across := sum(group.across_labels for group in duplicates):
         warnings.append(f"{across} images lie under more than one label")
-    if imbalance > IMBALANCE:
+    # Infinite when a label is empty, which is a problem already.
+    if IMBALANCE < imbalance < float("inf"):
         warnings.append(
             f"the largest label has {imbalance:.1f} times the images of the smallest: consider "
             "head.class_weights=balanced"
