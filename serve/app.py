@@ -1,11 +1,12 @@
 """From configuration to the Serve application."""
 
-from __future__ import annotations
+# Annotations are not postponed here: Ray Serve reads the class of `build`'s argument from them.
 
 from typing import Any
 
 from ray.serve import Application
 
+from serve import protocol
 from serve.classifier import Classifier
 from serve.config import ClassifierArgs, ClassifierConfig
 
@@ -30,6 +31,7 @@ def deployment_options(config: ClassifierConfig) -> dict[str, Any]:
         # bound lies above it, for the requests that are being refused.
         "max_ongoing_requests": 2 * config.max_ongoing_requests,
         "max_queued_requests": 2 * config.max_ongoing_requests,
+        "backpressure_config": {"retry_after_s": protocol.RETRY_AFTER_SECONDS},
         "graceful_shutdown_timeout_s": config.graceful_shutdown_timeout_s,
         "health_check_period_s": config.health_check_period_s,
         "health_check_timeout_s": config.health_check_timeout_s,

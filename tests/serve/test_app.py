@@ -1,0 +1,42 @@
+"""From configuration to the Serve application, as `pintag serve` and as a Serve config file do it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serve.config import AutoscalingConfig, ClassifierArgs, ClassifierConfig
+
+pytestmark = pytest.mark.ray
+
+
+def test_the_deployment_is_told_what_the_configuration_says() -> None:
+    from serve.app import deployment_options
+
+    config = ClassifierConfig(
+        autoscaling=AutoscalingConfig(min_replicas=2, max_replicas=5), num_gpus=0.5
+    )
+    options = deployment_options(config)
+    assert options["autoscaling_config"]["min_replicas"] == 2
+    assert options["autoscaling_config"]["max_replicas"] == 5
+    assert options["ray_actor_options"]["num_gpus"] == 0.5
+    # Ray's bound lies above the replica's own, or the replica could not refuse politely.
+    assert options["max_ongoing_requests"] > config.max_ongoing_requests
+
+
+def test_ray_serve_can_build_it_from_a_config_file() -> None:
+    """`import_path: serve.app:build` with plain `args`, checked against the typed ones."""
+    from ray.serve._private.api import call_user_app_builder_with_args_if_necessary as call
+
+    from serve.app import build
+
+    assert call(build, {"bundle": "/models/pins", "classifier": {"max_batch_size": 8}})
+    with pytest.raises(ValueError, match="max_batchsize"):
+        call(build, {"bundle": "/models/pins", "classifier": {"max_batchsize": 8}})
+
+
+def test_arguments_are_typed() -> None:
+    args = ClassifierArgs.model_validate({"bundle": "/models/pins"})
+    assert args.bundle == Path("/models/pins")
+    assert args.classifier == ClassifierConfig()
