@@ -34,8 +34,8 @@ class State:
     weights: Weights = field(default_factory=list)
     """Of the phase's model; empty before its first epoch."""
     optimizer: Weights = field(default_factory=list)
-    best_phase: int = 0
     best_weights: Weights = field(default_factory=list)
+    """Of the phase's model, like `weights`."""
     best_epoch: int = 0
     """The epoch of this phase that was best; 0 when an earlier phase was better than all of it."""
     best_score: tuple[float, float] = (-1.0, 0.0)
@@ -56,15 +56,26 @@ class State:
             return state
         return replace(
             state,
-            best_phase=self.phase,
             best_weights=weights,
             best_epoch=state.epoch,
             best_score=score,
         )
 
-    def next_phase(self) -> State:
-        """The state at the beginning of the next phase."""
-        return replace(self, phase=self.phase + 1, epoch=0, weights=[], optimizer=[], best_epoch=0)
+    def next_phase(self, best_weights: Weights) -> State:
+        """The state at the beginning of the next phase.
+
+        Args:
+            best_weights: the best so far, as the weights of the next phase's model.
+        """
+        return replace(
+            self,
+            phase=self.phase + 1,
+            epoch=0,
+            weights=[],
+            optimizer=[],
+            best_weights=best_weights,
+            best_epoch=0,
+        )
 
     def is_stale(self, patience: int | None) -> bool:
         """Whether `patience` epochs have passed since the best one."""
@@ -86,7 +97,6 @@ def save(state: State) -> Iterator[Checkpoint]:
         progress = {
             "phase": state.phase,
             "epoch": state.epoch,
-            "best_phase": state.best_phase,
             "best_epoch": state.best_epoch,
             "best_score": state.best_score,
             "history": state.history,
@@ -110,7 +120,6 @@ def load(checkpoint: Checkpoint) -> State:
         progress["epoch"],
         weights,
         optimizer,
-        progress["best_phase"],
         best,
         progress["best_epoch"],
         tuple(progress["best_score"]),

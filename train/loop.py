@@ -94,11 +94,11 @@ class _Worker:
     def run(self, state: State) -> dict[str, Any]:
         for number, phase in enumerate(self._job.phases):
             if number > state.phase:
-                self._restore_best(state)
-                state = state.next_phase()
+                # The part that was trained is now the network's; so the best is, too.
+                state = state.next_phase(checkpoint.values(self._model(phase).weights))
             if number == state.phase:
                 state = self._train(phase, state)
-        self._restore_best(state)
+                checkpoint.assign(self._model(phase).weights, state.best_weights)
         if self._rank == 0:
             self._network.save_weights(self._job.run / BEST_WEIGHTS)
         return {"history": list(state.history), "seconds": self._seconds}
@@ -106,10 +106,6 @@ class _Worker:
     def _model(self, phase: str) -> keras.Model:
         on_features = phase == HEAD and self._job.is_transfer
         return self._head if on_features else self._network
-
-    def _restore_best(self, state: State) -> None:
-        model = self._model(self._job.phases[state.best_phase])
-        checkpoint.assign(model.weights, state.best_weights)
 
     def _train(self, phase: str, state: State) -> State:
         config: HeadConfig | FineTuneConfig = self._job.config.head

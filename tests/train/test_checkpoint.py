@@ -27,12 +27,12 @@ def test_the_best_epoch_has_the_highest_accuracy_and_of_equals_the_lowest_loss()
 def test_a_later_phase_that_is_worse_leaves_the_best_where_it_was() -> None:
     from train.checkpoint import State
 
-    state = State().after(row(0.9, 0.3), [np.array([1.0])], []).next_phase()
+    state = State().after(row(0.9, 0.3), [np.array([1.0])], []).next_phase([np.array([1.5])])
     assert (state.phase, state.epoch, state.weights) == (1, 0, [])
     state = state.after(row(0.8, 0.2), [np.array([2.0])], [])
-    assert (state.best_phase, state.best_weights[0][0]) == (0, 1.0)
+    assert (state.best_epoch, state.best_weights[0][0]) == (0, 1.5)
     state = state.after(row(0.95, 0.2), [np.array([3.0])], [])
-    assert (state.best_phase, state.best_weights[0][0]) == (1, 3.0)
+    assert (state.best_epoch, state.best_weights[0][0]) == (2, 3.0)
 
 
 def test_a_state_is_stale_after_that_many_epochs_without_a_better_one() -> None:
@@ -52,12 +52,12 @@ def test_a_checkpoint_brings_back_the_state() -> None:
     from train.checkpoint import State
 
     weights = [np.ones((2, 3), np.float32), np.arange(4.0)]
-    state = State().after(row(0.5, 1.0), weights, [np.array(7, np.int64)]).next_phase()
+    state = State().after(row(0.5, 1.0), weights, [np.array(7, np.int64)]).next_phase(weights)
     state = state.after(row(0.4, 1.0), [np.zeros(2)], [np.array(8, np.int64)])
     with checkpoint.save(state) as saved:
         loaded = checkpoint.load(saved)
     assert loaded.history == state.history
-    assert (loaded.phase, loaded.epoch, loaded.best_phase, loaded.best_epoch) == (1, 1, 0, 0)
+    assert (loaded.phase, loaded.epoch, loaded.best_epoch) == (1, 1, 0)
     assert loaded.best_score == state.best_score
     for found, expected in zip(
         [*loaded.weights, *loaded.optimizer, *loaded.best_weights],
