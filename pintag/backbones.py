@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,12 +39,13 @@ class Backbone:
 
 TABLE = {
     "mobilenet": Backbone(
-        "mobilenet", "MobileNet", (512, 256, 128, 64), has_alpha=True, blocks=r"_(\d+)(?:_|$)"
+        "mobilenet", "MobileNet", (512, 256, 128, 64), has_alpha=True, blocks=r"^conv_.._(\d+)"
     ),
     "vgg16": Backbone("vgg16", "VGG16", (256, 128, 64), blocks=r"^block(\d+)_"),
     "resnet50": Backbone("resnet50", "ResNet50", (256, 128, 64), blocks=r"^(conv\d+_block\d+)_"),
+    # A block begins behind the layer that joins the one before; the stem is never unfrozen.
     "inception_v3": Backbone(
-        "inception_v3", "InceptionV3", (256, 128, 64), min_size=75, blocks=r"^(mixed\d+)"
+        "inception_v3", "InceptionV3", (256, 128, 64), min_size=75, blocks=r"^(mixed\d+)$"
     ),
 }
 
@@ -91,7 +93,7 @@ def unfreeze(backbone: keras.Model, name: str, blocks: int) -> None:
             current = found.group(1)
         block_of.append(current)
     weighted = (b for layer, b in zip(base.layers, block_of, strict=True) if b and layer.weights)
-    last = list(dict.fromkeys(weighted))[-blocks:]
+    last = list(reversed(dict.fromkeys(weighted)))[:blocks]
     backbone.trainable = True
     for layer, block in zip(base.layers, block_of, strict=True):
         frozen = isinstance(layer, keras.layers.BatchNormalization)
@@ -108,13 +110,16 @@ def _construct(row: Backbone, input_size: int, weights: str, alpha: float) -> ke
             f"Keras weights file of {row.constructor} without its classifier"
         )
     try:
-        return getattr(keras.applications, row.constructor)(
-            include_top=False,
-            weights=None if weights == NONE else weights,
-            input_shape=(input_size, input_size, 3),
-            pooling="avg",
-            **options,
-        )
+        with warnings.catch_warnings():
+            # Of a size that MobileNet was not trained at: the weights fit any.
+            warnings.filterwarnings("ignore", "`input_shape` is undefined or non-square")
+            return getattr(keras.applications, row.constructor)(
+                include_top=False,
+                weights=None if weights == NONE else weights,
+                input_shape=(input_size, input_size, 3),
+                pooling="avg",
+                **options,
+            )
     except Exception as error:
         raise _weights_error(row, weights, error) from error
 
@@ -129,13 +134,20 @@ def _weights_error(row: Backbone, weights: str, error: Exception) -> WeightsErro
             " backbone.weights=none to start from random weights, or backbone.name=basic_cnn for a"
             " network that needs none"
         )
+    if weights == IMAGENET and isinstance(error, OSError):
+        return WeightsError(
+            f"the ImageNet weights of {row.constructor} cannot be read: {error}. Keras keeps them"
+            f" in {_keras_cache()}: remove a damaged file there"
+        )
     if weights in (IMAGENET, NONE):
         return WeightsError(f"{row.constructor} with weights={weights!r}: {error}")
     return WeightsError(f"{weights}: no weights of this {row.constructor}: {error}")
 
 
 def _keras_cache() -> Path:
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    # As `keras.utils.get_file` chooses.
+    return (home if os.access(home, os.W_OK) else Path("/tmp/.keras")) / "models"  # noqa: S108
 
 
 def _module(row: Backbone) -> Any:

@@ -16,12 +16,13 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+import numpy as np
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from pintag import config, files, networks
 from pintag.config import Strict
 from pintag.engine import Engine, TensorFlowEngine
-from pintag.errors import BundleError, ConfigError
+from pintag.errors import BundleError, ConfigError, DataError
 from pintag.labels import Labels
 from pintag.networks import NetworkSpec
 
@@ -45,7 +46,7 @@ class Manifest(Strict):
     labels: tuple[str, ...]
     network: NetworkSpec
     preprocessing: str
-    temperature: float = Field(gt=0)
+    temperature: float = Field(gt=0, allow_inf_nan=False)
     metrics: dict[str, Any]
     """The evaluation on each split; see `pintag.evaluation.Evaluation`."""
     training: dict[str, Any]
@@ -66,6 +67,16 @@ class Manifest(Strict):
             raise ValueError(f"{WEIGHTS} is not listed")
         return files
 
+    @model_validator(mode="after")
+    def _labelled(self) -> Manifest:
+        try:
+            count = len(Labels(self.labels))
+        except DataError as error:
+            raise ValueError(str(error)) from error
+        if count != self.network.num_labels:
+            raise ValueError(f"{count} labels, and a network of {self.network.num_labels}")
+        return self
+
 
 @dataclass(frozen=True)
 class ModelBundle:
@@ -83,7 +94,8 @@ class ModelBundle:
         network = networks.build(self.manifest.network)
         try:
             network.load_weights(self.path / WEIGHTS)
-        except (OSError, ValueError, KeyError) as error:
+        # HDF5 and Keras raise whatever a strange file makes them raise.
+        except Exception as error:
             raise BundleError(
                 f"{self.path / WEIGHTS}: does not fit its network: {error}"
             ) from error
@@ -123,7 +135,7 @@ def save(
             digests = {file.name: _sha256(file) for file in sorted(made.iterdir())}
             manifest = Manifest(
                 name=name or spec.backbone,
-                version=_version(digests[WEIGHTS], spec, labels, temperature),
+                version=_version(network, spec, labels, temperature),
                 created=datetime.now(UTC).replace(microsecond=0),
                 labels=labels.names,
                 network=spec,
@@ -151,7 +163,8 @@ def load(path: Path) -> ModelBundle:
         content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BundleError(f"{path}: no bundle here: {MANIFEST} is missing") from error
-    except (OSError, ValueError) as error:
+    # A RecursionError is JSON that is nested a thousand deep.
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path / MANIFEST}: cannot be read: {error}") from error
     try:
         manifest = config.parse(Manifest, content, source=str(path / MANIFEST))
@@ -159,9 +172,13 @@ def load(path: Path) -> ModelBundle:
         raise BundleError(str(error)) from error
     for name, expected in manifest.files.items():
         file = path / name
-        if not file.is_file():
-            raise BundleError(f"{file}: listed in {MANIFEST}, and missing")
-        if _sha256(file) != expected:
+        try:
+            if not file.is_file():
+                raise BundleError(f"{file}: listed in {MANIFEST}, and missing")
+            found = _sha256(file)
+        except OSError as error:
+            raise BundleError(f"{file}: cannot be read: {error.strerror}") from error
+        if found != expected:
             raise BundleError(f"{file}: its SHA-256 differs from {MANIFEST}: altered or damaged")
     return ModelBundle(path, manifest)
 
@@ -171,6 +188,10 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _version(weights: str, spec: NetworkSpec, labels: Labels, temperature: float) -> str:
-    parts = [weights, spec.model_dump_json(), *labels, repr(temperature)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+def _version(network: keras.Model, spec: NetworkSpec, labels: Labels, temperature: float) -> str:
+    """Equal for equal answers; the file of the weights is not, as Keras numbers layers in it."""
+    parts = [spec.model_dump_json(), *labels, repr(temperature)]
+    digest = hashlib.sha256("\n".join(parts).encode())
+    for variable in network.weights:
+        digest.update(np.asarray(variable).tobytes())
+    return digest.hexdigest()[:12]

@@ -190,9 +190,9 @@ def _layout(root: Path) -> dict[str, list[Path]]:
     by_alias = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
     splits = {folder: by_alias[folder.name] for folder in folders if folder.name in by_alias}
     # A lone class called "test" or "train" among others is a class: a split layout has a training
-    # folder with folders in it, or nothing but splits.
-    trained = any(split == TRAIN and _subfolders(folder) for folder, split in splits.items())
-    if not folders or not (trained or len(splits) == len(folders)):
+    # folder, and label folders in its splits, or nothing but splits.
+    labelled = TRAIN in splits.values() and any(_subfolders(folder) for folder in splits)
+    if not folders or not (labelled or len(splits) == len(folders)):
         layout = {FLAT: folders}
     else:
         layout = {split: [] for split in SPLITS if split in splits.values()}

@@ -8,20 +8,25 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pintag.dataset import Progress as Callback
+if TYPE_CHECKING:
+    from pintag.dataset import Progress as Callback
+    from pintag.dataset import Unreadable
 
-out = Console()
-err = Console(stderr=True)
+# Names of files and labels are not to be read as emoji (`:art:`) or coloured as if they were code.
+out = Console(emoji=False, highlight=False)
+err = Console(emoji=False, highlight=False, stderr=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 
@@ -31,11 +36,18 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def skipped(file: Unreadable) -> None:
+    """Name a file that is left out."""
+    message = f"[yellow]skipped:[/] {escape(str(file.path))}: {escape(file.reason)}"
+    err.print(message, soft_wrap=True)
+
+
 def table(*columns: str, title: str | None = None) -> Table:
     """A table whose first column is text and whose others are figures."""
     made = Table(title=title, title_justify="left", header_style="bold")
     for number, column in enumerate(columns):
-        made.add_column(column, justify="right" if number else "left")
+        # A name that is cut off may be another's beginning.
+        made.add_column(column, justify="right" if number else "left", overflow="fold")
     return made
 
 
@@ -57,6 +69,10 @@ def import_quietly(module: str) -> None:
 
     Its notes on the processor and on GPUs it did not find come before its log level is in force.
     """
+    if sys.stderr is None:
+        # It was closed before we began, and the descriptor may be anything by now.
+        importlib.import_module(module)
+        return
     saved = os.dup(2)
     try:
         with Path(os.devnull).open("wb") as nowhere:

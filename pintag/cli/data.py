@@ -44,12 +44,19 @@ def sample(out: Path, seed: int, per_label: int, as_json: bool) -> None:
     if as_json:
         console.print_json({"path": str(out), "images": count, "seed": seed, "synthetic": True})
     else:
-        console.out.print(f"{count} synthetic images in {escape(str(out))} (seed {seed})")
+        where = escape(str(out))
+        console.out.print(f"{count} synthetic images in {where} (seed {seed})", soft_wrap=True)
 
 
 @data.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--seed", default=0, show_default=True, help="Divides a data set without splits.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Divides a data set without splits.",
+)
 @console.json_option
 def check(directory: Path, seed: int, as_json: bool) -> None:
     """Check the data set in DIR: <split>/<label>/* or a flat <label>/*.
@@ -93,7 +100,7 @@ def _to_json(scanned: DataSet, found: Inspection) -> dict[str, object]:
 
 def _show(scanned: DataSet, found: Inspection) -> None:
     kind = " (synthetic)" if scanned.is_synthetic else ""
-    shown = console.table("label", *SPLITS, title=f"{scanned.root}{kind}")
+    shown = console.table("label", *SPLITS, title=f"{escape(str(scanned.root))}{kind}")
     for label in scanned.labels:
         shown.add_row(escape(label), *(str(found.counts[split][label]) for split in SPLITS))
     shown.add_section()

@@ -6,17 +6,20 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.markup import escape
 
-from pintag import bundle, dataset, evaluation, files
+from pintag import bundle, dataset, files
 from pintag.bundle import ModelBundle
 from pintag.cli import console
 from pintag.dataset import Example
 from pintag.errors import DataError
-from pintag.evaluation import Evaluation, Prediction
 from pintag.labels import Labels
+
+if TYPE_CHECKING:
+    from pintag.evaluation import Evaluation, Prediction
 
 
 @click.command()
@@ -43,8 +46,10 @@ def evaluate(
     with console.progress("reading") as progress:
         examples, unreadable = dataset.scan_split(data_dir, split, loaded.labels, progress)
     for file in unreadable:
-        console.err.print(f"[yellow]skipped:[/] {escape(str(file.path))}: {escape(file.reason)}")
+        console.skipped(file)
     console.import_quietly("keras")
+    from pintag import evaluation
+
     engine = loaded.engine()
     # The first call of a shape builds its kernels; that is no image's time.
     evaluation.predict(engine, examples[:batch_size], batch_size)

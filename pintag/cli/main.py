@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -40,8 +41,12 @@ for each in (data, train, evaluate, tag, serve):
 
 def main() -> None:
     """Run the command; an error that is ours is one line, not a traceback."""
+    # A file's name need not be text, and not every terminal speaks UTF-8.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        command(standalone_mode=False)
+        # Outside its standalone mode click returns the code that a command exits with.
+        code = command(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -55,3 +60,8 @@ def main() -> None:
         # The reader of our output went away, as `head` does; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        # A full disk behind our output, or a folder that may not be read.
+        click.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(1)
+    sys.exit(code)

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
-import httpx
 import numpy as np
 from rich.markup import escape
 
@@ -20,13 +20,17 @@ from pintag.cli import console
 from pintag.errors import DataError, ImageError, NotAnImageError, ServerError
 from pintag.labels import Tag
 
+if TYPE_CHECKING:
+    import httpx
+
 # Encoded bytes to tags, and the call that reads them.
 Tagger = Callable[[bytes], list[Tag]]
 Read = Callable[[], bytes]
 
 _TIMEOUT_SECONDS = 60.0
-# How often a full queue is waited for before its 503 is reported.
+# How often a full queue is asked before its 503 is reported, and how long it is waited for at most.
 _ATTEMPTS = 5
+_LONGEST_WAIT_SECONDS = 10.0
 
 
 @click.command()
@@ -51,7 +55,9 @@ def tag(
     """
     if (bundle_dir is None) == (url is None):
         raise click.UsageError("give either --bundle or --url")
-    chosen = [item for source in sources for item in _expand(source)]
+    # A server knows its own limit.
+    limit = images.DEFAULT_LIMITS.max_bytes if url is None else None
+    chosen = [item for source in sources for item in _expand(source, limit)]
     results: list[dict[str, object]] = []
     with (
         _tagger(bundle_dir, url, max_tags, min_confidence) as tagger,
@@ -79,27 +85,41 @@ def _tag_one(name: str, read: Read, tagger: Tagger, *, quiet: bool) -> dict[str,
     return {"image": name, "tags": [asdict(tag) for tag in tags]}
 
 
-def _expand(source: str) -> Iterator[tuple[str, Read]]:
+def _expand(source: str, limit: int | None) -> Iterator[tuple[str, Read]]:
     """The images that an argument means, by name, each with the call that reads its bytes."""
     if source == "-":
-        yield "-", sys.stdin.buffer.read
+        yield "-", lambda: _read(sys.stdin.buffer, limit)
         return
     path = Path(source)
     if path.is_dir():
-        found = [p for p in sorted(path.rglob("[!.]*")) if p.suffix.lower() in images.SUFFIXES]
+        found = [
+            file for file in sorted(path.rglob("*")) if _is_image(file.relative_to(path), file)
+        ]
         if not found:
             raise DataError(f"{path}: no images in this folder ({', '.join(images.SUFFIXES)})")
         for file in found:
-            yield str(file), partial(_read, file)
+            yield str(file), partial(_read_file, file, limit)
     else:
-        yield source, partial(_read, path)
+        yield source, partial(_read_file, path, limit)
 
 
-def _read(path: Path) -> bytes:
+def _is_image(name: Path, file: Path) -> bool:
+    """By its name; what lies in a hidden folder is hidden, too."""
+    hidden = any(part.startswith(".") for part in name.parts)
+    return not hidden and name.suffix.lower() in images.SUFFIXES and not file.is_dir()
+
+
+def _read_file(path: Path, limit: int | None) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return _read(file, limit)
     except OSError as error:
         raise NotAnImageError(error.strerror or str(error)) from error
+
+
+def _read(file: BinaryIO, limit: int | None) -> bytes:
+    """All of it, or one byte more than `limit`: enough to be refused, of a file without end."""
+    return file.read(-1 if limit is None else limit + 1)
 
 
 @contextmanager
@@ -118,26 +138,34 @@ def _tagger(
 
         yield from_bundle
         return
+    import httpx
+
     query = {"max_tags": max_tags, "min_confidence": min_confidence}
-    with httpx.Client(base_url=str(url), params=query, timeout=_TIMEOUT_SECONDS) as client:
+    try:
+        client = httpx.Client(base_url=str(url), params=query, timeout=_TIMEOUT_SECONDS)
+    except httpx.InvalidURL as error:
+        raise ServerError(f"{url}: no address of a server: {error}") from error
+    with client:
         yield lambda data: _from_server(client, data)
 
 
 def _from_server(client: httpx.Client, data: bytes) -> list[Tag]:
     """One upload; a full queue is waited for, a refused image is an `ImageError`."""
+    import httpx
+
     headers = {"Content-Type": "application/octet-stream"}
-    for _ in range(_ATTEMPTS):
+    for attempt in range(1, _ATTEMPTS + 1):
         try:
             response = client.post("/v1/tags", content=data, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ServerError(f"{client.base_url}: no answer: {error}") from error
-        if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+        if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or attempt == _ATTEMPTS:
             break
-        time.sleep(float(response.headers.get("Retry-After", 1)))
+        time.sleep(_wait_seconds(response.headers.get("Retry-After", "")))
     try:
         content = response.json()
         if response.is_success:
-            return [Tag(**item) for item in content["tags"]]
+            return [Tag(str(each["label"]), float(each["confidence"])) for each in content["tags"]]
         problem = f"{content['status']} {content['title']}: {content['detail']}"
     except (ValueError, KeyError, TypeError) as error:
         raise ServerError(
@@ -146,3 +174,8 @@ def _from_server(client: httpx.Client, data: bytes) -> list[Tag]:
     if response.is_client_error:
         raise ImageError(problem)
     raise ServerError(f"{client.base_url}: {problem}")
+
+
+def _wait_seconds(retry_after: str) -> float:
+    """What a server asks for, within bounds; one second when it is a date, or nothing."""
+    return min(float(retry_after), _LONGEST_WAIT_SECONDS) if retry_after.isdecimal() else 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +58,22 @@ def train(
     By default the data set is ./data and the bundle is written to ./runs/NAME. head.batch_size is
     the batch over all workers together. With RAY_ADDRESS set the workers run on that cluster.
     """
-    console.import_quietly("keras")
     from train.config import TrainConfig
-    from train.fit import fit
 
     settings = config.load(TrainConfig, configuration, overrides)
     target = out or Path("runs") / (settings.name or configuration.stem)
     with console.progress("reading") as progress:
         scanned = dataset.scan(data_dir or Path("data"), seed=settings.seed, progress=progress)
     for file in scanned.unreadable:
-        console.err.print(f"[yellow]skipped:[/] {escape(str(file.path))}: {escape(file.reason)}")
+        console.skipped(file)
     console.err.print(f"{len(scanned)} images, {len(scanned.labels)} labels; fitting on Ray …")
+    # After what may be wrong with the request: this takes seconds.
+    console.import_quietly("keras")
+    from train.fit import fit
+
     try:
-        with console.bars() as bars:
+        # Keras tells of its downloads on standard output.
+        with console.bars() as bars, contextlib.redirect_stdout(sys.stderr):
             made = fit(
                 settings,
                 scanned,
@@ -122,5 +127,6 @@ def _summarise(made: ModelBundle) -> None:
     console.out.print(shown)
     if manifest.data["synthetic"]:
         console.out.print("synthetic data: the figures say nothing about photographs")
-    console.out.print(f"bundle {escape(str(made.path))}, version {manifest.version}")
-    console.out.print(f"  pintag serve --bundle {escape(str(made.path))}")
+    where = escape(str(made.path))
+    console.out.print(f"bundle {where}, version {manifest.version}", soft_wrap=True)
+    console.out.print(f"  pintag serve --bundle {where}", soft_wrap=True)

@@ -1,0 +1,191 @@
+"""`pintag evaluate`: figures for people and machines, the files it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pintag.labels import DEFAULT_NAMES
+from tests.conftest import pintag
+from tests.pintag.cli.conftest import Cli
+
+
+def fitted(test: Any) -> Any:
+    """Marks a test that needs `bundle_dir`, which is fitted by Ray Train."""
+    return pytest.mark.keras(pytest.mark.ray(test))
+
+
+def test_a_missing_bundle_is_named(cli: Cli, sample_dir: Path, tmp_path: Path) -> None:
+    done = cli("evaluate", tmp_path / "[no] bundle", "--data", sample_dir)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"error: {tmp_path}/[no] bundle: no bundle here")
+
+
+@fitted
+def test_an_evaluation_as_json_agrees_with_the_bundle(
+    cli: Cli, bundle_dir: Path, sample_dir: Path
+) -> None:
+    manifest = json.loads((bundle_dir / "bundle.json").read_text())
+    done = cli("evaluate", bundle_dir, "--data", sample_dir, "--json")
+    assert (done.code, done.err) == (0, "")
+    report = json.loads(done.out)
+    assert report["model"] == {"name": manifest["name"], "version": manifest["version"]}
+    assert report["engine"] == "tensorflow"
+    assert report["images"] == 48
+    # Training evaluated the same engine on the same split.
+    for figure in ("accuracy", "macro_f1", "confusion", "per_label"):
+        assert report[figure] == manifest["metrics"]["test"][figure]
+    assert report["ece"] == pytest.approx(manifest["metrics"]["test"]["ece"], abs=1e-5)
+    assert 0 < report["seconds_per_image"]["engine"] <= report["seconds_per_image"]["total"]
+
+
+@fitted
+def test_another_split_and_batch_size_may_be_chosen(
+    cli: Cli, bundle_dir: Path, sample_dir: Path
+) -> None:
+    manifest = json.loads((bundle_dir / "bundle.json").read_text())
+    done = cli(
+        "evaluate", bundle_dir, "--data", sample_dir, "--split", "validation",
+        "--batch-size", "7", "--json",
+    )  # fmt: skip
+    report = json.loads(done.out)
+    assert report["batch_size"] == 7
+    assert report["confusion"] == manifest["metrics"]["validation"]["confusion"]
+
+
+@fitted
+def test_an_evaluation_for_people_names_every_label(
+    cli: Cli, bundle_dir: Path, sample_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    done = cli("evaluate", bundle_dir, "--data", sample_dir)
+    assert (done.code, done.err) == (0, "")
+    for label in DEFAULT_NAMES:
+        # A row of the scores, a row and a column of the confusion matrix.
+        assert done.out.count(f" {label} ") == 3
+    summary = done.out.splitlines()[-1]
+    for words in ("accuracy", "macro F1", "ECE", "48 images", "ms per image"):
+        assert words in summary
+
+
+@fitted
+def test_files_are_written_on_request(
+    cli: Cli, bundle_dir: Path, sample_dir: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "[report] :art:"
+    done = cli("evaluate", bundle_dir, "--data", sample_dir, "--out", out, "--json")
+    assert done.code == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "confusion.png",
+        "evaluation.json",
+        "predictions.csv",
+    ]
+    report = json.loads(done.out)
+    assert json.loads((out / "evaluation.json").read_text()) == report
+    with Image.open(out / "confusion.png") as picture:
+        assert picture.format == "PNG"
+    rows = list(csv.DictReader(io.StringIO((out / "predictions.csv").read_text())))
+    assert len(rows) == 48
+    for row in rows:
+        assert Path(row["path"]).parent.name == row["label"]
+        confidences = {label: float(row[label]) for label in DEFAULT_NAMES}
+        assert sum(confidences.values()) == pytest.approx(1, abs=1e-5)
+        assert row["predicted"] == max(confidences, key=lambda label: confidences[label])
+    right = sum(row["predicted"] == row["label"] for row in rows)
+    assert right / len(rows) == pytest.approx(report["accuracy"])
+
+
+@fitted
+def test_files_that_stood_there_are_replaced(
+    cli: Cli, bundle_dir: Path, sample_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "evaluation.json").write_text("old")
+    (tmp_path / "mine.txt").write_text("keep")
+    assert cli("evaluate", bundle_dir, "--data", sample_dir, "--out", tmp_path).code == 0
+    assert json.loads((tmp_path / "evaluation.json").read_text())["images"] == 48
+    assert (tmp_path / "mine.txt").read_text() == "keep"
+
+
+@fitted
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_place_that_cannot_be_written_is_named(
+    cli: Cli, bundle_dir: Path, sample_dir: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "file").write_text("keep")
+    done = cli("evaluate", bundle_dir, "--data", sample_dir, "--out", tmp_path / name)
+    assert (done.code, done.out) == (1, "")
+    assert f"error: {tmp_path / name}: cannot be written" in done.err
+    assert (tmp_path / "file").read_text() == "keep"
+
+
+@fitted
+def test_a_flat_folder_is_one_split(
+    cli: Cli, bundle_dir: Path, sample_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(sample_dir / "test" / "art", tmp_path / "flat" / "art")
+    shutil.copytree(sample_dir / "test" / "food", tmp_path / "flat" / "food")
+    done = cli("evaluate", bundle_dir, "--data", tmp_path / "flat", "--json")
+    report = json.loads(done.out)
+    assert report["images"] == 12
+    support = {label: score["support"] for label, score in report["per_label"].items()}
+    assert support == dict.fromkeys(DEFAULT_NAMES, 0) | {"art": 6, "food": 6}
+
+
+@fitted
+def test_unreadable_files_are_named_and_left_out(
+    cli: Cli, bundle_dir: Path, sample_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(sample_dir / "test" / "art", tmp_path / "flat" / "art")
+    bad = tmp_path / "flat" / "art" / "a long name with [brackets] that no line should break.jpg"
+    bad.write_bytes(b"no image")
+    done = cli("evaluate", bundle_dir, "--data", tmp_path / "flat", "--json")
+    assert done.code == 0
+    assert f"skipped: {bad}: not an image" in done.err
+    report = json.loads(done.out)
+    assert (report["images"], report["unreadable"]) == (6, [str(bad)])
+
+
+@fitted
+def test_an_unknown_split_is_refused_with_those_there_are(
+    cli: Cli, bundle_dir: Path, sample_dir: Path
+) -> None:
+    done = cli("evaluate", bundle_dir, "--data", sample_dir, "--split", "exam")
+    assert (done.code, done.out) == (1, "")
+    assert "no 'exam' split; there are train, validation, test" in done.err
+
+
+@fitted
+def test_a_label_that_the_model_does_not_know_is_refused_with_those_it_does(
+    cli: Cli, bundle_dir: Path, sample_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(sample_dir / "test" / "art", tmp_path / "flat" / "ships")
+    done = cli("evaluate", bundle_dir, "--data", tmp_path / "flat")
+    assert (done.code, done.out) == (1, "")
+    assert "'ships' is no label of the model; its labels are animals, art" in done.err
+
+
+@fitted
+def test_an_altered_bundle_is_refused(
+    cli: Cli, bundle_dir: Path, sample_dir: Path, tmp_path: Path
+) -> None:
+    altered = tmp_path / "altered"
+    shutil.copytree(bundle_dir, altered)
+    with (altered / "network.weights.h5").open("ab") as file:
+        file.write(b"x")
+    done = cli("evaluate", altered, "--data", sample_dir)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"error: {altered}/network.weights.h5: its SHA-256 differs")
+
+
+@fitted
+def test_the_command_itself_says_nothing_else(bundle_dir: Path, sample_dir: Path) -> None:
+    done = pintag("evaluate", bundle_dir, "--data", sample_dir, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["images"] == 48

@@ -1,0 +1,140 @@
+"""What every command shares: help, exit codes, and output that goes wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pintag import __version__, sample
+from tests.conftest import PINTAG, pintag
+from tests.pintag.cli.conftest import Cli
+
+# Each command, and what its help must speak of.
+HELP = {
+    "": ["data", "train", "evaluate", "tag", "serve", "--version", "Exit codes"],
+    "data": ["sample", "check"],
+    "data sample": ["OUT", "--seed", "--per-label", "--json", "SYNTHETIC"],
+    "data check": ["DIR", "--seed", "--json", "Exit code 1"],
+    "train": ["CONFIG", "KEY=VALUE", "--data", "--out", "--resume", "--overwrite", "--json"],
+    "evaluate": ["BUNDLE", "--data", "--split", "--batch-size", "--out", "--json"],
+    "tag": ["IMAGE", "--bundle", "--url", "--max-tags", "--min-confidence", "--json"],
+    "serve": ["--bundle", "--config", "--port", "KEY=VALUE"],
+}
+# Each takes a tenth of a second to several seconds to import.
+HEAVY = ("tensorflow", "keras", "ray", "scipy", "matplotlib", "httpx", "fastapi")
+ALL_HELP = f"""
+import sys
+from pintag.cli.main import command
+
+for arguments in {[name.split() for name in HELP]}:
+    command([*arguments, "--help"], standalone_mode=False)
+print("imported:", *set(sys.modules) & set({HEAVY}))
+"""
+
+
+@pytest.mark.parametrize("command", HELP, ids=lambda command: command or "pintag")
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_names_every_option(cli: Cli, command: str, flag: str) -> None:
+    done = cli(*command.split(), flag)
+    assert (done.code, done.err) == (0, "")
+    for words in HELP[command]:
+        assert words in done.out
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
+    done = subprocess.run([sys.executable, "-c", ALL_HELP], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["imported:"], done.stderr
+
+
+def test_the_version_is_told(cli: Cli) -> None:
+    assert __version__ in cli("--version").out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["data"],
+        ["paint"],
+        ["--verbose"],
+        ["data", "sample"],
+        ["data", "sample", "out", "--per-label", "0"],
+        ["data", "sample", "out", "--seed", "x"],
+        ["data", "check"],
+        ["data", "check", "one", "two"],
+        ["data", "check", ".", "--seed", "-1"],
+        ["train"],
+        ["evaluate", "bundle"],
+        ["evaluate", "bundle", "--data", ".", "--batch-size", "0"],
+        ["serve"],
+        ["serve", "--bundle", ".", "--port", "70000"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_code_2_with_the_usage(cli: Cli, arguments: list[str]) -> None:
+    done = cli(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert "Usage: pintag" in done.err
+
+
+def test_an_error_of_ours_is_one_line_and_exit_code_1(cli: Cli, tmp_path: Path) -> None:
+    done = cli("data", "check", tmp_path / "nothing")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"error: {tmp_path / 'nothing'}: no such folder\n"
+
+
+def test_the_console_script_ends_with_these_codes(tmp_path: Path) -> None:
+    assert pintag("data", "check", tmp_path / "nothing").returncode == 1
+    assert pintag("data", "check").returncode == 2
+
+
+def test_an_interruption_is_exit_code_1_and_no_traceback(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sample, "write", interrupted)
+    done = cli("data", "sample", tmp_path / "data")
+    assert (done.code, done.err.strip()) == (1, "interrupted")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_behind_standard_output_is_one_line(sample_dir: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [PINTAG, "data", "check", sample_dir], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: [Errno 28] No space left on device\n"
+
+
+def test_a_reader_that_goes_away_is_no_traceback(sample_dir: Path) -> None:
+    process = subprocess.Popen(
+        [PINTAG, "data", "check", sample_dir, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_names_that_a_terminal_cannot_show_are_escaped(encoding: str, tmp_path: Path) -> None:
+    name = "größe [red] 日本"
+    sample.write(tmp_path / name, counts={"train": 1, "validation": 1, "test": 1}, size=32)
+    done = subprocess.run(
+        [PINTAG, "data", "check", tmp_path / name],
+        capture_output=True,
+        env={"PYTHONIOENCODING": encoding, "COLUMNS": "300"},
+    )
+    assert done.returncode == 0, done.stderr
+    expected = name.encode(encoding, errors="backslashreplace")
+    assert expected in done.stdout

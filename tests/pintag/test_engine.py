@@ -1,0 +1,158 @@
+"""Engines: what they take, what they give, and that batch, thread and repetition change nothing."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pintag import networks
+from pintag.engine import TensorFlowEngine, check_batch
+from pintag.images import Pixels
+from pintag.networks import NetworkSpec
+
+KERAS = pytest.mark.keras
+SIZE, LABELS = 32, 5
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    """A network of random weights, large enough for its answers to differ."""
+    spec = NetworkSpec(
+        backbone="basic_cnn", input_size=SIZE, widths=(16,), dropout=0.5, num_labels=LABELS
+    )
+    made = networks.build(spec)
+    logits = made.get_layer("head").get_layer("logits")
+    logits.kernel.assign(logits.kernel * 20)
+    return made
+
+
+@pytest.fixture(scope="module")
+def engine(network: Any) -> TensorFlowEngine:
+    return TensorFlowEngine(network)
+
+
+def pixels(count: int, seed: int = 0) -> Pixels:
+    """Images of one colour with noise, so that no two are alike."""
+    rng = np.random.default_rng(seed)
+    colours = rng.integers(0, 200, (count, 1, 1, 3))
+    return (colours + rng.integers(0, 56, (count, SIZE, SIZE, 3))).astype(np.uint8)
+
+
+@KERAS
+@pytest.mark.parametrize("count", [1, 2, 33])
+def test_pixels_become_confidences_that_sum_to_one(engine: TensorFlowEngine, count: int) -> None:
+    confidences = engine.predict(pixels(count))
+    assert isinstance(confidences, np.ndarray)
+    assert confidences.dtype == np.float32
+    assert confidences.shape == (count, LABELS)
+    np.testing.assert_allclose(confidences.sum(axis=1), 1, atol=1e-6)
+    assert (confidences >= 0).all()
+
+
+@KERAS
+def test_an_engine_says_what_it_is_and_what_it_takes(engine: TensorFlowEngine) -> None:
+    assert (engine.name, engine.input_size) == ("tensorflow", SIZE)
+
+
+@KERAS
+def test_confidences_are_the_softmax_of_the_logits(network: Any, engine: TensorFlowEngine) -> None:
+    logits = np.array(network(pixels(8), training=False))
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    found = engine.predict(pixels(8))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    # Different images have different answers, or the tests here would prove nothing.
+    assert np.ptp(found, axis=0).max() > 0.1
+    assert len(set(found.argmax(axis=1))) > 1
+
+
+@KERAS
+def test_temperature_moves_confidence_and_no_decision(
+    network: Any, engine: TensorFlowEngine
+) -> None:
+    given = pixels(32)
+    plain = engine.predict(given)
+    sharp = TensorFlowEngine(network, temperature=0.5).predict(given)
+    soft = TensorFlowEngine(network, temperature=4.0).predict(given)
+    assert (sharp.max(axis=1) > plain.max(axis=1)).all()
+    assert (soft.max(axis=1) < plain.max(axis=1)).all()
+    np.testing.assert_array_equal(sharp.argmax(axis=1), plain.argmax(axis=1))
+    np.testing.assert_array_equal(soft.argmax(axis=1), plain.argmax(axis=1))
+    # softmax(z / T) is softmax(z) to the power of 1/T, scaled to one.
+    powers = plain.astype(float) ** 0.25
+    np.testing.assert_allclose(soft, powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+@KERAS
+def test_an_image_is_answered_alike_alone_and_among_others(engine: TensorFlowEngine) -> None:
+    given = pixels(32)
+    alone = np.concatenate([engine.predict(image[np.newaxis]) for image in given])
+    np.testing.assert_allclose(alone, engine.predict(given), atol=1e-5)
+
+
+@KERAS
+def test_equal_images_get_equal_answers(network: Any, engine: TensorFlowEngine) -> None:
+    once = engine.predict(pixels(7))
+    np.testing.assert_array_equal(engine.predict(pixels(7)), once)
+    np.testing.assert_array_equal(TensorFlowEngine(network).predict(pixels(7)), once)
+
+
+@KERAS
+def test_many_threads_get_the_answers_of_one(engine: TensorFlowEngine) -> None:
+    batches = [pixels(1 + number % 5, seed=number) for number in range(64)]
+    expected = [engine.predict(batch) for batch in batches]
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(engine.predict, batches))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@KERAS
+def test_the_first_calls_may_come_at_once(network: Any, engine: TensorFlowEngine) -> None:
+    fresh = TensorFlowEngine(network)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(fresh.predict, [pixels(2)] * 8))
+    for each in found:
+        np.testing.assert_allclose(each, engine.predict(pixels(2)), atol=1e-6)
+
+
+@KERAS
+def test_pixels_in_any_memory_order_are_taken(engine: TensorFlowEngine) -> None:
+    given = pixels(4)
+    flipped = given[:, ::-1]
+    assert not flipped.flags.c_contiguous
+    np.testing.assert_array_equal(engine.predict(flipped), engine.predict(flipped.copy()))
+
+
+WRONG: dict[str, npt.NDArray[Any]] = {
+    "floats": np.zeros((1, SIZE, SIZE, 3), np.float32),
+    "wider integers": np.zeros((1, SIZE, SIZE, 3), np.int64),
+    "one image without a batch": np.zeros((SIZE, SIZE, 3), np.uint8),
+    "another size": np.zeros((1, SIZE, SIZE + 1, 3), np.uint8),
+    "transparency": np.zeros((1, SIZE, SIZE, 4), np.uint8),
+    "channels first": np.zeros((1, 3, SIZE, SIZE), np.uint8),
+    "nothing": np.zeros((), np.uint8),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_anything_but_pixels_of_the_right_size_is_refused(wrong: npt.NDArray[Any]) -> None:
+    with pytest.raises(ValueError, match=r"expected uint8\[N,32,32,3\], got") as caught:
+        check_batch(wrong, SIZE)
+    assert f"{wrong.dtype}{list(wrong.shape)}" in str(caught.value)
+
+
+def test_an_empty_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="empty batch"):
+        check_batch(pixels(0), SIZE)
+
+
+@KERAS
+def test_an_engine_refuses_what_the_check_refuses(engine: TensorFlowEngine) -> None:
+    for wrong in (*WRONG.values(), pixels(0)):
+        with pytest.raises(ValueError, match=r"expected uint8|empty batch"):
+            engine.predict(wrong)
