@@ -80,11 +80,17 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 
 def _explain(model: type[BaseModel], problem: Any) -> str:
+    """One mistake in one line; what is wrong with the whole has no key."""
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}{_suggestion(model, location)}"
-    return f"{key!r}: {problem['msg']} (found {problem['input']!r})"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not location:
+        return message
+    if problem["type"] == "missing":
+        return f"{key!r} is missing, and has no default"
+    return f"{key!r}: {message} (found {problem['input']!r})"
 
 
 def _suggestion(model: type[BaseModel], location: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pintag import backbones, networks
 from pintag.bundle import Name
@@ -85,13 +85,22 @@ class TrainConfig(Strict):
     cache_dir: Path | None = None
     """Where features are kept between runs; on many nodes a folder that all of them see."""
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> TrainConfig:
+        """Find an input that is too small for its backbone before anything is read."""
+        self.network_spec(num_labels=2)
+        return self
+
     def network_spec(self, num_labels: int) -> NetworkSpec:
         """The network that this experiment fits."""
+        widths = self.head.widths
+        if widths is None:
+            widths = networks.default_widths(self.backbone.name)
         return NetworkSpec(
             backbone=self.backbone.name,
             alpha=self.backbone.alpha,
             input_size=self.input_size,
-            widths=self.head.widths or networks.default_widths(self.backbone.name),
+            widths=widths,
             dropout=self.head.dropout,
             num_labels=num_labels,
         )

@@ -132,7 +132,7 @@ def test_a_wrong_type_and_a_wrong_value_are_named_with_what_was_found() -> None:
 
 
 def test_a_missing_key_is_named() -> None:
-    with pytest.raises(ConfigError, match="'name': Field required"):
+    with pytest.raises(ConfigError, match="'name' is missing"):
         load(Named, None)
 
 

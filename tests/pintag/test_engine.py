@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pintag import networks
 from pintag.engine import TensorFlowEngine, check_batch
@@ -156,3 +158,17 @@ def test_an_engine_refuses_what_the_check_refuses(engine: TensorFlowEngine) -> N
     for wrong in (*WRONG.values(), pixels(0)):
         with pytest.raises(ValueError, match=r"expected uint8|empty batch"):
             engine.predict(wrong)
+
+
+@KERAS
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_no_company_in_a_batch_changes_an_answer(
+    engine: TensorFlowEngine, data: st.DataObject
+) -> None:
+    """Whatever images share a batch, and wherever in it one stands: it is answered as alone."""
+    seeds = data.draw(st.lists(st.integers(0, 1000), min_size=1, max_size=40), label="images")
+    place = data.draw(st.integers(0, len(seeds) - 1), label="place")
+    batch = np.concatenate([pixels(1, seed) for seed in seeds])
+    alone = engine.predict(batch[place : place + 1])[0]
+    np.testing.assert_allclose(engine.predict(batch)[place], alone, atol=1e-5)

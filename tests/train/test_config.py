@@ -44,15 +44,21 @@ def test_the_experiments_hold_the_best_settings_of_the_study(
         ("head.widths=[]=", "head.widths"),
         ("scaling.use_gpu=maybe", "scaling.use_gpu"),
         ("seed=-1", "seed"),
+        ("input_size=32 ", "inception_v3 needs an input size of at least 75"),
         ("colour=red", "colour"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(override: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint.replace(".", r"\.")):
-        config.load(TrainConfig, None, [override])
+        config.load(TrainConfig, CONFIGS / "train/inception_v3.yaml", [override])
 
 
 def test_widths_that_are_not_given_are_those_of_the_study() -> None:
     spec = TrainConfig().network_spec(num_labels=8)
     assert spec.widths == (512, 256, 128, 64)
     assert spec.num_labels == 8
+
+
+def test_a_head_may_be_a_single_layer() -> None:
+    single = config.load(TrainConfig, None, ["head.widths=[]"])
+    assert single.network_spec(num_labels=8).widths == ()
