@@ -85,7 +85,7 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}{_suggestion(model, location)}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message: str = problem["msg"].removeprefix("Value error, ")
     if not location:
         return message
     if problem["type"] == "missing":

@@ -76,10 +76,10 @@ def test_confidences_are_the_softmax_of_the_logits(network: Any, engine: TensorF
 def test_temperature_moves_confidence_and_no_decision(
     network: Any, engine: TensorFlowEngine
 ) -> None:
-    given = pixels(32)
-    plain = engine.predict(given)
-    sharp = TensorFlowEngine(network, temperature=0.5).predict(given)
-    soft = TensorFlowEngine(network, temperature=4.0).predict(given)
+    images = pixels(32)
+    plain = engine.predict(images)
+    sharp = TensorFlowEngine(network, temperature=0.5).predict(images)
+    soft = TensorFlowEngine(network, temperature=4.0).predict(images)
     assert (sharp.max(axis=1) > plain.max(axis=1)).all()
     assert (soft.max(axis=1) < plain.max(axis=1)).all()
     np.testing.assert_array_equal(sharp.argmax(axis=1), plain.argmax(axis=1))
@@ -91,9 +91,9 @@ def test_temperature_moves_confidence_and_no_decision(
 
 @KERAS
 def test_an_image_is_answered_alike_alone_and_among_others(engine: TensorFlowEngine) -> None:
-    given = pixels(32)
-    alone = np.concatenate([engine.predict(image[np.newaxis]) for image in given])
-    np.testing.assert_allclose(alone, engine.predict(given), atol=1e-5)
+    images = pixels(32)
+    alone = np.concatenate([engine.predict(image[np.newaxis]) for image in images])
+    np.testing.assert_allclose(alone, engine.predict(images), atol=1e-5)
 
 
 @KERAS
@@ -124,8 +124,8 @@ def test_the_first_calls_may_come_at_once(network: Any, engine: TensorFlowEngine
 
 @KERAS
 def test_pixels_in_any_memory_order_are_taken(engine: TensorFlowEngine) -> None:
-    given = pixels(4)
-    flipped = given[:, ::-1]
+    images = pixels(4)
+    flipped = images[:, ::-1]
     assert not flipped.flags.c_contiguous
     np.testing.assert_array_equal(engine.predict(flipped), engine.predict(flipped.copy()))
 

@@ -1,4 +1,4 @@
-"""From configuration to the Serve application, as `pintag serve` and as a Serve config file do it."""
+"""From configuration to the Serve application, for `pintag serve` and for a Serve config file."""
 
 from __future__ import annotations
 
