@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,15 +37,19 @@ def confusion_matrix(confusion: npt.NDArray[np.integer], labels: Labels, title: 
     return _png(figure)
 
 
-def training_curves(history: Sequence[Mapping[str, float]], title: str) -> bytes:
-    """Draw loss and accuracy by epoch from rows of a training history."""
+def training_curves(history: Sequence[Mapping[str, Any]], title: str) -> bytes:
+    """Draw loss and accuracy by epoch from rows of a training history; a line parts its phases."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     figure.suptitle(_literal(title), wrap=True)
     epochs = range(1, len(history) + 1)
+    phases = [row.get("phase") for row in history]
+    begun = [at + 0.5 for at in range(1, len(phases)) if phases[at] != phases[at - 1]]
     for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for key, name in ((measure, "training"), (f"validation_{measure}", "validation")):
             values = [row[key] for row in history]
             axes.plot(epochs, values, marker="o", markersize=3, label=name)
+        for at in begun:
+            axes.axvline(at, color="grey", linestyle="--")
         axes.set(xlabel="epoch", ylabel=measure)
         whole = MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
         axes.xaxis.set_major_locator(whole)

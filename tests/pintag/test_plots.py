@@ -113,3 +113,9 @@ def test_a_long_title_is_broken_into_lines() -> None:
 def test_the_same_figures_give_the_same_bytes() -> None:
     first, second = (plots.confusion_matrix(matrix(3), named(3), "a model") for _ in range(2))
     assert first == second
+
+
+def test_a_line_parts_the_phases_of_a_training() -> None:
+    rows = history(4)
+    parted = [row | {"phase": "head" if at < 2 else "fine_tune"} for at, row in enumerate(rows)]
+    assert plots.training_curves(parted, "a") != plots.training_curves(rows, "a")
