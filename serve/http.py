@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AbstractContextManager
 from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.types import Message
+from starlette.requests import ClientDisconnect
 
 from pintag import __version__
-from pintag.errors import ImageTooLargeError, PintagError
+from pintag.errors import (
+    ImageTooLargeError,
+    NotAnImageError,
+    PintagError,
+    UnsupportedFormatError,
+)
 from pintag.labels import Tag
-from serve import protocol
+from serve import protocol, uploads
 from serve.config import ClassifierConfig
-from serve.metrics import Metrics, timed
-from serve.protocol import Answer, Model, ModelInfo, ParameterError, Problem
+from serve.protocol import (
+    Answer,
+    Model,
+    ModelInfo,
+    OverloadedError,
+    ParameterError,
+    Problem,
+)
 
-log = logging.getLogger(__name__)
-
-MULTIPART = "multipart/form-data"
-FIELD = "image"
+# Serve's own, which lands in the replica's log file; any other would go to standard error.
+log = logging.getLogger("ray.serve")
 
 _IMAGE_BODY = {
     "required": True,
@@ -34,31 +43,59 @@ _IMAGE_BODY = {
             for kind in ("jpeg", "png", "webp", "gif", "bmp")
         },
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        MULTIPART: {
+        uploads.MULTIPART: {
             "schema": {
                 "type": "object",
-                "required": [FIELD],
+                "required": [uploads.FIELD],
                 "properties": {
-                    FIELD: {"type": "array", "items": {"type": "string", "format": "binary"}}
+                    uploads.FIELD: {
+                        "type": "array",
+                        "items": {"type": "string", "format": "binary"},
+                    }
                 },
             }
         },
     },
 }
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": description,
-        "content": {protocol.PROBLEM_TYPE: {"schema": Problem.model_json_schema()}},
+
+
+def _shown(description: str, error: Exception) -> dict[str, Any]:
+    """A problem as OpenAPI shows it: the one that `error` becomes."""
+    content = {
+        "schema": {"$ref": "#/components/schemas/Problem"},
+        "example": protocol.problem(error).model_dump(),
     }
-    for status, description in {
-        400: "Not an image, or a corrupt one",
-        413: "More bytes or pixels than the limits allow",
-        415: "An image of a format that is not accepted",
-        422: "A bad parameter",
-        503: "The queue is full; `Retry-After` says when to try again",
-        504: "The deadline passed",
-    }.items()
+    return {"description": description, "content": {protocol.PROBLEM_TYPE: content}}
+
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: _shown("Not an image, or a corrupt one", NotAnImageError("no bytes: the image is empty")),
+    413: _shown(
+        "More bytes or pixels than the limits allow",
+        ImageTooLargeError("10000x10000 pixels; at most 50,000,000 in all are accepted"),
+    ),
+    415: _shown(
+        "An image of a format that is not accepted",
+        UnsupportedFormatError("TIFF is not accepted; send JPEG, PNG, WEBP, GIF, BMP"),
+    ),
+    422: _shown(
+        "A bad parameter",
+        ParameterError("max_tags: Input should be greater than or equal to 1"),
+    ),
+    503: _shown(
+        "The queue is full; `Retry-After` says when to try again",
+        OverloadedError("128 images are under way, as many as are admitted; try again"),
+    ),
+    504: _shown("The deadline passed", TimeoutError("not done within 10 s, the deadline")),
 }
+
+
+class Metrics(Protocol):
+    """What is counted and timed here."""
+
+    def timed_request(self) -> AbstractContextManager[None]: ...
+
+    def count_error(self, kind: str) -> None: ...
 
 
 class Tagger(Protocol):
@@ -67,7 +104,9 @@ class Tagger(Protocol):
     config: ClassifierConfig
     info: ModelInfo
     model: Model
-    metrics: Metrics
+
+    @property
+    def metrics(self) -> Metrics: ...
 
     async def tag(self, data: bytes, max_tags: int, min_confidence: float) -> list[Tag]: ...
 
@@ -105,17 +144,19 @@ def build(tagger: Tagger) -> FastAPI:
             found = await tagger.tag(data, max_tags, min_confidence)
             return protocol.answer(tagger.model, found)
 
-        with timed(tagger.metrics.total):
-            if not request.headers.get("content-type", "").startswith(MULTIPART):
-                limit = tagger.config.images.max_bytes
-                return _json(await one(await _body(_limited(request, limit))))
-            uploads = await _uploads(request, tagger.config)
-            if len(uploads) == 1:
-                return _json(await one(uploads[0]))
-            results = await asyncio.gather(*map(one, uploads), return_exceptions=True)
+        with tagger.metrics.timed_request():
+            images = await uploads.read(request, tagger.config.images)
+            if len(images) == 1:
+                return _json(await one(images[0]))
+            results = await asyncio.gather(*map(one, images), return_exceptions=True)
             return _json([_entry(result, tagger.metrics) for result in results])
 
-    @app.get("/v1/model", response_model=ModelInfo, summary="The model that is served")
+    @app.get(
+        "/v1/model",
+        response_model=ModelInfo,
+        responses={200: {"content": {"application/json": {"example": tagger.info.model_dump()}}}},
+        summary="The model that is served",
+    )
     async def model() -> ModelInfo:
         return tagger.info
 
@@ -130,6 +171,10 @@ def _add_problems(app: FastAPI, tagger: Tagger) -> None:
         tagger.metrics.count_error(found.kind)
         return _problem(found)
 
+    async def on_disconnect(request: Request, error: Exception) -> Response:
+        # Nobody is left to answer: the status is for Ray's metrics, where it means just this.
+        return Response(status_code=499)
+
     async def on_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
@@ -141,44 +186,11 @@ def _add_problems(app: FastAPI, tagger: Tagger) -> None:
         tagger.metrics.count_error(found.kind)
         return _problem(found, error.headers)
 
-    for kind in (PintagError, protocol.OverloadedError, ParameterError, TimeoutError, Exception):
+    for kind in (PintagError, OverloadedError, ParameterError, TimeoutError, Exception):
         app.add_exception_handler(kind, on_error)
+    app.add_exception_handler(ClientDisconnect, on_disconnect)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
-
-
-def _limited(request: Request, max_bytes: int) -> Request:
-    """The same request, whose body is refused as soon as it is too long, before it is all read."""
-    too_large = ImageTooLargeError(f"the body has more than {max_bytes:,} bytes, the limit")
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > max_bytes:
-        raise too_large
-    seen = 0
-
-    async def receive() -> Message:
-        nonlocal seen
-        message = await request.receive()
-        seen += len(message.get("body", b""))
-        if seen > max_bytes:
-            raise too_large
-        return message
-
-    return Request(request.scope, receive)
-
-
-async def _body(request: Request) -> bytes:
-    return await request.body()
-
-
-async def _uploads(request: Request, config: ClassifierConfig) -> list[bytes]:
-    most = config.images.max_images
-    limited = _limited(request, config.images.max_request_bytes)
-    async with limited.form(max_files=most, max_fields=most) as form:
-        parts = form.getlist(FIELD)
-        uploads = [await part.read() for part in parts if isinstance(part, UploadFile)]
-    if not uploads or len(uploads) < len(parts):
-        raise ParameterError(f"expected one or more files in the multipart field {FIELD!r}")
-    return uploads
 
 
 def _entry(result: Answer | BaseException, metrics: Metrics) -> Answer | Problem:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from ray.serve.metrics import Counter, Histogram
 
@@ -28,12 +28,16 @@ class Metrics:
         self.inference = Histogram(
             "pintag_inference_seconds", "One batch through the engine", _SECONDS
         )
-        self.total = Histogram(
+        self._total = Histogram(
             "pintag_total_seconds", "One request, from its head to its answer", _SECONDS
         )
         self.batch_size = Histogram("pintag_batch_size", "Images in one batch", _SIZES)
         self._tags = Counter("pintag_tags", "Images by their most confident label", ("label",))
         self._errors = Counter("pintag_errors", "Images and requests refused or failed", ("kind",))
+
+    def timed_request(self) -> AbstractContextManager[None]:
+        """Observe the seconds of one request, from its head to its answer."""
+        return timed(self._total)
 
     def count_tag(self, label: str) -> None:
         """An image was given `label` first."""

@@ -12,7 +12,9 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from pintag import bundle
@@ -20,6 +22,12 @@ from pintag.errors import ServerError
 from serve.config import ClassifierArgs, HttpConfig, ServeConfig
 
 APPLICATION = "classifier"
+# By the variable that moves each, the ports that Ray gives HAProxy and the proxy behind it.
+_FURTHER_PORTS = {
+    "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
+    "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
+}
 
 
 def run(config: ServeConfig, path: Path, ready: Callable[[str], None]) -> None:
@@ -34,31 +42,28 @@ def run(config: ServeConfig, path: Path, ready: Callable[[str], None]) -> None:
     bundle.load(path)
     # Ray reads these when it is imported, and hands them on to the processes it starts.
     os.environ.update(environment(config.http))
-    from ray import serve
-
-    from serve import app
-
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    if not os.environ.get("RAY_ADDRESS"):
+        os.environ.update(_further_ports(config))
+    # Interrupted on its way up, Ray would leave processes behind: a signal waits for it.
+    interrupted = threading.Event()
+    _on_signals(lambda *_: interrupted.set())
     _connect(config)
-    # Serve's driver tells every step at INFO; what a user wants of it is said by `ready`.
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    # Again for SIGTERM, since Ray sets a handler of its own.
+    _on_signals(signal.default_int_handler)
     try:
-        serve.start(
-            proxy_location="EveryNode",
-            http_options={"host": config.http.host, "port": config.http.port},
-            logging_config={"log_level": "WARNING"},
-        )
-        args = ClassifierArgs(bundle=path.absolute(), classifier=config.classifier)
-        try:
-            serve.run(app.build(args), name=APPLICATION, route_prefix="/")
-        except RuntimeError as error:
-            raise ServerError(f"the server does not start: {error}") from error
-        ready(f"http://{config.http.host}:{config.http.port}")
-        stopped.wait()
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        _deploy(config, path)
+        with contextlib.suppress(KeyboardInterrupt):
+            ready(f"http://{config.http.host}:{config.http.port}")
+            threading.Event().wait()
     finally:
         _disconnect()
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 def environment(http: HttpConfig) -> dict[str, str]:
@@ -67,10 +72,25 @@ def environment(http: HttpConfig) -> dict[str, str]:
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": str(int(haproxy)),
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": str(int(http.throughput_optimized)),
-        "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": str(http.drain_seconds),
+        # Ray refuses a zero here.
+        "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": str(http.drain_seconds or 0.1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(http.drain_seconds),
         # Ray runs its workers at niceness 15 by default: every other process would go first.
         "RAY_worker_niceness": "0",
+    }
+
+
+def _further_ports(config: ServeConfig) -> dict[str, str]:
+    """Where else Serve listens: two servers on one machine must not want the same ports.
+
+    Counted up from Ray's own numbers: a port of the system's choice it could choose once more, for
+    another process of Ray, before it is used.
+    """
+    taken = {config.http.port, config.metrics.port}
+    return {
+        name: os.environ.get(name)
+        or str(next(port for port in count(first) if port not in taken and _is_free(port)))
+        for name, first in _FURTHER_PORTS.items()
     }
 
 
@@ -86,6 +106,8 @@ def _connect(config: ServeConfig) -> None:
     options: dict[str, Any] = {"include_dashboard": False}
     if not os.environ.get("RAY_ADDRESS"):
         most = config.classifier.autoscaling.max_replicas
+        # Not one that `ray start` left on this machine, which Ray would find by itself.
+        options["address"] = "local"
         options["num_cpus"] = max(os.cpu_count() or 1, round(most * config.classifier.num_cpus) + 1)
         _check_port(config.http.host, config.metrics.port)
         options["_metrics_export_port"] = config.metrics.port
@@ -93,27 +115,65 @@ def _connect(config: ServeConfig) -> None:
         ray.init(logging_level="ERROR", log_to_driver=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ServerError(f"no Ray cluster: {error}") from error
+    found = ray.cluster_resources().get("GPU", 0)
+    # A cluster may add a node that has them; one machine would wait for ever.
+    if not os.environ.get("RAY_ADDRESS") and config.classifier.num_gpus > found:
+        raise ServerError(
+            f"classifier.num_gpus is {config.classifier.num_gpus:g}; this machine has {found:g}"
+        )
+
+
+def _deploy(config: ServeConfig, path: Path) -> None:
+    from ray import serve
+
+    from serve import app
+
+    # Serve's driver tells every step at INFO; what a user wants of it is said by `ready`.
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    args = ClassifierArgs(bundle=path.absolute(), classifier=config.classifier)
+    try:
+        serve.start(
+            proxy_location="EveryNode",
+            http_options={"host": config.http.host, "port": config.http.port},
+            logging_config={"log_level": "WARNING"},
+        )
+        serve.run(app.build(args), name=APPLICATION, route_prefix="/")
+    except (RuntimeError, TimeoutError) as error:
+        raise ServerError(f"the server does not start: {error}") from error
 
 
 def _disconnect() -> None:
     """Take down what `run` put up: on a cluster that others share, its application alone."""
     import ray
     from ray import serve
+    from ray.serve.exceptions import RayServeException
 
-    if os.environ.get("RAY_ADDRESS"):
-        serve.delete(APPLICATION)
-    else:
-        # Ray's listener reports, as an error, that the controller it just ended is dead.
-        with contextlib.redirect_stderr(io.StringIO()):
+    # Ray prints that the controller, which it just ended, is dead.
+    with contextlib.redirect_stdout(io.StringIO()):
+        # Its replicas answer what they have admitted; before Serve is up, there is none.
+        with contextlib.suppress(RayServeException):
+            serve.delete(APPLICATION)
+        if not os.environ.get("RAY_ADDRESS"):
             serve.shutdown()
-    ray.shutdown()
+        ray.shutdown()
 
 
 def _check_port(host: str, port: int) -> None:
     """Find a taken port now: Ray would try for minutes, and then speak of something else."""
+    try:
+        _bind(host, port)
+    except OSError as error:
+        raise ServerError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def _is_free(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        _bind("", port)
+        return True
+    return False
+
+
+def _bind(host: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ServerError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        probe.bind((host, port))

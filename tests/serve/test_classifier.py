@@ -1,0 +1,205 @@
+"""The classifier behind the real server: the engine's answers, however many ask at once."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from pintag import bundle
+from pintag.labels import DEFAULT_NAMES
+from serve.config import ImageConfig
+from tests.conftest import Server, pintag, wait_for
+
+pytestmark = pytest.mark.ray
+
+Confidences = dict[str, float]
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(
+        base_url=server.url,
+        params={"max_tags": len(DEFAULT_NAMES)},
+        timeout=60,
+        limits=httpx.Limits(max_connections=None),
+    ) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def expected(
+    bundle_dir: Path, sample_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[Path, Confidences]:
+    """What `pintag evaluate` finds for each test image."""
+    out = tmp_path_factory.mktemp("report")
+    done = pintag("evaluate", bundle_dir, "--data", sample_dir, "--out", out)
+    assert done.returncode == 0, done.stderr
+    with (out / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return {
+        Path(row["path"]): {label: float(row[label]) for label in DEFAULT_NAMES} for row in rows
+    }
+
+
+@pytest.fixture(scope="module")
+def flood(
+    client: httpx.Client, expected: dict[Path, Confidences]
+) -> list[tuple[Path | None, httpx.Response]]:
+    """64 uploads at once, one in four of them corrupt, and their answers."""
+    good = list(expected)[:48]
+    cut = [path.read_bytes()[:-200] for path in good[:16]]
+    # A corrupt one after every third good one.
+    uploads: list[tuple[Path | None, bytes]] = []
+    for number, path in enumerate(good):
+        uploads.append((path, path.read_bytes()))
+        if number % 3 == 2:
+            uploads.append((None, cut[number // 3]))
+    with ThreadPoolExecutor(len(uploads)) as pool:
+        answers = pool.map(lambda upload: client.post("/v1/tags", content=upload[1]), uploads)
+        return [(path, answer) for (path, _), answer in zip(uploads, answers, strict=True)]
+
+
+def confidences(answer: Any) -> Confidences:
+    """The confidences of one answer, by label; most confident first."""
+    tags = answer["tags"]
+    assert tags == sorted(tags, key=lambda tag: -tag["confidence"])
+    return {tag["label"]: tag["confidence"] for tag in tags}
+
+
+def same(found: Confidences, wanted: Confidences) -> bool:
+    """Whether they agree to 1e-5, and what the table's sixth decimal leaves open."""
+    return found == pytest.approx(wanted, abs=1e-5)
+
+
+def test_every_image_gets_the_confidences_of_the_bundles_engine(
+    client: httpx.Client, expected: dict[Path, Confidences]
+) -> None:
+    for path, wanted in expected.items():
+        response = client.post("/v1/tags", content=path.read_bytes())
+        assert response.status_code == 200, response.text
+        assert same(confidences(response.json()), wanted), path
+
+
+def test_images_of_one_request_get_them_too_with_a_problem_where_one_is_corrupt(
+    client: httpx.Client, expected: dict[Path, Confidences]
+) -> None:
+    paths = list(expected)[:5]
+    contents = [path.read_bytes() for path in paths]
+    contents.insert(2, contents[2][:-200])
+    response = client.post("/v1/tags", files=[("image", ("a.jpg", data)) for data in contents])
+    assert response.status_code == 200
+    answers = response.json()
+    assert (answers[2]["status"], answers[2]["kind"]) == (400, "not_an_image")
+    del answers[2]
+    for path, answer in zip(paths, answers, strict=True):
+        assert same(confidences(answer), expected[path])
+
+
+def test_in_a_crowd_each_good_image_is_answered_as_alone_and_each_corrupt_one_refused(
+    flood: list[tuple[Path | None, httpx.Response]], expected: dict[Path, Confidences]
+) -> None:
+    assert len(flood) == 64
+    for path, response in flood:
+        if path is None:
+            assert (response.status_code, response.json()["kind"]) == (400, "not_an_image")
+        else:
+            assert response.status_code == 200, response.text
+            assert same(confidences(response.json()), expected[path]), path
+
+
+def test_an_answer_names_the_model_and_obeys_the_query(
+    client: httpx.Client, bundle_dir: Path, expected: dict[Path, Confidences]
+) -> None:
+    manifest = bundle.load(bundle_dir).manifest
+    path, wanted = next(iter(expected.items()))
+    response = client.post("/v1/tags", params={"max_tags": 1}, content=path.read_bytes())
+    answer = response.json()
+    assert answer["model"] == {"name": manifest.name, "version": manifest.version}
+    assert list(confidences(answer)) == [max(wanted, key=wanted.__getitem__)]
+
+
+def test_the_model_is_told_as_its_manifest_has_it(client: httpx.Client, bundle_dir: Path) -> None:
+    manifest = bundle.load(bundle_dir).manifest
+    told = client.get("/v1/model").json()
+    assert told["labels"] == list(DEFAULT_NAMES)
+    assert told["backbone"] == "basic_cnn"
+    assert told["input_size"] == manifest.network.input_size
+    assert told["metrics"] == manifest.metrics
+    assert (told["name"], told["version"]) == (manifest.name, manifest.version)
+    assert (told["engine"], told["synthetic"]) == ("tensorflow", True)
+
+
+def test_the_page_and_its_document_are_served(client: httpx.Client) -> None:
+    assert "swagger" in client.get("/docs").text
+    assert set(client.get("/openapi.json").json()["paths"]) == {"/v1/tags", "/v1/model"}
+
+
+@contextmanager
+def upload(server: Server, length: int) -> Iterator[HTTPConnection]:
+    """A request whose head is sent, and whose body is announced."""
+    url = httpx.URL(server.url)
+    connection = HTTPConnection(url.host, url.port, timeout=60)
+    connection.putrequest("POST", "/v1/tags")
+    connection.putheader("Content-Length", str(length))
+    connection.endheaders()
+    yield connection
+    connection.close()
+
+
+def test_a_body_announced_too_long_is_refused_before_a_byte_of_it(server: Server) -> None:
+    with upload(server, ImageConfig().max_bytes + 1) as connection:
+        response = connection.getresponse()
+        assert response.status == 413
+        assert response.headers["Content-Type"] == "application/problem+json"
+
+
+def test_clients_that_leave_mid_upload_do_no_harm(
+    server: Server, client: httpx.Client, expected: dict[Path, Confidences]
+) -> None:
+    path, wanted = next(iter(expected.items()))
+    data = path.read_bytes()
+    for sent in (0, 1, len(data) - 1, len(data)):
+        with upload(server, len(data)) as connection:
+            connection.send(data[:sent])
+    answer = client.post("/v1/tags", content=data).json()
+    assert same(confidences(answer), wanted)
+
+
+def samples(server: Server, name: str) -> list[tuple[dict[str, str], float]]:
+    """The labels and values of one metric of the classifier, as Prometheus would read them."""
+    text = httpx.get(server.metrics_url, timeout=30).text
+    found = []
+    for line in re.findall(rf"^{name}{{.*$", text, re.MULTILINE):
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+        assert (labels["application"], labels["deployment"]) == ("classifier", "Classifier")
+        assert labels["replica"]
+        found.append((labels, float(line.rpartition(" ")[2])))
+    return found
+
+
+@pytest.mark.usefixtures("flood")
+def test_the_metrics_tell_times_batches_tags_and_errors(server: Server) -> None:
+    def counts(name: str, label: str) -> dict[str, float]:
+        return {labels[label]: value for labels, value in samples(server, name)}
+
+    # Ray hands metrics on every few seconds.
+    wait_for(lambda: samples(server, "ray_pintag_batch_size_count"), 60, "metrics")
+    wait_for(lambda: counts("ray_pintag_errors_total", "kind").get("not_an_image", 0) >= 16)
+    wait_for(lambda: sum(counts("ray_pintag_tags_total", "label").values()) >= 48)
+    for name in ("decode", "wait", "inference", "total"):
+        ((_, count),) = samples(server, f"ray_pintag_{name}_seconds_count")
+        assert count > 0
+    assert set(counts("ray_pintag_tags_total", "label")) <= set(DEFAULT_NAMES)
+    sizes = counts("ray_pintag_batch_size_bucket", "le")
+    # Of 48 images at once, some shared a batch.
+    assert sizes["1.0"] < sizes["+Inf"]
+    assert sizes["32.0"] == sizes["+Inf"]

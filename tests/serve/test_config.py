@@ -1,0 +1,104 @@
+"""The server's configuration: the files in configs/serve, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pintag import config
+from pintag.errors import ConfigError
+from serve.config import ClassifierArgs, ServeConfig
+from tests.conftest import CONFIGS
+
+LOCAL, CLUSTER = CONFIGS / "serve/local.yaml", CONFIGS / "serve/cluster.yaml"
+
+
+def keys(values: dict[str, Any], prefix: str = "") -> set[str]:
+    """Every dotted key of a nested mapping."""
+    found = set()
+    for key, value in values.items():
+        dotted = f"{prefix}{key}"
+        found |= keys(value, f"{dotted}.") if isinstance(value, dict) else {dotted}
+    return found
+
+
+def test_local_yaml_spells_out_every_default() -> None:
+    assert yaml.safe_load(LOCAL.read_text()) == ServeConfig().model_dump()
+    assert config.load(ServeConfig, LOCAL) == config.load(ServeConfig, None) == ServeConfig()
+
+
+def test_cluster_yaml_sets_every_key_and_survives_the_loss_of_a_replica() -> None:
+    assert keys(yaml.safe_load(CLUSTER.read_text())) == keys(ServeConfig().model_dump())
+    loaded = config.load(ServeConfig, CLUSTER)
+    assert loaded.http.host == "0.0.0.0"
+    assert loaded.classifier.autoscaling.min_replicas >= 2
+
+
+@pytest.mark.parametrize("path", [LOCAL, CLUSTER], ids=lambda path: path.stem)
+def test_what_was_admitted_can_be_answered_before_a_replica_ends(path: Path) -> None:
+    classifier = config.load(ServeConfig, path).classifier
+    assert classifier.graceful_shutdown_timeout_s > classifier.deadline_seconds
+    assert classifier.images.max_request_bytes > classifier.images.max_bytes
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("colour=red", "unknown key 'colour'; known here: http, metrics, classifier"),
+        ("http.prot=1", "unknown key 'http.prot'; did you mean 'http.port'?"),
+        ("metrics.host=x", "unknown key 'metrics.host'; known here: port"),
+        (
+            "classifier.max_batchsize=8",
+            "unknown key 'classifier.max_batchsize'; did you mean 'classifier.max_batch_size'?",
+        ),
+        (
+            "classifier.images.max_byte=8",
+            "unknown key 'classifier.images.max_byte'; did you mean 'classifier.images.max_bytes'?",
+        ),
+        ("http.port=0", "'http.port': Input should be greater than or equal to 1 (found 0)"),
+        ("http.haproxy=perhaps", "(found 'perhaps')"),
+        ("http.drain_seconds=-1", "'http.drain_seconds'"),
+        ("classifier.deadline_seconds=0", "'classifier.deadline_seconds'"),
+        ("classifier.batch_wait_timeout_s=-0.1", "'classifier.batch_wait_timeout_s'"),
+        ("classifier.images=none", "'classifier.images'"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(override: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        config.load(ServeConfig, None, [override])
+    assert complaint in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (["classifier.max_ongoing_requests=31"], "max_ongoing_requests is below max_batch_size"),
+        (["classifier.max_batch_size=129"], "max_ongoing_requests is below max_batch_size"),
+        (["classifier.autoscaling.min_replicas=2"], "min_replicas is above max_replicas"),
+    ],
+)
+def test_numbers_that_do_not_go_together_are_refused(overrides: list[str], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        config.load(ServeConfig, None, overrides)
+
+
+def test_numbers_at_their_bound_go_together() -> None:
+    overrides = ["classifier.max_ongoing_requests=1", "classifier.max_batch_size=1"]
+    assert config.load(ServeConfig, None, overrides).classifier.max_batch_size == 1
+
+
+def test_every_mistake_is_named_at_once() -> None:
+    with pytest.raises(ConfigError) as refused:
+        config.load(ServeConfig, None, ["http.port=0", "metrics.port=0", "x=1"])
+    assert len(str(refused.value).splitlines()) == 3
+
+
+def test_an_application_is_built_from_a_bundle_and_the_same_keys() -> None:
+    values = {"bundle": "/models/pins", "classifier": {"max_batch_size": 8}}
+    expected = config.load(ServeConfig, None, ["classifier.max_batch_size=8"]).classifier
+    assert config.parse(ClassifierArgs, values).classifier == expected
+    with pytest.raises(ConfigError, match="'bundle'"):
+        config.parse(ClassifierArgs, {})

@@ -1,0 +1,248 @@
+"""The server: how it starts, or says why not; how it refuses; how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from PIL import Image
+
+from pintag.bundle import WEIGHTS
+from serve.config import HttpConfig
+from serve.server import environment, has_haproxy
+from tests.conftest import PINTAG, Server, free_port, pintag, serving, wait_for
+
+# What Ray is told before it starts
+
+
+@pytest.mark.parametrize("haproxy", [True, False])
+@pytest.mark.parametrize("throughput", [True, False])
+def test_ray_is_told_by_its_variables_who_takes_requests(haproxy: bool, throughput: bool) -> None:
+    told = environment(HttpConfig(haproxy=haproxy, throughput_optimized=throughput))
+    assert told["RAY_SERVE_ENABLE_HA_PROXY"] == str(int(haproxy))
+    assert told["RAY_SERVE_THROUGHPUT_OPTIMIZED"] == str(int(throughput))
+
+
+def test_haproxy_is_used_where_ray_ships_it_unless_told_otherwise() -> None:
+    told = environment(HttpConfig())["RAY_SERVE_ENABLE_HA_PROXY"]
+    assert told == str(int(has_haproxy()))
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 30])
+def test_draining_takes_the_seconds_given_or_for_the_proxy_almost_none(seconds: int) -> None:
+    told = environment(HttpConfig(drain_seconds=seconds))
+    assert float(told["RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"]) == seconds
+    # Ray refuses a zero.
+    assert 0 < float(told["RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S"]) <= max(seconds, 0.1)
+
+
+# Why it does not start
+
+
+def descendants(process: subprocess.Popen[str]) -> dict[psutil.Process, str]:
+    """The processes below one, with their names."""
+    found = {}
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found[child] = child.name()
+    return found
+
+
+def lives(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+@pytest.mark.ray
+def test_a_taken_port_is_named(bundle_dir: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        for arguments in (
+            ["--port", str(port)],
+            ["--port", str(free_port()), f"metrics.port={port}"],
+        ):
+            done = pintag("serve", "--bundle", bundle_dir, *arguments)
+            assert done.returncode == 1
+            assert (
+                f"error: cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
+            )
+
+
+@pytest.mark.ray
+def test_a_damaged_bundle_is_named_by_its_file(bundle_dir: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "bundle"
+    shutil.copytree(bundle_dir, damaged)
+    weights = bytearray((damaged / WEIGHTS).read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (damaged / WEIGHTS).write_bytes(weights)
+    done = pintag("serve", "--bundle", damaged, "--port", str(free_port()))
+    assert done.returncode == 1
+    assert f"error: {damaged / WEIGHTS}: its SHA-256 differs" in done.stderr
+
+
+@pytest.mark.ray
+def test_gpus_that_are_not_there_are_not_waited_for(bundle_dir: Path) -> None:
+    done = pintag(
+        "serve", "--bundle", bundle_dir, "--port", str(free_port()),
+        f"metrics.port={free_port()}", "classifier.num_gpus=1000",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "error: classifier.num_gpus is 1000; this machine has " in done.stderr
+
+
+@pytest.mark.ray
+def test_ctrl_c_ends_it_while_it_starts(bundle_dir: Path) -> None:
+    command = [
+        PINTAG, "serve", "--bundle", bundle_dir, "--port", free_port(),
+        f"metrics.port={free_port()}",
+    ]  # fmt: skip
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: "raylet" in descendants(process).values(), 60, "Ray")
+        family = descendants(process)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.endswith("interrupted\n")
+    wait_for(lambda: not any(map(lives, family)), 20, "the end of Ray")
+
+
+# Crowded: a batch of two forms at once or after a minute, no image waits longer than a second, and
+# two images are all that is admitted.
+
+
+@pytest.fixture(scope="module")
+def crowded(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(
+        bundle_dir,
+        tmp_path_factory.mktemp("crowded") / "log",
+        "classifier.max_batch_size=2",
+        "classifier.max_ongoing_requests=2",
+        "classifier.batch_wait_timeout_s=60",
+        "classifier.deadline_seconds=1",
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def picture(sample_dir: Path) -> bytes:
+    return next((sample_dir / "test" / "art").iterdir()).read_bytes()
+
+
+def post(server: Server, content: bytes) -> httpx.Response:
+    return httpx.post(f"{server.url}/v1/tags", content=content, timeout=60)
+
+
+@pytest.mark.ray
+def test_an_image_over_the_bound_is_refused_and_one_past_the_deadline_given_up(
+    crowded: Server, picture: bytes
+) -> None:
+    several = [("image", ("a.jpg", picture))] * 3
+    first, second, third = httpx.post(f"{crowded.url}/v1/tags", files=several, timeout=60).json()
+    assert first["tags"]
+    assert second["tags"]
+    assert (third["status"], third["kind"]) == (503, "overloaded")
+    # Alone, an image waits for another in vain.
+    alone = post(crowded, picture)
+    assert alone.status_code == 504
+    assert alone.headers["Content-Type"] == "application/problem+json"
+    assert alone.json()["detail"] == "not done within 1 s, the deadline"
+    # The next one finds it still waiting, and does not wait itself.
+    assert post(crowded, picture).status_code == 200
+
+
+@pytest.mark.ray
+def test_a_request_over_the_bound_is_told_when_to_try_again(crowded: Server) -> None:
+    # Slow to decode, and of few bytes.
+    slow = io.BytesIO()
+    Image.new("RGBA", (5000, 5000), (200, 30, 30, 128)).save(slow, "PNG")
+    together = threading.Barrier(4)
+
+    def upload(_: int) -> httpx.Response:
+        together.wait()
+        return post(crowded, slow.getvalue())
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(upload, range(4)))
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert refused
+    for answer in refused:
+        assert answer.headers["Retry-After"] == "1"
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["kind"] == "overloaded"
+    # Those that were admitted are tagged, or too slow.
+    assert {answer.status_code for answer in answers} <= {200, 503, 504}
+    assert httpx.get(f"{crowded.url}/v1/model").is_success
+
+
+# The end
+
+
+def stop(server: Server, number: signal.Signals, picture: bytes) -> tuple[set[str], bytes]:
+    """End a server by a signal, while an upload is under way.
+
+    Returns:
+        The names of its processes, all of which ended with it, and what the upload was answered.
+    """
+    family = descendants(server.process)
+    names = set(family.values())
+    url = httpx.URL(server.url)
+    with socket.create_connection((url.host, url.port or 80), timeout=60) as client:
+        client.sendall(
+            b"POST /v1/tags?max_tags=1 HTTP/1.1\r\nHost: pintag\r\nConnection: close\r\n"
+            b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(picture)
+        )
+        # The replica asks for the body: the request has reached it.
+        assert client.recv(1000).startswith(b"HTTP/1.1 100 ")
+        server.process.send_signal(number)
+        client.sendall(picture)
+        answer = b"".join(iter(lambda: client.recv(100_000), b""))
+    assert server.process.wait(60) == 0, server.log.read_text()
+    wait_for(lambda: not any(map(lives, family)), 20, f"the end of {names}")
+    return names, answer
+
+
+@pytest.mark.ray
+def test_sigterm_ends_it_with_all_its_processes_and_an_answer_for_who_is_there(
+    crowded: Server, picture: bytes
+) -> None:
+    names, answer = stop(crowded, signal.SIGTERM, picture)
+    assert "raylet" in names
+    assert ("haproxy" in names) == has_haproxy()
+    # Alone it passes the deadline, or finds the one that did so before it.
+    assert answer.startswith((b"HTTP/1.1 504 ", b"HTTP/1.1 200 "))
+    assert crowded.log.read_text().endswith("stopped\n")
+
+
+@pytest.mark.ray
+def test_without_haproxy_the_answers_are_the_same_and_ctrl_c_ends_it(
+    server: Server, bundle_dir: Path, sample_dir: Path, picture: bytes, tmp_path: Path
+) -> None:
+    images = sorted((sample_dir / "test").rglob("*.jpg"))
+    with serving(
+        bundle_dir, tmp_path / "log", "http.haproxy=false", "http.throughput_optimized=false"
+    ) as plain:
+        for path in images:
+            tags, wanted = (post(one, path.read_bytes()).json()["tags"] for one in (plain, server))
+            assert [tag["label"] for tag in tags] == [tag["label"] for tag in wanted]
+            assert [tag["confidence"] for tag in tags] == pytest.approx(
+                [tag["confidence"] for tag in wanted], abs=1e-5
+            )
+        assert post(plain, b"no image").json()["kind"] == "not_an_image"
+        names, answer = stop(plain, signal.SIGINT, picture)
+        assert "haproxy" not in names
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert plain.log.read_text().endswith("stopped\n")
