@@ -35,6 +35,8 @@ def deployment_options(config: ClassifierConfig) -> dict[str, Any]:
         "graceful_shutdown_timeout_s": config.graceful_shutdown_timeout_s,
         "health_check_period_s": config.health_check_period_s,
         "health_check_timeout_s": config.health_check_timeout_s,
+        # A line for each request would cost more than the request is worth; metrics count them.
+        "logging_config": {"log_level": "INFO", "enable_access_log": False},
         "ray_actor_options": {
             "num_cpus": config.num_cpus,
             "num_gpus": config.num_gpus,

@@ -6,6 +6,7 @@ Whatever is slow to make is made once for the whole run, by the command that a u
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -38,11 +39,18 @@ def pintag(*arguments: str | Path, **environment: str) -> subprocess.CompletedPr
     )
 
 
+# Below the range that the system gives to connections, where a port is free one moment and taken
+# the next; each call goes on where the last one stopped.
+_PORTS = itertools.count(20000 + os.getpid() % 5000)
+
+
 def free_port() -> int:
     """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("unreachable: ports are counted without end")
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60.0, what: str = "it") -> None:

@@ -143,6 +143,8 @@ def _connect(config: TrainConfig) -> None:
 
     options: dict[str, Any] = {"include_dashboard": False}
     if not os.environ.get("RAY_ADDRESS"):
+        # Not one that `ray start` left on this machine, which Ray would find by itself.
+        options["address"] = "local"
         # Workers beyond the cores share them: slower, and asked for.
         options["num_cpus"] = max(os.cpu_count() or 1, config.scaling.num_workers or 1)
     try:
