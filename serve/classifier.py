@@ -53,9 +53,10 @@ class Classifier:
         self.metrics = Metrics()
         self._decoders = ThreadPoolExecutor(self.config.decode_threads, "pintag-decode")
         self._runner = ThreadPoolExecutor(1, "pintag-engine")
+        # Images admitted and not yet answered, and those of them in the engine.
         self._ongoing = 0
+        self._inside = 0
         # The decorator below is evaluated before there is a configuration.
-        self._infer.set_max_batch_size(self.config.max_batch_size)
         self._infer.set_batch_wait_timeout_s(self.config.batch_wait_timeout_s)
         self._warm_up()
 
@@ -100,6 +101,10 @@ class Classifier:
             pixels = await loop.run_in_executor(
                 self._decoders, images.decode, data, self._engine.input_size, self._limits
             )
+        # A batch is full when nobody else is on the way to it: one image alone never waits, and
+        # under load batches fill. The size counts from a batch's first image on.
+        expected = self._ongoing - self._inside
+        self._infer.set_max_batch_size(min(max(expected, 1), self.config.max_batch_size))
         confidences: Confidences = await self._infer(_Waiting(pixels, time.perf_counter()))
         return confidences
 
@@ -110,8 +115,12 @@ class Classifier:
             self.metrics.wait.observe(now - waiting.since)
         self.metrics.batch_size.observe(len(batch))
         pixels = np.stack([waiting.pixels for waiting in batch])
-        with timed(self.metrics.inference):
-            return list(await self._run(pixels))
+        self._inside = len(batch)
+        try:
+            with timed(self.metrics.inference):
+                return list(await self._run(pixels))
+        finally:
+            self._inside = 0
 
     async def _run(self, pixels: Pixels) -> Confidences:
         loop = asyncio.get_running_loop()

@@ -61,8 +61,8 @@ class ClassifierConfig(Strict):
     autoscaling: AutoscalingConfig = AutoscalingConfig()
     images: ImageConfig = ImageConfig()
     max_batch_size: int = Field(default=32, ge=1)
-    batch_wait_timeout_s: float = Field(default=0.002, ge=0)
-    """How long the first image of a batch waits for others."""
+    batch_wait_timeout_s: float = Field(default=0.03, ge=0)
+    """How long the first image of a batch waits for others that are being decoded, at most."""
     max_ongoing_requests: int = Field(default=128, ge=1)
     """Images in a replica at once; more are refused. Below max_batch_size no batch fills."""
     deadline_seconds: float = Field(default=10.0, gt=0)
