@@ -108,17 +108,16 @@ class _Worker:
         return self._head if on_features else self._network
 
     def _train(self, phase: str, state: State) -> State:
-        config: HeadConfig | FineTuneConfig = self._job.config.head
-        smoothing, patience = self._job.config.head.label_smoothing, None
-        if phase == HEAD:
-            patience = self._job.config.head.early_stopping
-        else:
-            config = self._job.config.fine_tune
-            backbones.unfreeze(self._backbone, self._job.config.backbone.name, config.unfreeze)
+        head, fine_tune = self._job.config.head, self._job.config.fine_tune
+        config: HeadConfig | FineTuneConfig = head if phase == HEAD else fine_tune
+        patience = head.early_stopping if phase == HEAD else None
+        if phase == FINE_TUNE:
+            name = self._job.config.backbone.name
+            backbones.unfreeze(self._backbone, name, fine_tune.unfreeze)
         rows = self._rows(phase)
         model = self._model(phase)
         started = reported = time.perf_counter()
-        step = Step(self._strategy, model, config.learning_rate, smoothing)
+        step = Step(self._strategy, model, config.learning_rate, head.label_smoothing)
         if state.weights:
             checkpoint.assign(model.weights, state.weights)
             checkpoint.assign(step.optimizer.variables, state.optimizer)
@@ -142,9 +141,8 @@ class _Worker:
     ) -> dict[str, Any]:
         started = time.perf_counter()
         weights = self._class_weights()
-        augment = (
-            augmentation(_seed(self._job.config.seed, phase, epoch)) if phase == FINE_TUNE else None
-        )
+        seed = _seed(self._job.config.seed, phase, epoch)
+        augment = augmentation(seed) if phase == FINE_TUNE else None
         results = []
         for batch in self._batches(phase, epoch, batch_size):
             mine = batch[self._rank :: self._world]
