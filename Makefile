@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 LOCK := requirements$(if $(GPU),-gpu).lock
+STAMP := $(VENV)/installed$(if $(GPU),-gpu)
 PORT ?= 8000
+METRICS_PORT ?= 8080
 # The user's own images and network; the synthetic sample and the basic CNN by default.
 DATA ?=
 BACKBONE ?= basic_cnn
@@ -14,10 +16,10 @@ ARGS ?=
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-setup: $(VENV)/installed ## create .venv and install from the lock file (GPU=1: with CUDA libraries)
+setup: $(STAMP) ## create .venv and install from the lock file (GPU=1: with CUDA libraries)
 
 # Bytecode is compiled here: without it every process of Ray would compile everything anew.
-$(VENV)/installed: $(LOCK) pyproject.toml
+$(STAMP): $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; set PYTHON=path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +30,7 @@ $(VENV)/installed: $(LOCK) pyproject.toml
 
 demo: setup ## fit, serve and tag: DATA=folder BACKBONE=mobilenet PORT=8000 ARGS='key=value …'
 	@PATH="$(CURDIR)/$(BIN):$$PATH" DATA="$(DATA)" BACKBONE="$(BACKBONE)" PORT="$(PORT)" \
+		METRICS_PORT="$(METRICS_PORT)" \
 		ARGS="$(ARGS)" sh scripts/demo.sh
 
 test: setup ## run all tests

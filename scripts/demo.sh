@@ -5,8 +5,17 @@ set -eu
 if [ "$BACKBONE" = basic_cnn ]; then config=configs/train/sample.yaml; else config=configs/train/$BACKBONE.yaml; fi
 [ -f "$config" ] || { echo "no BACKBONE '$BACKBONE': there is no $config" >&2; exit 2; }
 
+# Now, and not after the fit: 7 is what curl says of a port where nobody listens.
+for port in "$PORT" "$METRICS_PORT"; do
+    said=0
+    curl -s -o /dev/null --max-time 2 "http://127.0.0.1:$port/" || said=$?
+    [ $said -eq 7 ] || { echo "port '$port' cannot be had: choose others with PORT= and METRICS_PORT=" >&2; exit 1; }
+done
+
 data=$DATA
+name=$BACKBONE
 if [ -z "$data" ]; then
+    name=sample
     data=demo/data
     echo "== a synthetic data set, drawn by the program"
     [ -d "$data" ] || pintag data sample "$data"
@@ -14,7 +23,11 @@ fi
 
 echo "== fitting $BACKBONE on $data"
 # shellcheck disable=SC2086  # ARGS is a list of key=value words
-pintag train "$config" --data "$data" --out demo/bundle --overwrite $ARGS
+pintag train "$config" --data "$data" --out demo/bundle --overwrite "name=$name" $ARGS
+
+images() {
+    grep -iE '\.(jpe?g|png|webp|gif|bmp)$' | sort
+}
 
 echo "== serving"
 # The server stays in the foreground, where Ctrl-C reaches it; the client waits beside it.
@@ -27,12 +40,13 @@ echo "== serving"
     done
     echo "== tagging over HTTP"
     # A few images of each kind; of the test split where there is one.
-    find "$data" -type f -path '*/test*/*' ! -name '.*' | sort >demo/images.txt
-    [ -s demo/images.txt ] || find "$data" -type f -path '*/*/*' ! -name '.*' | sort >demo/images.txt
-    awk -v all="$(wc -l <demo/images.txt)" 'int(NR * 8 / all) > n { n++; print }' demo/images.txt |
+    (cd "$data" && find . -type f -path './test*/*/*') | images >demo/images.txt
+    [ -s demo/images.txt ] || (cd "$data" && find . -type f -path './*/*') | images >demo/images.txt
+    data="$data" awk -v all="$(wc -l <demo/images.txt)" '
+        int(NR * 8 / all) > n { n++; print ENVIRON["data"] substr($0, 2) }' demo/images.txt |
         tr '\n' '\0' | xargs -0 pintag tag --url "http://127.0.0.1:$PORT" || true
     echo
-    echo "The server runs until Ctrl-C. Try it on a picture of yours:"
-    echo "  curl --data-binary @picture.jpg http://127.0.0.1:$PORT/v1/tags"
+    echo "The server runs until Ctrl-C. Another picture, or one of yours:"
+    echo "  curl --data-binary @$data/$(sed -n '2s|^\./||p' demo/images.txt) http://127.0.0.1:$PORT/v1/tags"
 ) &
-exec pintag serve --bundle demo/bundle --config configs/serve/local.yaml --port "$PORT"
+exec pintag serve --bundle demo/bundle --config configs/serve/local.yaml --port "$PORT" "metrics.port=$METRICS_PORT"

@@ -102,14 +102,14 @@ def has_haproxy() -> bool:
 def _connect(config: ServeConfig) -> None:
     import ray
 
-    _check_port(config.http.host, config.http.port)
+    _check_port(config.http.host, config.http.port, "http.port")
     options: dict[str, Any] = {"include_dashboard": False}
     if not os.environ.get("RAY_ADDRESS"):
         most = config.classifier.autoscaling.max_replicas
         # Not one that `ray start` left on this machine, which Ray would find by itself.
         options["address"] = "local"
         options["num_cpus"] = max(os.cpu_count() or 1, round(most * config.classifier.num_cpus) + 1)
-        _check_port(config.http.host, config.metrics.port)
+        _check_port(config.http.host, config.metrics.port, "metrics.port")
         options["_metrics_export_port"] = config.metrics.port
     try:
         ray.init(logging_level="ERROR", log_to_driver=False, **options)
@@ -148,6 +148,7 @@ def _disconnect() -> None:
     from ray import serve
     from ray.serve.exceptions import RayServeException
 
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     # Ray prints that the controller, which it just ended, is dead.
     with contextlib.redirect_stdout(io.StringIO()):
         # Its replicas answer what they have admitted; before Serve is up, there is none.
@@ -158,12 +159,14 @@ def _disconnect() -> None:
         ray.shutdown()
 
 
-def _check_port(host: str, port: int) -> None:
+def _check_port(host: str, port: int, key: str) -> None:
     """Find a taken port now: Ray would try for minutes, and then speak of something else."""
     try:
         _bind(host, port)
     except OSError as error:
-        raise ServerError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        raise ServerError(
+            f"cannot listen on {host}:{port}: {error.strerror}; {key}=PORT chooses another"
+        ) from error
 
 
 def _is_free(port: int) -> bool:

@@ -32,7 +32,8 @@ class State:
     epoch: int = 0
     """Epochs of this phase that are done."""
     weights: Weights = field(default_factory=list)
-    """Of the phase's model; empty before its first epoch."""
+    """Every variable of the phase's model, the seeds of its dropout among them; empty before its
+    first epoch."""
     optimizer: Weights = field(default_factory=list)
     best_weights: Weights = field(default_factory=list)
     """Of the phase's model, like `weights`."""

@@ -95,10 +95,10 @@ class _Worker:
         for number, phase in enumerate(self._job.phases):
             if number > state.phase:
                 # The part that was trained is now the network's; so the best is, too.
-                state = state.next_phase(checkpoint.values(self._model(phase).weights))
+                state = state.next_phase(checkpoint.values(self._model(phase).variables))
             if number == state.phase:
                 state = self._train(phase, state)
-                checkpoint.assign(self._model(phase).weights, state.best_weights)
+                checkpoint.assign(self._model(phase).variables, state.best_weights)
         if self._rank == 0:
             self._network.save_weights(self._job.run / BEST_WEIGHTS)
         return {"history": list(state.history), "seconds": self._seconds}
@@ -119,13 +119,13 @@ class _Worker:
         started = reported = time.perf_counter()
         step = Step(self._strategy, model, config.learning_rate, head.label_smoothing)
         if state.weights:
-            checkpoint.assign(model.weights, state.weights)
+            checkpoint.assign(model.variables, state.weights)
             checkpoint.assign(step.optimizer.variables, state.optimizer)
         while state.epoch < config.epochs and not state.is_stale(patience):
             row = self._epoch(phase, state.epoch, config.batch_size, rows, step)
             state = state.after(
                 row | {"phase": phase, "epochs": config.epochs},
-                checkpoint.values(model.weights),
+                checkpoint.values(model.variables),
                 checkpoint.values(step.optimizer.variables),
             )
             self._say(stage="training", **_figures(state))

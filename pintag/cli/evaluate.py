@@ -120,6 +120,6 @@ def _show(scored: Evaluation, predicted: Prediction, labels: Labels) -> None:
     console.out.print(
         f"accuracy {scored.accuracy:.2%}, macro F1 {scored.macro_f1:.3f}, ECE {scored.ece:.3f} "
         f"on {scored.images} images; {1000 * seconds['engine']:.2f} ms per image in the engine, "
-        f"{1000 * seconds['total']:.2f} ms with decoding",
+        f"{1000 * seconds['total']:.2f} ms in all, decoding in threads beside it",
         soft_wrap=True,
     )

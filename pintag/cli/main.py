@@ -29,7 +29,7 @@ def command() -> None:
       pintag serve --bundle demo/bundle
       curl --data-binary @picture.jpg localhost:8000/v1/tags
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage.
+    Exit codes: 0 done, 1 failed (a wrong configuration included), 2 wrong arguments.
     """
     # TensorFlow's notes on the processor it runs on are for nobody here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

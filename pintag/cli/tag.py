@@ -145,6 +145,8 @@ def _tagger(
         client = httpx.Client(base_url=str(url), params=query, timeout=_TIMEOUT_SECONDS)
     except httpx.InvalidURL as error:
         raise ServerError(f"{url}: no address of a server: {error}") from error
+    if client.base_url.scheme not in ("http", "https"):
+        raise ServerError(f"{url}: no address of a server; begin with http://")
     with client:
         yield lambda data: _from_server(client, data)
 

@@ -60,6 +60,8 @@ def train(
     """
     from train.config import TrainConfig
 
+    if data_dir is None and not Path("data").is_dir():
+        raise click.UsageError("give --data; there is no ./data here")
     settings = config.load(TrainConfig, configuration, overrides)
     target = out or Path("runs") / (settings.name or configuration.stem)
     with console.progress("reading") as progress:
@@ -83,8 +85,8 @@ def train(
                 watch=_Bars(bars).show,
             )
     except KeyboardInterrupt:
-        console.err.print("interrupted; the same command with --resume goes on")
-        raise
+        console.err.print("interrupted; the same command with --resume goes on, if it had begun")
+        sys.exit(1)
     if as_json:
         console.print_json({"bundle": str(made.path), **made.manifest.model_dump(mode="json")})
     else:

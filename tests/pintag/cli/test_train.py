@@ -83,7 +83,9 @@ def test_by_default_the_data_set_is_the_folder_data(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli("train", SAMPLE).err == "error: data: no such folder\n"
+    done = cli("train", SAMPLE)
+    assert done.code == 2
+    assert "give --data; there is no ./data here" in done.err
 
 
 def test_mistakes_are_told_before_anything_slow_is_imported(tmp_path: Path) -> None:
