@@ -27,8 +27,6 @@ class Step:
         import keras
         import tensorflow as tf
 
-        self._strategy = strategy
-        self._model = model
         with strategy.scope():
             self.optimizer: keras.optimizers.Optimizer = keras.optimizers.Adam(learning_rate)
             if "float16" in {layer.compute_dtype for layer in model.layers}:
