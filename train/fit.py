@@ -80,7 +80,7 @@ def fit(
 
 def _job(config: TrainConfig, data: DataSet, place: Workspace) -> Job:
     return Job(
-        config=config,
+        config=_with_absolute_weights(config),
         num_labels=len(data.labels),
         train=_absolute(data.splits[TRAIN]),
         validation=_absolute(data.splits[VALIDATION]),
@@ -243,6 +243,14 @@ def _weights_digest(config: TrainConfig) -> str:
         return f"random-{config.seed}"
     with Path(weights).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _with_absolute_weights(config: TrainConfig) -> TrainConfig:
+    backbone = config.backbone
+    if backbone.weights in (backbones.IMAGENET, backbones.NONE):
+        return config
+    absolute = backbone.model_copy(update={"weights": str(Path(backbone.weights).absolute())})
+    return config.model_copy(update={"backbone": absolute})
 
 
 def _absolute(examples: Sequence[Example]) -> tuple[Example, ...]:
