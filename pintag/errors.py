@@ -41,5 +41,9 @@ class TrainingError(PintagError):
     """A fit cannot start, or failed."""
 
 
+class ExplainError(PintagError):
+    """An explanation cannot be made as it was asked for."""
+
+
 class ServerError(PintagError):
     """A server cannot start, cannot be reached or answered with an error."""

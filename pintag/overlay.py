@@ -1,0 +1,63 @@
+"""Pictures of superpixels: tinted overlays, and segment maps as PNG."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from skimage.segmentation import find_boundaries
+
+from pintag.images import Pixels
+from pintag.superpixels import Segments
+
+Signs = npt.NDArray[np.int8]
+
+# Blue and vermilion of Okabe & Ito's palette, which colour-blind people tell apart.
+FOR = (0, 114, 178)
+AGAINST = (213, 94, 0)
+_TINT = 0.45
+_DIM = 0.35
+
+
+def draw(picture: Pixels, signs: Signs) -> Pixels:
+    """Tint what speaks for the label and against it, outline both, and dim the rest.
+
+    Args:
+        picture: `uint8[H,W,3]`.
+        signs: `int8[h,w]` of 1, -1 and 0; stretched over the picture.
+    """
+    height, width = picture.shape[:2]
+    signs = _stretch(signs, height, width)
+    grey = picture.mean(axis=-1, keepdims=True)
+    drawn = np.where(signs[..., None] == 0, _DIM * grey + (1 - _DIM) * 24, picture)
+    for sign, colour in ((1, FOR), (-1, AGAINST)):
+        chosen = signs == sign
+        drawn[chosen] += _TINT * (np.asarray(colour) - drawn[chosen])
+        drawn[find_boundaries(chosen, mode="inner")] = colour
+    return drawn.round().astype(np.uint8)
+
+
+def png(pixels: Pixels) -> bytes:
+    """`uint8[H,W,3]` as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=4)
+    return file.getvalue()
+
+
+def segment_map(segments: Segments) -> bytes:
+    """Segments as an RGB PNG: a pixel's segment is R + 256 G + 65536 B.
+
+    Three bytes, since a browser's canvas keeps no more than eight bits of a channel.
+    """
+    digits = [(segments >> shift) & 255 for shift in (0, 8, 16)]
+    return png(np.stack(digits, axis=-1).astype(np.uint8))
+
+
+def _stretch(signs: Signs, height: int, width: int) -> Signs:
+    """Nearest neighbour, to any size."""
+    rows = np.arange(height) * signs.shape[0] // height
+    columns = np.arange(width) * signs.shape[1] // width
+    stretched: Signs = signs[np.ix_(rows, columns)]
+    return stretched

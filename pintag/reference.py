@@ -1,0 +1,80 @@
+"""The reference mode: plain LIME, its regression fitted by lime itself.
+
+Ribeiro, Singh & Guestrin, "Why Should I Trust You?" (KDD 2016), as `lime` 0.2.0.1 does it: each
+segment is kept with probability one half, samples are weighted by an exponential kernel over their
+cosine distance from the whole image, segments are selected, and a ridge regression is fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from lime.lime_base import LimeBase
+
+from pintag.engine import Confidences
+from pintag.perturbation import Masks
+from pintag.sampling import Sampler
+from pintag.surrogate import Finding, Floats, Surrogate, choose
+
+KERNEL_WIDTH = 0.25
+
+
+def find(
+    sampler: Sampler,
+    segments: int,
+    labels: Sequence[int] | int,
+    random: np.random.RandomState,
+    *,
+    budget: int,
+    max_features: int,
+) -> list[Finding]:
+    """Explain labels by `budget` samples.
+
+    Args:
+        segments: how many there are.
+        max_features: segments in the regression at most; up to six are found by forward selection,
+            more by their weights in a first fit.
+    """
+    # Drawn as lime draws them.
+    masks = random.randint(0, 2, budget * segments).reshape(budget, segments).astype(bool)
+    masks[0] = True
+    confidences = sampler.predict(masks)
+    masks = masks[: len(confidences)]
+    return [
+        Finding(
+            label=label,
+            confidence=float(confidences[0, label]),
+            surrogate=_fit(masks, confidences, label, max_features, random),
+            outcome="deadline" if sampler.stopped else "budget",
+        )
+        for label in choose(labels, confidences[0])
+    ]
+
+
+def _fit(
+    masks: Masks,
+    confidences: Confidences,
+    label: int,
+    max_features: int,
+    random: np.random.RandomState,
+) -> Surrogate:
+    base = LimeBase(_kernel, random_state=random)
+    intercept, pairs, score, prediction = base.explain_instance_with_data(
+        masks.astype(np.int64), confidences, _distances(masks), label, max_features
+    )
+    weights = np.zeros(masks.shape[1])
+    for segment, weight in pairs:
+        weights[segment] = weight
+    return Surrogate(weights, float(intercept), float(score), float(prediction[0]), "probability")
+
+
+def _kernel(distances: Floats) -> Floats:
+    weights: Floats = np.sqrt(np.exp(-(distances**2) / KERNEL_WIDTH**2))
+    return weights
+
+
+def _distances(masks: Masks) -> Floats:
+    """The cosine distance of each row from the whole image, a row of ones: 1 - sqrt(kept / K)."""
+    distances: Floats = 1 - np.sqrt(masks.mean(axis=1))
+    return distances
