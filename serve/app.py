@@ -1,30 +1,38 @@
-"""From configuration to the Serve application."""
+"""From configuration to the two Serve applications."""
 
-# Annotations are not postponed here: Ray Serve reads the class of `build`'s argument from them.
+# Annotations are not postponed here: Ray Serve reads the classes of arguments from them.
 
+from pathlib import Path
 from typing import Any
 
 from ray.serve import Application
 
 from serve import protocol
 from serve.classifier import Classifier
-from serve.config import ClassifierArgs, ClassifierConfig
+from serve.config import ClassifierArgs, ClassifierConfig, ExplainerArgs, ExplainerConfig
+from serve.explainer import Explainer
 
 
 def build(args: ClassifierArgs) -> Application:
     """The classifier application; also Ray Serve's `import_path: serve.app:build`."""
-    classifier = args.classifier
-    settings = classifier.model_dump(mode="json")
+    return _bind(Classifier, args.bundle, args.classifier)
+
+
+def build_explainer(args: ExplainerArgs) -> Application:
+    """The explainer application; also Ray Serve's `import_path: serve.app:build_explainer`."""
+    return _bind(Explainer, args.bundle, args.explainer)
+
+
+def _bind(deployment: Any, bundle: Path, config: ClassifierConfig | ExplainerConfig) -> Application:
     # Decorated by Ray, whose types are not checked here.
-    deployment: Any = Classifier
-    application: Application = deployment.options(**deployment_options(classifier)).bind(
-        str(args.bundle), settings
+    application: Application = deployment.options(**deployment_options(config)).bind(
+        str(bundle), config.model_dump(mode="json")
     )
     return application
 
 
-def deployment_options(config: ClassifierConfig) -> dict[str, Any]:
-    """What Ray Serve is told of the deployment."""
+def deployment_options(config: ClassifierConfig | ExplainerConfig) -> dict[str, Any]:
+    """What Ray Serve is told of a deployment."""
     return {
         "autoscaling_config": config.autoscaling.model_dump(),
         # The replica itself refuses what is over the bound, with a problem that says so; Ray's own

@@ -20,7 +20,7 @@ from pintag import bundle, images
 from pintag.engine import Confidences, configure_threads
 from pintag.images import Limits, Pixels
 from pintag.labels import Tag
-from serve import http, protocol
+from serve import http, process, protocol
 from serve.config import ClassifierConfig
 from serve.metrics import Metrics, timed
 
@@ -43,6 +43,7 @@ class Classifier:
 
     def __init__(self, path: str, settings: dict[str, Any]) -> None:
         self.config = ClassifierConfig.model_validate(settings)
+        process.share(self.config.cores, self.config.niceness)
         configure_threads(self.config.engine_threads)
         loaded = bundle.load(Path(path))
         self._engine = loaded.engine()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from pintag.config import Strict
+
+Core = Annotated[int, Field(ge=0)]
 
 
 class HttpConfig(Strict):
@@ -55,24 +57,33 @@ class ImageConfig(Strict):
     max_request_bytes: int = Field(default=64 * 2**20, ge=1)
 
 
-class ClassifierConfig(Strict):
-    """The classifier deployment."""
+class DeploymentConfig(Strict):
+    """What both deployments have."""
 
     autoscaling: AutoscalingConfig = AutoscalingConfig()
     images: ImageConfig = ImageConfig()
+    graceful_shutdown_timeout_s: float = Field(default=20.0, gt=0)
+    health_check_period_s: float = Field(default=10.0, gt=0)
+    health_check_timeout_s: float = Field(default=30.0, gt=0)
+    num_cpus: float = Field(default=1.0, ge=0)
+    num_gpus: float = Field(default=0.0, ge=0)
+    engine_threads: int = Field(default=2, ge=1)
+    cores: tuple[Core, ...] | None = Field(default=None, min_length=1)
+    """The processor's cores that its replicas keep to, by number; any by default."""
+    niceness: int = Field(default=0, ge=0, le=19)
+    """How far its replicas stand back for other processes that want the same cores."""
+
+
+class ClassifierConfig(DeploymentConfig):
+    """The classifier deployment."""
+
     max_batch_size: int = Field(default=32, ge=1)
     batch_wait_timeout_s: float = Field(default=0.03, ge=0)
     """How long the first image of a batch waits for others that are being decoded, at most."""
     max_ongoing_requests: int = Field(default=128, ge=1)
     """Images in a replica at once; more are refused. Below max_batch_size no batch fills."""
     deadline_seconds: float = Field(default=10.0, gt=0)
-    graceful_shutdown_timeout_s: float = Field(default=20.0, gt=0)
-    health_check_period_s: float = Field(default=10.0, gt=0)
-    health_check_timeout_s: float = Field(default=30.0, gt=0)
-    num_cpus: float = Field(default=1.0, ge=0)
-    num_gpus: float = Field(default=0.0, ge=0)
     decode_threads: int = Field(default=2, ge=1)
-    engine_threads: int = Field(default=2, ge=1)
 
     @model_validator(mode="after")
     def _batches_can_fill(self) -> ClassifierConfig:
@@ -81,16 +92,49 @@ class ClassifierConfig(Strict):
         return self
 
 
+class ExplainerConfig(DeploymentConfig):
+    """The explainer deployment, an application of its own: seconds of work for each image."""
+
+    enabled: bool = True
+    autoscaling: AutoscalingConfig = AutoscalingConfig(target_ongoing_requests=2)
+    max_ongoing_requests: int = Field(default=8, ge=1)
+    """Explanations in a replica at once: one is being made, the others wait; more are refused."""
+    max_samples: int = Field(default=5000, ge=2)
+    """The most that a request may ask for."""
+    batch_size: int = Field(default=32, ge=1, le=1024)
+    """Perturbed images that the engine sees at once."""
+    images: ImageConfig = ImageConfig(max_images=1)
+    deadline_seconds: float = Field(default=20.0, gt=0)
+    """From the request on; then sampling ends, and what is known is answered."""
+    cache_bytes: int = Field(default=64 * 2**20, ge=0)
+    """Answers that each replica keeps; zero keeps none."""
+    niceness: int = Field(default=10, ge=0, le=19)
+    graceful_shutdown_timeout_s: float = Field(default=25.0, gt=0)
+
+
 class ServeConfig(Strict):
     """Everything `pintag serve` reads."""
 
     http: HttpConfig = HttpConfig()
     metrics: MetricsConfig = MetricsConfig()
     classifier: ClassifierConfig = ClassifierConfig()
+    explainer: ExplainerConfig = ExplainerConfig()
+
+    @property
+    def deployments(self) -> tuple[DeploymentConfig, ...]:
+        """Those that are to be started."""
+        return (self.classifier, *([self.explainer] if self.explainer.enabled else []))
 
 
 class ClassifierArgs(Strict):
-    """What an application is built from: a bundle, and how to serve it."""
+    """What the classifier application is built from: a bundle, and how to serve it."""
 
     bundle: Path
     classifier: ClassifierConfig = ClassifierConfig()
+
+
+class ExplainerArgs(Strict):
+    """What the explainer application is built from."""
+
+    bundle: Path
+    explainer: ExplainerConfig = ExplainerConfig()

@@ -8,15 +8,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
 from ray.serve.metrics import Counter, Histogram
 
-_SECONDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
+if TYPE_CHECKING:
+    # It brings lime, which the classifier does without.
+    from pintag.explain import Seconds
+
+_SECONDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20]
+_SAMPLES = [32, 64, 128, 256, 512, 1000, 2000, 5000]
 _SIZES = [1, 2, 4, 8, 16, 32, 64, 128]
 
 
 class Metrics:
-    """What one replica counts and times."""
+    """What one replica of the classifier counts and times."""
 
     def __init__(self) -> None:
         self.decode = Histogram(
@@ -33,7 +39,7 @@ class Metrics:
         )
         self.batch_size = Histogram("pintag_batch_size", "Images in one batch", _SIZES)
         self._tags = Counter("pintag_tags", "Images by their most confident label", ("label",))
-        self._errors = Counter("pintag_errors", "Images and requests refused or failed", ("kind",))
+        self._errors = _errors()
 
     def timed_request(self) -> AbstractContextManager[None]:
         """Observe the seconds of one request, from its head to its answer."""
@@ -46,6 +52,50 @@ class Metrics:
     def count_error(self, kind: str) -> None:
         """Something went wrong; `kind` is that of its `Problem`."""
         self._errors.inc(tags={"kind": kind})
+
+
+class ExplainerMetrics:
+    """What one replica of the explainer counts and times."""
+
+    def __init__(self) -> None:
+        self._segmentation = Histogram(
+            "pintag_segmentation_seconds", "Dividing one image into superpixels", _SECONDS
+        )
+        self._sampling = Histogram(
+            "pintag_sampling_seconds", "Perturbing one image, and predicting that", _SECONDS
+        )
+        self._fit = Histogram("pintag_fit_seconds", "Fitting one image's surrogate", _SECONDS)
+        self._total = Histogram(
+            "pintag_explanation_seconds", "One request, from its head to its answer", _SECONDS
+        )
+        self._samples = Histogram("pintag_samples", "Samples of one explanation", _SAMPLES)
+        self._outcomes = Counter(
+            "pintag_explanations", "Explanations by how they ended", ("outcome",)
+        )
+        self._errors = _errors()
+
+    def timed_request(self) -> AbstractContextManager[None]:
+        """Observe the seconds of one request, from its head to its answer."""
+        return timed(self._total)
+
+    def observe(self, samples: int, seconds: Seconds) -> None:
+        """An explanation was made."""
+        self._samples.observe(samples)
+        self._segmentation.observe(seconds.segmentation)
+        self._sampling.observe(seconds.sampling)
+        self._fit.observe(seconds.fit)
+
+    def count_outcome(self, outcome: str) -> None:
+        """An explanation was separated, ended by budget or deadline, was cancelled, or cached."""
+        self._outcomes.inc(tags={"outcome": outcome})
+
+    def count_error(self, kind: str) -> None:
+        """Something went wrong; `kind` is that of its `Problem`."""
+        self._errors.inc(tags={"kind": kind})
+
+
+def _errors() -> Counter:
+    return Counter("pintag_errors", "Images and requests refused or failed", ("kind",))
 
 
 @contextmanager

@@ -9,7 +9,12 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from pintag.bundle import ModelBundle
-from pintag.errors import ImageTooLargeError, NotAnImageError, UnsupportedFormatError
+from pintag.errors import (
+    ExplainError,
+    ImageTooLargeError,
+    NotAnImageError,
+    UnsupportedFormatError,
+)
 from pintag.labels import Tag
 
 PROBLEM_TYPE = "application/problem+json"
@@ -18,6 +23,11 @@ RETRY_AFTER_SECONDS = 1
 
 class OverloadedError(Exception):
     """The queue is full: try again later."""
+
+    def __init__(self, message: str, retry_after: int = RETRY_AFTER_SECONDS) -> None:
+        """`retry_after` is in seconds."""
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ParameterError(Exception):
@@ -48,6 +58,70 @@ class Answer(BaseModel):
 
     model: Model
     tags: list[TagItem]
+
+
+class SurrogateItem(BaseModel):
+    """The linear model that was fitted around the image."""
+
+    score: float = Field(examples=[0.81], description="R² on the samples it was fitted to")
+    intercept: float = Field(examples=[-3.2])
+    prediction: float = Field(examples=[0.97], description="the confidence it gives the image")
+    scale: str = Field(examples=["log-odds"], description="the unit of weights and intercept")
+
+
+class SegmentationItem(BaseModel):
+    """The superpixels."""
+
+    algorithm: str = Field(examples=["quickshift"])
+    width: int = Field(examples=[160])
+    height: int = Field(examples=[160])
+    count: int = Field(examples=[22])
+    map: str = Field(
+        description="an RGB PNG in base64, of the image squeezed to the network's input: "
+        "a pixel's segment is R + 256 G + 65536 B"
+    )
+
+
+class WeightItem(BaseModel):
+    """What one superpixel carries."""
+
+    segment: int = Field(examples=[7])
+    weight: float = Field(examples=[1.9], description="above zero speaks for the label")
+    low: float | None = Field(examples=[1.5], description="the interval's ends; unknown in plain")
+    high: float | None = Field(examples=[2.3], description="LIME, and from too few samples")
+
+
+class SecondsItem(BaseModel):
+    """Wall seconds of each phase."""
+
+    segmentation: float
+    sampling: float
+    fit: float
+    total: float
+
+
+class ExplanationAnswer(BaseModel):
+    """Why one label."""
+
+    model: Model
+    label: str = Field(examples=["houses"])
+    confidence: float = Field(examples=[0.93])
+    mode: str = Field(examples=["stable"])
+    outcome: str = Field(
+        examples=["budget"],
+        description="`separated`: the superpixels asked for are told apart from the rest; "
+        "`budget`: every sample was used; `deadline`: cut short, this is what is known",
+    )
+    level: float | None = Field(examples=[0.95], description="of intervals and claims")
+    claimed: int | None = Field(
+        examples=[3], description="so many of the first superpixels are told apart from the rest"
+    )
+    num_features: int = Field(examples=[5])
+    samples: int = Field(examples=[449], description="images that the model was asked about")
+    surrogate: SurrogateItem
+    segmentation: SegmentationItem
+    weights: list[WeightItem] = Field(description="every superpixel, most important first")
+    seconds: SecondsItem
 
 
 class Problem(BaseModel):
@@ -83,6 +157,7 @@ _KINDS: dict[type[BaseException], tuple[HTTPStatus, str]] = {
     ImageTooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large"),
     UnsupportedFormatError: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_format"),
     ParameterError: (HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter"),
+    ExplainError: (HTTPStatus.UNPROCESSABLE_ENTITY, "cannot_explain"),
     OverloadedError: (HTTPStatus.SERVICE_UNAVAILABLE, "overloaded"),
     TimeoutError: (HTTPStatus.GATEWAY_TIMEOUT, "deadline"),
     asyncio.CancelledError: (HTTPStatus.GATEWAY_TIMEOUT, "deadline"),

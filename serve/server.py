@@ -1,4 +1,4 @@
-"""The server in the foreground: Ray, Ray Serve and the application, until it is interrupted."""
+"""The server in the foreground: Ray, Ray Serve and the applications, until it is interrupted."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from typing import Any
 
 from pintag import bundle
 from pintag.errors import ServerError
-from serve.config import ClassifierArgs, HttpConfig, ServeConfig
+from serve.config import ClassifierArgs, ExplainerArgs, HttpConfig, ServeConfig
 
-APPLICATION = "classifier"
+CLASSIFIER, EXPLAINER = "classifier", "explainer"
 # By the variable that moves each, the ports that Ray gives HAProxy and the proxy behind it.
 _FURTHER_PORTS = {
     "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
@@ -105,10 +105,10 @@ def _connect(config: ServeConfig) -> None:
     _check_port(config.http.host, config.http.port, "http.port")
     options: dict[str, Any] = {"include_dashboard": False}
     if not os.environ.get("RAY_ADDRESS"):
-        most = config.classifier.autoscaling.max_replicas
         # Not one that `ray start` left on this machine, which Ray would find by itself.
         options["address"] = "local"
-        options["num_cpus"] = max(os.cpu_count() or 1, round(most * config.classifier.num_cpus) + 1)
+        most = sum(each.autoscaling.max_replicas * each.num_cpus for each in config.deployments)
+        options["num_cpus"] = max(os.cpu_count() or 1, round(most) + 1)
         _check_port(config.http.host, config.metrics.port, "metrics.port")
         options["_metrics_export_port"] = config.metrics.port
     try:
@@ -117,33 +117,45 @@ def _connect(config: ServeConfig) -> None:
         raise ServerError(f"no Ray cluster: {error}") from error
     found = ray.cluster_resources().get("GPU", 0)
     # A cluster may add a node that has them; one machine would wait for ever.
-    if not os.environ.get("RAY_ADDRESS") and config.classifier.num_gpus > found:
+    wanted = sum(each.autoscaling.min_replicas * each.num_gpus for each in config.deployments)
+    if not os.environ.get("RAY_ADDRESS") and wanted > found:
         raise ServerError(
-            f"classifier.num_gpus is {config.classifier.num_gpus:g}; this machine has {found:g}"
+            f"the replicas want {wanted:g} GPUs (num_gpus); this machine has {found:g}"
         )
 
 
 def _deploy(config: ServeConfig, path: Path) -> None:
     from ray import serve
 
-    from serve import app
-
     # Serve's driver tells every step at INFO; what a user wants of it is said by `ready`.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    args = ClassifierArgs(bundle=path.absolute(), classifier=config.classifier)
     try:
         serve.start(
             proxy_location="EveryNode",
             http_options={"host": config.http.host, "port": config.http.port},
             logging_config={"log_level": "WARNING"},
         )
-        serve.run(app.build(args), name=APPLICATION, route_prefix="/")
+        # Both at once: most of a start is spent importing TensorFlow.
+        serve.run_many(_targets(config, path.absolute()))
     except (RuntimeError, TimeoutError) as error:
         raise ServerError(f"the server does not start: {error}") from error
 
 
+def _targets(config: ServeConfig, path: Path) -> list[Any]:
+    from ray.serve import RunTarget
+
+    from serve import app, explanations
+
+    tags = app.build(ClassifierArgs(bundle=path, classifier=config.classifier))
+    targets = [RunTarget(tags, CLASSIFIER, "/")]
+    if config.explainer.enabled:
+        why = app.build_explainer(ExplainerArgs(bundle=path, explainer=config.explainer))
+        targets.append(RunTarget(why, EXPLAINER, explanations.PATH))
+    return targets
+
+
 def _disconnect() -> None:
-    """Take down what `run` put up: on a cluster that others share, its application alone."""
+    """Take down what `run` put up: on a cluster that others share, its applications alone."""
     import ray
     from ray import serve
     from ray.serve.exceptions import RayServeException
@@ -153,7 +165,8 @@ def _disconnect() -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         # Its replicas answer what they have admitted; before Serve is up, there is none.
         with contextlib.suppress(RayServeException):
-            serve.delete(APPLICATION)
+            for application in (EXPLAINER, CLASSIFIER):
+                serve.delete(application)
         if not os.environ.get("RAY_ADDRESS"):
             serve.shutdown()
         ray.shutdown()

@@ -1,4 +1,4 @@
-"""The HTTP face over a tagger that does what the bytes say: each status, and the page."""
+"""The HTTP face over a tagger that does what the bytes say: each status, and the document."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_an_error_of_the_server_is_logged_and_not_told(
 @pytest.mark.parametrize(
     ("method", "path", "status", "kind", "allow"),
     [
-        ("GET", "/", 404, "not_found", None),
+        ("GET", "/nothing", 404, "not_found", None),
         ("POST", "/v1/nothing", 404, "not_found", None),
         ("GET", "/v1/tags", 405, "method_not_allowed", "POST"),
         ("DELETE", "/v1/tags", 405, "method_not_allowed", "POST"),
@@ -178,19 +178,12 @@ def test_a_wrong_path_or_method_is_a_problem(
     assert tagger.metrics.errors == {kind: 1}
 
 
-# The model and the page
+# The model and the document
 
 
 def test_the_model_is_told(client: Client) -> None:
     response = client.get("/v1/model")
     assert (response.status_code, response.json()) == (200, INFO.model_dump())
-
-
-def test_the_page_shows_the_openapi_document(client: Client) -> None:
-    page = client.get("/docs")
-    assert page.status_code == 200
-    assert page.headers["content-type"].startswith("text/html")
-    assert "/openapi.json" in page.text
 
 
 @pytest.fixture
@@ -211,7 +204,7 @@ def references(node: Any) -> Iterator[str]:
 
 def test_the_openapi_document_is_whole(openapi: Any) -> None:
     assert openapi["openapi"].startswith("3.1")
-    assert set(openapi["paths"]) == {"/v1/tags", "/v1/model"}
+    assert set(openapi["paths"]) == {"/v1/tags", "/v1/model", "/v1/explanations"}
     found = set(references(openapi))
     assert "#/components/schemas/Problem" in found
     for reference in found:

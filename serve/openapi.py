@@ -1,0 +1,63 @@
+"""What the two applications' OpenAPI documents have in common: the image, and the problems."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pintag.errors import ImageTooLargeError, NotAnImageError, UnsupportedFormatError
+from serve import protocol, uploads
+from serve.protocol import OverloadedError, ParameterError
+
+IMAGE_BODY = {
+    "required": True,
+    "content": {
+        **{
+            f"image/{kind}": {"schema": {"type": "string", "format": "binary"}}
+            for kind in ("jpeg", "png", "webp", "gif", "bmp")
+        },
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        uploads.MULTIPART: {
+            "schema": {
+                "type": "object",
+                "required": [uploads.FIELD],
+                "properties": {
+                    uploads.FIELD: {
+                        "type": "array",
+                        "items": {"type": "string", "format": "binary"},
+                    }
+                },
+            }
+        },
+    },
+}
+
+
+def shown(description: str, error: Exception) -> dict[str, Any]:
+    """A problem as OpenAPI shows it: the one that `error` becomes."""
+    content = {
+        "schema": {"$ref": "#/components/schemas/Problem"},
+        "example": protocol.problem(error).model_dump(),
+    }
+    return {"description": description, "content": {protocol.PROBLEM_TYPE: content}}
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: shown("Not an image, or a corrupt one", NotAnImageError("no bytes: the image is empty")),
+    413: shown(
+        "More bytes or pixels than the limits allow",
+        ImageTooLargeError("10000x10000 pixels; at most 50,000,000 in all are accepted"),
+    ),
+    415: shown(
+        "An image of a format that is not accepted",
+        UnsupportedFormatError("TIFF is not accepted; send JPEG, PNG, WEBP, GIF, BMP"),
+    ),
+    422: shown(
+        "A bad parameter",
+        ParameterError("max_tags: Input should be greater than or equal to 1"),
+    ),
+    503: shown(
+        "The queue is full; `Retry-After` says when to try again",
+        OverloadedError("128 images are under way, as many as are admitted; try again"),
+    ),
+    504: shown("The deadline passed", TimeoutError("not done within 10 s, the deadline")),
+}

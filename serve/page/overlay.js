@@ -1,0 +1,191 @@
+// Superpixels over a picture: where they are, and how they are drawn.
+
+import { percent } from "./words.js";
+
+const VEIL = [12, 12, 16, 150];
+const FILL = 95;
+const PALE = 35;
+
+/** The segment of every pixel, out of the PNG in an answer. */
+export class Segments {
+  static async decode({ map, width, height, count }) {
+    const bytes = Uint8Array.from(atob(map), (character) => character.charCodeAt(0));
+    // The colours are numbers: nothing may correct them.
+    const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/png" }), {
+      colorSpaceConversion: "none",
+      premultiplyAlpha: "none",
+    });
+    const context = canvas(width, height).getContext("2d", { willReadFrequently: true });
+    context.drawImage(bitmap, 0, 0);
+    const { data } = context.getImageData(0, 0, width, height);
+    const at = new Uint32Array(width * height);
+    for (let i = 0; i < at.length; i++) {
+      at[i] = data[4 * i] | (data[4 * i + 1] << 8) | (data[4 * i + 2] << 16);
+      // Some browsers answer a canvas with noise, against those who would recognise them by it.
+      if (at[i] >= count) throw new Error("this browser changed the superpixels' map");
+    }
+    return new Segments(at, width, height, count);
+  }
+
+  constructor(at, width, height, count) {
+    Object.assign(this, { at, width, height, count });
+    this.centres = this.#centres();
+  }
+
+  #outlines = new Map();
+
+  /** The segment at a place, both parts of which go from 0 to 1. */
+  under(x, y) {
+    const column = Math.min(Math.floor(x * this.width), this.width - 1);
+    return this.at[Math.min(Math.floor(y * this.height), this.height - 1) * this.width + column];
+  }
+
+  /** Where a segment is, and its share of the image. */
+  where(segment) {
+    const { x, y, pixels } = this.centres[segment];
+    const row = ["top", "", "bottom"][Math.floor((3 * y) / this.height)];
+    const column = ["left", "", "right"][Math.floor((3 * x) / this.width)];
+    const place = [row, column].filter(Boolean).join(" ") || "centre";
+    return `${place}, ${percent(pixels / this.at.length)}`;
+  }
+
+  /** Each segment's size, and the pixel in it that is farthest from its edge. */
+  #centres() {
+    const depth = this.#depth();
+    const centres = Array.from({ length: this.count }, () => ({ x: 0, y: 0, depth: 0, pixels: 0 }));
+    this.at.forEach((segment, i) => {
+      const centre = centres[segment];
+      centre.pixels++;
+      if (depth[i] <= centre.depth) return;
+      Object.assign(centre, { depth: depth[i], x: i % this.width, y: Math.floor(i / this.width) });
+    });
+    return centres;
+  }
+
+  /** Each pixel's distance from its segment's edge: once from above, once from below. */
+  #depth() {
+    const { at, width, height } = this;
+    const depth = new Uint16Array(at.length);
+    const settle = (i, inside, ...neighbours) => {
+      const near = (j) => (at[j] === at[i] ? depth[j] : 0);
+      depth[i] = inside ? 1 + Math.min(...neighbours.map(near)) : 1;
+    };
+    for (let i = 0; i < at.length; i++) settle(i, i >= width && i % width, i - 1, i - width);
+    for (let i = at.length - 1; i >= 0; i--) {
+      const forward = depth[i];
+      settle(i, i < (height - 1) * width && (i + 1) % width, i + 1, i + width);
+      depth[i] = Math.min(depth[i], forward);
+    }
+    return depth;
+  }
+
+  /** A segment's outline, by marching squares: they cut the corners of its pixels. */
+  outline(segment) {
+    if (!this.#outlines.has(segment)) this.#outlines.set(segment, this.#trace(segment));
+    return this.#outlines.get(segment);
+  }
+
+  #trace(segment) {
+    const { at, width, height } = this;
+    const inside = (x, y) =>
+      x >= 0 && y >= 0 && x < width && y < height && at[y * width + x] === segment ? 1 : 0;
+    const path = new Path2D();
+    for (let y = -1; y < height; y++) {
+      for (let x = -1; x < width; x++) {
+        const corners = [inside(x, y), inside(x + 1, y), inside(x + 1, y + 1), inside(x, y + 1)];
+        const which = corners.reduce((bits, corner, i) => bits | (corner << i), 0);
+        const middles = [[x + 1, y + 0.5], [x + 1.5, y + 1], [x + 1, y + 1.5], [x + 0.5, y + 1]];
+        for (const [from, to] of LINES[which]) {
+          path.moveTo(...middles[from]);
+          path.lineTo(...middles[to]);
+        }
+      }
+    }
+    return path;
+  }
+}
+
+// By which of four neighbouring pixels are inside: the lines from middle to middle of the sides
+// (top, right, bottom, left) of the square between them.
+const LINES = [
+  [], [[3, 0]], [[0, 1]], [[3, 1]], [[1, 2]], [[3, 0], [1, 2]], [[0, 2]], [[3, 2]],
+  [[2, 3]], [[0, 2]], [[0, 1], [2, 3]], [[1, 2]], [[3, 1]], [[0, 1]], [[3, 0]], [],
+];
+
+/** Draw `shown`, which is `[{segment, weight, sign, rank}]`, over all of a canvas. */
+export function draw(target, segments, shown, marked) {
+  const context = target.getContext("2d");
+  const { width, height } = target;
+  const scale = new DOMMatrix().scale(width / segments.width, height / segments.height);
+  const unit = width / target.clientWidth;
+  context.clearRect(0, 0, width, height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(tints(segments, shown), 0, 0, width, height);
+  context.lineCap = "round";
+  const last = shown.filter(({ segment }) => segment === marked);
+  for (const one of [...shown, ...last]) {
+    const line = one.segment === marked ? 4 : 2;
+    const outline = new Path2D();
+    outline.addPath(segments.outline(one.segment), scale);
+    stroke(context, outline, "#fff", (line + 2) * unit);
+    stroke(context, outline, colour(one.weight), line * unit);
+  }
+  for (const one of [...shown, ...last]) badge(context, segments, one, scale, unit);
+}
+
+const PRO = "#1769d6";
+const CON = "#b85000";
+
+function colour(weight) {
+  return weight < 0 ? CON : PRO;
+}
+
+/** One pixel a pixel of the map: the colour of what is shown, a veil over the rest. */
+function tints(segments, shown) {
+  const colours = Array(segments.count).fill(VEIL);
+  for (const { segment, weight, sign } of shown) {
+    colours[segment] = [...rgb(colour(weight)), sign === "±" ? PALE : FILL];
+  }
+  const image = new ImageData(segments.width, segments.height);
+  segments.at.forEach((segment, i) => image.data.set(colours[segment], 4 * i));
+  const tinted = canvas(segments.width, segments.height);
+  tinted.getContext("2d").putImageData(image, 0, 0);
+  return tinted;
+}
+
+function rgb(hex) {
+  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+}
+
+function stroke(context, path, style, width) {
+  context.strokeStyle = style;
+  context.lineWidth = width;
+  context.stroke(path);
+}
+
+/** The rank, with the sign: colour alone would not reach everyone. */
+function badge(context, segments, { segment, weight, sign, rank }, scale, unit) {
+  const centre = segments.centres[segment];
+  const { width, height } = context.canvas;
+  const place = scale.transformPoint({ x: centre.x + 0.5, y: centre.y + 0.5 });
+  context.font = `600 ${12 * unit}px system-ui, sans-serif`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  const text = sign + rank;
+  const [ground, ink] = sign === "±" ? ["#fff", colour(weight)] : [colour(weight), "#fff"];
+  const half = context.measureText(text).width / 2 + 5 * unit;
+  // Whole, where the superpixel lies at the picture's edge.
+  const x = Math.min(Math.max(place.x, half + unit), width - half - unit);
+  const y = Math.min(Math.max(place.y, 10 * unit), height - 10 * unit);
+  const pill = new Path2D();
+  pill.roundRect(x - half, y - 9 * unit, 2 * half, 18 * unit, 9 * unit);
+  context.fillStyle = ground;
+  context.fill(pill);
+  stroke(context, pill, ink, 1.5 * unit);
+  context.fillStyle = ink;
+  context.fillText(text, x, y + unit / 2);
+}
+
+function canvas(width, height) {
+  return Object.assign(document.createElement("canvas"), { width, height });
+}

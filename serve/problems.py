@@ -1,0 +1,66 @@
+"""Errors on their way out: every one becomes an RFC 9457 problem, and is counted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from pintag.errors import PintagError
+from serve import protocol
+from serve.protocol import OverloadedError, ParameterError, Problem
+
+# Serve's own, which lands in the replica's log file; any other would go to standard error.
+log = logging.getLogger("ray.serve")
+
+
+class Counter(Protocol):
+    """Who counts errors."""
+
+    def count_error(self, kind: str) -> None: ...
+
+
+def add(app: FastAPI, metrics: Counter) -> None:
+    """Answer the errors of an application's endpoints."""
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        found = protocol.problem(error)
+        if found.status == 500:
+            log.error("request failed", exc_info=error)
+        metrics.count_error(found.kind)
+        headers = {}
+        if isinstance(error, OverloadedError):
+            headers["Retry-After"] = str(error.retry_after)
+        return _problem(found, headers)
+
+    async def on_disconnect(request: Request, error: Exception) -> Response:
+        # Nobody is left to answer: the status is for Ray's metrics, where it means just this.
+        return Response(status_code=499)
+
+    async def on_validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        return await on_error(request, ParameterError(f"{first['loc'][-1]}: {first['msg']}"))
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        found = protocol.http_problem(error.status_code, str(error.detail))
+        metrics.count_error(found.kind)
+        return _problem(found, error.headers)
+
+    for kind in (PintagError, OverloadedError, ParameterError, TimeoutError, Exception):
+        app.add_exception_handler(kind, on_error)
+    app.add_exception_handler(ClientDisconnect, on_disconnect)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(HTTPException, on_http)
+
+
+def _problem(found: Problem, headers: Mapping[str, str] | None) -> Response:
+    return Response(
+        found.model_dump_json(), found.status, headers=headers, media_type=protocol.PROBLEM_TYPE
+    )
