@@ -42,7 +42,10 @@ def rounds(segments: int, random: np.random.Generator) -> Iterator[Masks]:
         dealt = random.permutation(_generators(segments))
         flipped = random.integers(0, 2, segments, dtype=np.uint8)
         for block in random.permutation(_RUNS // BLOCK):
-            runs = block * BLOCK + np.arange(BLOCK)
+            # Each mask is followed by its complement, and pairs come in any order: a round that is
+            # cut short is as balanced as so few masks can be.
+            pairs = random.permutation(_FOLD)
+            runs = block * BLOCK + np.stack([pairs, pairs ^ _FOLD], axis=-1).ravel()
             odd = np.bitwise_count(runs[:, None] & dealt) & 1
             yield (odd ^ flipped).astype(bool)
 

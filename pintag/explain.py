@@ -8,24 +8,24 @@ the most important superpixels are told apart from the rest, and says so where t
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from pintag import overlay, perturbation, reference, stable, superpixels
 from pintag.config import Strict
 from pintag.images import Pixels
+from pintag.labels import Labels
 from pintag.perturbation import Array, Perturber
 from pintag.sampling import Predict, Sampler, Stop
 from pintag.superpixels import Quickshift, Segmentation, Segments
-from pintag.surrogate import Finding, Floats, rank
+from pintag.surrogate import Finding, Floats, Mode, rank, top
 
 Byte = Annotated[int, Field(ge=0, le=255)]
-Mode = Literal["reference", "stable"]
 
 
 class ExplainConfig(Strict):
@@ -93,21 +93,60 @@ class Explanation:
     def top(self, count: int | None = None) -> list[int]:
         """The most important segments, `num_features` of them by default; none of weight zero."""
         count = self.config.num_features if count is None else count
-        least = 0.0 if self.config.positive_only else -np.inf
-        kept = [s for s in self.ranking() if self.weights[s] != 0 and self.weights[s] > least]
-        return kept[:count]
+        return top(self.weights, count, self.config.positive_only)
 
-    def mask(self, count: int | None = None) -> npt.NDArray[np.int8]:
+    def mask(self, count: int | None = None) -> overlay.Signs:
         """`int8[H,W]`: 1 where a top segment speaks for the label, -1 against it, else 0."""
-        signs = np.zeros(len(self.weights), np.int8)
-        top = self.top(count)
-        signs[top] = np.sign(self.weights[top])
-        mask: npt.NDArray[np.int8] = signs[self.segments]
-        return mask
+        return overlay.mask(self.segments, self.weights, self.top(count))
 
     def overlay(self, count: int | None = None, picture: Pixels | None = None) -> Pixels:
         """The top segments drawn on the image, or on a larger picture of it: `uint8[H,W,3]`."""
         return overlay.draw(self.image if picture is None else picture, self.mask(count))
+
+    def to_json(self, labels: Labels) -> dict[str, Any]:
+        """As the command and the server tell it; the segments are `overlay.segment_map`."""
+        finding, seconds = self.finding, self.seconds
+        stable_mode = self.config.mode == "stable"
+        height, width = self.segments.shape
+        return {
+            "label": labels[finding.label],
+            "confidence": finding.confidence,
+            "mode": self.config.mode,
+            "outcome": finding.outcome,
+            "level": self.config.level if stable_mode else None,
+            "claimed": finding.claimed,
+            "num_features": self.config.num_features,
+            "samples": self.samples,
+            "surrogate": {
+                "score": finding.surrogate.score,
+                "intercept": finding.surrogate.intercept,
+                "prediction": finding.surrogate.prediction,
+                "scale": finding.surrogate.scale,
+            },
+            "segmentation": {
+                "algorithm": self.config.segmentation.algorithm,
+                "width": width,
+                "height": height,
+                "count": len(self.weights),
+                "map": b64encode(overlay.segment_map(self.segments)).decode(),
+            },
+            "weights": [self._weight(segment) for segment in self.ranking()],
+            "seconds": {**asdict(seconds), "total": seconds.total},
+        }
+
+    def _weight(self, segment: int) -> dict[str, Any]:
+        intervals = self.finding.surrogate.intervals
+        # JSON has no infinity.
+        known = intervals is not None and bool(np.isfinite(intervals[segment]).all())
+        low, high = (
+            map(float, intervals[segment]) if known and intervals is not None else (None,) * 2
+        )
+        return {
+            "segment": segment,
+            "weight": float(self.weights[segment]),
+            "low": low,
+            "high": high,
+        }
 
 
 def explain(

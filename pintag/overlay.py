@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from pintag.images import Pixels
+from pintag import images
+from pintag.images import DEFAULT_LIMITS, Limits, Pixels
 from pintag.superpixels import Segments
+from pintag.surrogate import Floats
 
 Signs = npt.NDArray[np.int8]
 
 # Blue and vermilion of Okabe & Ito's palette, which colour-blind people tell apart.
 FOR = (0, 114, 178)
 AGAINST = (213, 94, 0)
-_TINT = 0.45
+_TINT = 0.3
+# The longest side of a picture, in pixels.
+_SMALLEST, _LARGEST = 480, 1024
 _DIM = 0.35
+
+
+def picture(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Pixels:
+    """An encoded image as `uint8[H,W,3]` in its own proportions, of a size to look at.
+
+    Raises:
+        ImageError: as `images.decode`.
+    """
+    whole = Image.fromarray(images.decode(data, limits=limits))
+    longest = min(max(*whole.size, _SMALLEST), _LARGEST)
+    scale = longest / max(whole.size)
+    width, height = (max(1, round(scale * side)) for side in whole.size)
+    return np.asarray(whole.resize((width, height), Image.Resampling.BICUBIC))
 
 
 def draw(picture: Pixels, signs: Signs) -> Pixels:
@@ -27,7 +45,12 @@ def draw(picture: Pixels, signs: Signs) -> Pixels:
     Args:
         picture: `uint8[H,W,3]`.
         signs: `int8[h,w]` of 1, -1 and 0; stretched over the picture.
+
+    Raises:
+        ValueError: the picture has floats, whose range nobody knows.
     """
+    if picture.dtype != np.uint8:
+        raise ValueError(f"a picture to draw on is uint8[H,W,3], not {picture.dtype}")
     height, width = picture.shape[:2]
     signs = _stretch(signs, height, width)
     grey = picture.mean(axis=-1, keepdims=True)
@@ -37,6 +60,14 @@ def draw(picture: Pixels, signs: Signs) -> Pixels:
         drawn[chosen] += _TINT * (np.asarray(colour) - drawn[chosen])
         drawn[find_boundaries(chosen, mode="inner")] = colour
     return drawn.round().astype(np.uint8)
+
+
+def mask(segments: Segments, weights: Floats, chosen: Sequence[int]) -> Signs:
+    """The signs of the chosen segments' weights, where those segments lie: `int8[H,W]`."""
+    signs = np.zeros(len(weights), np.int8)
+    signs[list(chosen)] = np.sign(weights[list(chosen)])
+    placed: Signs = signs[segments]
+    return placed
 
 
 def png(pixels: Pixels) -> bytes:
@@ -53,6 +84,14 @@ def segment_map(segments: Segments) -> bytes:
     """
     digits = [(segments >> shift) & 255 for shift in (0, 8, 16)]
     return png(np.stack(digits, axis=-1).astype(np.uint8))
+
+
+def read_segment_map(file: bytes) -> Segments:
+    """The segments of a `segment_map`: `int32[H,W]`."""
+    with Image.open(io.BytesIO(file)) as image:
+        digits = np.asarray(image.convert("RGB"), np.int32)
+    segments: Segments = digits @ np.array([1, 256, 65536], np.int32)
+    return segments
 
 
 def _stretch(signs: Signs, height: int, width: int) -> Signs:

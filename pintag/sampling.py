@@ -35,7 +35,8 @@ class Sampler:
     def predict(self, masks: Masks) -> Confidences:
         """`bool[S,K]` to `float[S,C]`, or to fewer rows when told to stop in between.
 
-        The first batch is always predicted, so that there is something to tell.
+        The first batch, and two samples in all, are always predicted, so that there is something
+        to tell: one by itself says nothing.
 
         Raises:
             ValueError: the predict function's answer is no finite `float[B,C]`.
@@ -43,7 +44,7 @@ class Sampler:
         started = time.perf_counter()
         done = []
         for start in range(0, len(masks), self._batch_size):
-            self.stopped = self.stopped or bool(self.count and self._stop and self._stop())
+            self.stopped = self.stopped or bool(self.count > 1 and self._stop and self._stop())
             if self.stopped:
                 break
             batch = masks[start : start + self._batch_size]

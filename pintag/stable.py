@@ -78,11 +78,12 @@ def find(
     whole, *first = sampler.predict(masks)
     chosen = choose(labels, whole)
     regression = Regression(segments, len(chosen), budget - 1)
+    looks = max(1, (budget - 1) // designs.BLOCK)
     masks, confidences = masks[1:], np.array(first)
     while True:
         regression.add(masks[: len(confidences)], log_odds(confidences[:, chosen]))
         estimates = regression.estimate(goal.level)
-        claims = [estimate.claimed(goal) for estimate in estimates]
+        claims = [estimate.claimed(goal, looks) for estimate in estimates]
         outcome = _outcome(sampler, min(claims) >= min(goal.num_features, segments), budget)
         if outcome:
             break
@@ -112,11 +113,14 @@ class Estimate:
     """`float64[K]`; infinite while there are too few samples."""
     freedom: int
 
-    def claimed(self, goal: Goal) -> int:
+    def claimed(self, goal: Goal, looks: int = 1) -> int:
         """How many of the first segments are told apart from all that follow them.
 
         One-sided t-tests of the gaps below the first, second, … segment asked for, at the level
-        for all of them together (Bonferroni); below the last segment lies zero.
+        for all of them and all looks together (Bonferroni); below the last segment lies zero.
+
+        Args:
+            looks: how often it is asked while samples come in.
         """
         weights = self.surrogate.weights
         ranked = rank(weights, goal.positive_only)
@@ -125,7 +129,7 @@ class Estimate:
         variances = np.append(self.errors[ranked] ** 2, 0)
         count = min(goal.num_features, len(ranked))
         gaps = heights[:count] - heights[1 : count + 1]
-        needed = stats.t.ppf(1 - (1 - goal.level) / count, max(self.freedom, 1))
+        needed = stats.t.ppf(1 - (1 - goal.level) / (count * looks), max(self.freedom, 1))
         apart = gaps > needed * np.sqrt(variances[:count] + variances[1 : count + 1])
         return int(np.flatnonzero(apart)[-1]) + 1 if apart.any() else 0
 
@@ -161,9 +165,12 @@ class Regression:
         """Each label's weights as they stand, with intervals at `level`."""
         main = 1 + self._segments
         gram = self._gram[:main, :main]
-        inverse = np.linalg.inv(gram + _RIDGE * self._count * np.eye(main))
+        inverse, known = _inverse(gram)
         coefficients = inverse @ self._moment[:main]
         variance, freedom = self._variance(coefficients)
+        # While segments are hidden together only, samples of any number do not tell them apart.
+        if known < main:
+            variance = np.full(len(variance), np.inf)
         # From signs to kept or hidden: the step from -1 to 1 is two.
         errors = 2 * np.sqrt(np.outer(variance, np.diag(inverse)[1:]))
         return [
@@ -192,12 +199,11 @@ class Regression:
         """Each label's residual variance: with pairs when there are samples for it."""
         full = len(self._gram)
         if self._count - full >= _FREEDOM:
-            coefficients = np.linalg.solve(
-                self._gram + _RIDGE * self._count * np.eye(full), self._moment
-            )
+            gram = self._gram + _RIDGE * self._count * np.eye(full)
+            coefficients = np.asarray(np.linalg.solve(gram, self._moment), np.float64)
         freedom = self._count - len(coefficients)
         labels = range(coefficients.shape[1])
-        residual: Floats = np.array([self._residual(coefficients[:, row], row) for row in labels])
+        residual = np.array([self._residual(coefficients[:, row], row) for row in labels])
         if freedom < 1:
             return np.full(len(residual), np.inf), 0
         return residual / freedom, freedom
@@ -208,3 +214,11 @@ class Regression:
         moment, gram = self._moment[:count, row], self._gram[:count, :count]
         left = self._square[row] - 2 * coefficients @ moment + coefficients @ gram @ coefficients
         return max(float(left), 0.0)
+
+
+def _inverse(gram: Floats) -> tuple[Floats, int]:
+    """The pseudo-inverse, which gives the smallest of all solutions, and the rank."""
+    values, vectors = np.linalg.eigh(gram)
+    known = values > _RIDGE * values[-1]
+    inverse: Floats = (vectors[:, known] / values[known]) @ vectors[:, known].T
+    return inverse, int(known.sum())

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pintag.engine import Confidences
 
 Floats = npt.NDArray[np.float64]
+Mode = Literal["reference", "stable"]
 Outcome = Literal["separated", "budget", "deadline"]
 
 
@@ -53,12 +54,21 @@ def rank(weights: Floats, positive_only: bool) -> list[int]:
     return [int(segment) for segment in np.argsort(-heights, kind="stable")]
 
 
+def top(weights: Floats, count: int, positive_only: bool) -> list[int]:
+    """The first `count` segments of `rank`; none of weight zero, nor with `positive_only` below."""
+    least = 0.0 if positive_only else -np.inf
+    ranked = rank(weights, positive_only)
+    return [segment for segment in ranked if weights[segment] and weights[segment] > least][:count]
+
+
 def choose(labels: Sequence[int] | int, confidences: Confidences) -> list[int]:
     """The labels to explain: those given, or so many of the most confident ones in `float[C]`.
 
     Raises:
-        ValueError: there is no such label.
+        ValueError: there is no such label, or none is asked for.
     """
+    if labels == [] or (isinstance(labels, int) and labels < 1):
+        raise ValueError(f"labels {labels}: at least one is needed")
     if isinstance(labels, int):
         return [int(label) for label in np.argsort(confidences)[::-1][:labels]]
     if not all(0 <= label < len(confidences) for label in labels):
