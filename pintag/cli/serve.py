@@ -26,7 +26,7 @@ def serve(
     """Serve BUNDLE over HTTP until Ctrl-C.
 
     Every key of the configuration can be overridden: http.haproxy=false, metrics.port=9090,
-    classifier.max_batch_size=16. With RAY_ADDRESS set the server runs on that cluster.
+    classifier.max_batch_size=16, explainer.enabled=false. With RAY_ADDRESS set the server runs on that cluster.
     """
     from serve import server
     from serve.config import ServeConfig
@@ -36,7 +36,10 @@ def serve(
     settings = config.load(ServeConfig, config_path, overrides)
 
     def ready(url: str) -> None:
+        console.out.print(f"page     {url}/", highlight=False)
         console.out.print(f"tags     POST {url}/v1/tags", highlight=False)
+        if settings.explainer.enabled:
+            console.out.print(f"why      POST {url}/v1/explanations", highlight=False)
         console.out.print(f"model    {url}/v1/model", highlight=False)
         console.out.print(f"docs     {url}/docs", highlight=False)
         console.out.print(
