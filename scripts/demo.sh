@@ -46,7 +46,8 @@ echo "== serving"
         int(NR * 8 / all) > n { n++; print ENVIRON["data"] substr($0, 2) }' demo/images.txt |
         tr '\n' '\0' | xargs -0 pintag tag --url "http://127.0.0.1:$PORT" || true
     echo
-    echo "The server runs until Ctrl-C. Another picture, or one of yours:"
+    echo "The server runs until Ctrl-C. Open http://127.0.0.1:$PORT/ for the page, drop pictures on it,"
+    echo "and ask of any tag why. Or send one:"
     echo "  curl --data-binary @$data/$(sed -n '2s|^\./||p' demo/images.txt) http://127.0.0.1:$PORT/v1/tags"
 ) &
 exec pintag serve --bundle demo/bundle --config configs/serve/local.yaml --port "$PORT" "metrics.port=$METRICS_PORT"
