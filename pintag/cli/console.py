@@ -9,7 +9,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pintag.dataset import Progress as Callback
     from pintag.dataset import Unreadable
 
 # Names of files and labels are not to be read as emoji (`:art:`) or coloured as if they were code.
@@ -51,8 +50,12 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
-def bars(*, shown: bool = True) -> Progress:
-    """Progress bars on standard error, silent where that is no terminal."""
+def bars(*, shown: bool = True, transient: bool = False) -> Progress:
+    """Progress bars on standard error, silent where that is no terminal.
+
+    Args:
+        transient: they vanish when they are done, for what is said then.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -61,6 +64,7 @@ def bars(*, shown: bool = True) -> Progress:
         TextColumn("{task.fields[note]}"),
         console=err,
         disable=not (shown and err.is_terminal),
+        transient=transient,
     )
 
 
@@ -84,8 +88,10 @@ def import_quietly(module: str) -> None:
 
 
 @contextmanager
-def progress(description: str, *, shown: bool = True) -> Iterator[Callback]:
+def progress(
+    description: str, *, shown: bool = True, transient: bool = False
+) -> Iterator[Callable[[float, int], None]]:
     """One bar; yields the `progress(done, total)` that moves it."""
-    with bars(shown=shown) as made:
-        task = made.add_task(description, total=None, note="")
+    with bars(shown=shown, transient=transient) as made:
+        task = made.add_task(escape(description), total=None, note="")
         yield lambda done, total: made.update(task, completed=done, total=total)

@@ -11,6 +11,7 @@ import click
 from pintag import __version__
 from pintag.cli.data import data
 from pintag.cli.evaluate import evaluate
+from pintag.cli.explain import explain
 from pintag.cli.serve import serve
 from pintag.cli.tag import tag
 from pintag.cli.train import train
@@ -35,7 +36,7 @@ def command() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-for each in (data, train, evaluate, tag, serve):
+for each in (data, train, evaluate, tag, explain, serve):
     command.add_command(each)
 
 

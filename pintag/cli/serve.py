@@ -26,7 +26,8 @@ def serve(
     """Serve BUNDLE over HTTP until Ctrl-C.
 
     Every key of the configuration can be overridden: http.haproxy=false, metrics.port=9090,
-    classifier.max_batch_size=16, explainer.enabled=false. With RAY_ADDRESS set the server runs on that cluster.
+    classifier.max_batch_size=16, explainer.enabled=false. With RAY_ADDRESS set the server runs on
+    that cluster.
     """
     from serve import server
     from serve.config import ServeConfig

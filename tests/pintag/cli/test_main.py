@@ -14,17 +14,34 @@ from tests.pintag.cli.conftest import Cli
 
 # Each command, and what its help must speak of.
 HELP = {
-    "": ["data", "train", "evaluate", "tag", "serve", "--version", "Exit codes"],
+    "": ["data", "train", "evaluate", "tag", "explain", "serve", "--version", "Exit codes"],
     "data": ["sample", "check"],
     "data sample": ["OUT", "--seed", "--per-label", "--json", "SYNTHETIC"],
     "data check": ["DIR", "--seed", "--json", "Exit code 1"],
     "train": ["CONFIG", "KEY=VALUE", "--data", "--out", "--resume", "--overwrite", "--json"],
     "evaluate": ["BUNDLE", "--data", "--split", "--batch-size", "--out", "--json"],
     "tag": ["IMAGE", "--bundle", "--url", "--max-tags", "--min-confidence", "--json"],
+    "explain": [
+        "IMAGE",
+        "--bundle",
+        "--url",
+        "--out",
+        "--label",
+        "--top-labels",
+        "--num-features",
+        "--num-samples",
+        "--mode",
+        "--segmentation",
+        "--positive-only",
+        "--seed",
+        "--pick",
+        "--limit",
+        "--json",
+    ],
     "serve": ["--bundle", "--config", "--port", "KEY=VALUE"],
 }
 # Each takes a tenth of a second to several seconds to import.
-HEAVY = ("tensorflow", "keras", "ray", "scipy", "matplotlib", "httpx", "fastapi")
+HEAVY = ("tensorflow", "keras", "ray", "scipy", "matplotlib", "httpx", "fastapi", "skimage", "lime")
 ALL_HELP = f"""
 import sys
 from pintag.cli.main import command

@@ -5,80 +5,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from pintag.labels import DEFAULT_NAMES
 from tests.conftest import free_port, pintag
-from tests.pintag.cli.conftest import Cli
+from tests.pintag.cli.conftest import Answer, Canned, Cli, problem
 
 TAGS = {"tags": [{"label": "art", "confidence": 0.75}, {"label": "food", "confidence": 0.125}]}
-PROBLEM = "application/problem+json"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a server says."""
-
-    status: int = 200
-    content: Any = field(default_factory=lambda: TAGS)
-    headers: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def body(self) -> bytes:
-        if isinstance(self.content, bytes):
-            return self.content
-        return json.dumps(self.content).encode()
-
-
-@dataclass
-class Canned:
-    """A server that gives the answers it was told to, the last one for ever, and keeps requests."""
-
-    url: str
-    answers: list[Answer]
-    requests: list[tuple[str, dict[str, list[str]], bytes]] = field(default_factory=list)
-
-
-def problem(status: int, title: str, detail: str, **headers: str) -> Answer:
-    content = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return Answer(status, content, {"Content-Type": PROBLEM, **headers})
+GOOD = Answer(content=TAGS)
 
 
 @pytest.fixture
-def canned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Canned]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            address = urlsplit(self.path)
-            found.requests.append((address.path, parse_qs(address.query), body))
-            answer = found.answers[min(len(found.requests), len(found.answers)) - 1]
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    # This machine is reached without the proxy that a user may have.
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found = Canned(f"http://127.0.0.1:{server.server_port}", [Answer()])
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield found
-        server.shutdown()
-        thread.join()
+def canned(canned: Canned) -> Canned:
+    """A server that tags whatever it is sent."""
+    canned.answers = [GOOD]
+    return canned
 
 
 @pytest.fixture
@@ -160,7 +103,7 @@ def test_an_image_without_tags_is_told_as_well(cli: Cli, canned: Canned, picture
 def test_an_image_that_a_server_refuses_is_named_and_the_others_are_tagged(
     cli: Cli, canned: Canned, picture: Path
 ) -> None:
-    canned.answers = [problem(415, "Unsupported format", "TIFF is not accepted"), Answer()]
+    canned.answers = [problem(415, "Unsupported format", "TIFF is not accepted"), GOOD]
     done = cli("tag", "-", picture, "--url", canned.url)
     assert done.code == 1
     assert done.err == "error: -: 415 Unsupported format: TIFF is not accepted\n"
@@ -176,9 +119,9 @@ def test_a_full_queue_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("pintag.cli.tag.time.sleep", waits.append)
+    monkeypatch.setattr("pintag.cli.client.time.sleep", waits.append)
     headers = {} if retry_after is None else {"Retry-After": retry_after}
-    canned.answers = [problem(503, "Overloaded", "try again", **headers), Answer()]
+    canned.answers = [problem(503, "Overloaded", "try again", **headers), GOOD]
     done = cli("tag", picture, "--url", canned.url)
     assert (done.code, done.out) == (0, f"{picture}: art 75.0%  food 12.5%\n")
     assert waits == [0.0 if retry_after == "0" else 1.0]
@@ -188,7 +131,7 @@ def test_a_queue_that_stays_full_is_an_error_in_the_end(
     cli: Cli, canned: Canned, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("pintag.cli.tag.time.sleep", waits.append)
+    monkeypatch.setattr("pintag.cli.client.time.sleep", waits.append)
     canned.answers = [problem(503, "Overloaded", "no room", **{"Retry-After": "9" * 400})]
     done = cli("tag", picture, "--url", canned.url)
     assert (done.code, done.out) == (1, "")

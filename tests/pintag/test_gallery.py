@@ -1,0 +1,156 @@
+"""The gallery: one page that shows a pick, whatever its names are, and needs nothing else."""
+
+from __future__ import annotations
+
+import itertools
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from pintag import gallery
+from pintag.explain import ExplainConfig, Explanation, Seconds
+from pintag.gallery import Subject
+from pintag.labels import Labels
+from pintag.pick import Pick, pick
+from pintag.surrogate import Finding, Floats, Surrogate
+
+LABELS = Labels(("<b>bold</b>", "plain"))
+MODEL = {"name": "<model>", "version": "0123456789ab"}
+ODD = '<script>alert("&amp;")</script> $lead \udcff ü.jpg'
+HALVES = np.repeat(np.array([0, 1], np.int32), 16)[None].repeat(32, axis=0)
+
+
+class Page(HTMLParser):
+    """What a page shows and refers to."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.images: list[dict[str, str | None]] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.words = ""
+        self.feed(content)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append(tag)
+        if tag == "img":
+            self.images.append(given)
+        self.links += [str(given["href"])] if "href" in given else []
+        self.ids += [str(given["id"])] if "id" in given else []
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def subject(name: str, label: int, weights: list[float]) -> Subject:
+    random = np.random.default_rng(len(name))
+    image = random.integers(0, 256, (32, 32, 3), np.uint8)
+    surrogate = Surrogate(np.array(weights), 0.0, 0.5, 0.9, "probability")
+    finding = Finding(label, 0.9999, surrogate, "budget")
+    made = Explanation(image, HALVES, finding, 10, Seconds(0, 0, 0), ExplainConfig())
+    return Subject(name, made, gallery.jpeg(image.repeat(4, axis=0).repeat(4, axis=1)))
+
+
+def flat(images: Floats) -> Floats:
+    return np.full((len(images), 2), 0.5)
+
+
+def rendered(subjects: list[Subject], count: int) -> tuple[Page, Pick, str]:
+    picked = pick([each.explanation for each in subjects], count, flat)
+    content = gallery.render(subjects, picked, LABELS, MODEL)
+    return Page(content), picked, content
+
+
+@pytest.fixture
+def several() -> list[Subject]:
+    return [
+        subject(ODD, 0, [0.5, 0.25]),
+        *(subject("n" * size, size % 2, [0.5, -0.25]) for size in range(1, 6)),
+    ]
+
+
+def test_every_pick_has_its_picture_its_overlay_and_its_place(several: list[Subject]) -> None:
+    page, picked, _ = rendered(several, 3)
+    alts = [str(image["alt"]) for image in page.images]
+    for number, index in enumerate(picked.indices, start=1):
+        name = several[index].name.replace("\udcff", "\\udcff")
+        assert f"pick-{number}" in page.ids
+        assert name in page.words
+        assert name in alts
+        against = int((several[index].explanation.weights < 0).sum())
+        assert any(
+            alt.startswith(f"{name} with 2 superpixels marked:")
+            and alt.endswith(f", {against} against")
+            for alt in alts
+        )
+    assert page.tags.count("article") == 3
+
+
+def test_every_feature_is_named_and_shown(several: list[Subject]) -> None:
+    page, picked, _ = rendered(several, 1)
+    names = gallery.titles(picked, LABELS)
+    assert len(set(names)) == len(names) == len(picked.features)
+    for name in names:
+        assert name in page.words
+    assert "in none of the picked images" in page.words
+    for one, two in itertools.pairwise(names):
+        assert one.split()[:-1] != two.split()[:-1] or int(one.split()[-1]) < int(two.split()[-1])
+
+
+def test_the_page_needs_nothing_else(several: list[Subject]) -> None:
+    page, _, content = rendered(several, 3)
+    assert all(str(image["src"]).startswith("data:image/jpeg;base64,") for image in page.images)
+    assert all("alt" in image for image in page.images)
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
+    assert "http" not in content
+    assert "url(" not in content
+    assert "@import" not in content
+
+
+def test_names_are_shown_and_not_run(several: list[Subject]) -> None:
+    page, _, content = rendered(several, 6)
+    assert '<script>alert("&amp;")</script> $lead \\udcff ü.jpg' in page.words
+    assert "<b>bold</b>" in page.words
+    assert "What <model> goes by" in page.words
+    content.encode()
+
+
+def test_a_pick_of_nothing_is_a_page_as_well() -> None:
+    page, picked, _ = rendered([subject("one", 0, [0.0, -0.5])], 3)
+    assert picked.features == []
+    assert "Brings nothing" in page.words
+    assert page.tags.count("article") == 1
+
+
+def test_a_confidence_is_never_rounded_to_certainty_but_all_is_all(
+    several: list[Subject],
+) -> None:
+    page, *_ = rendered(several, 1)
+    assert ">\u00a099\u00a0% confidence" in page.words
+    assert "100\u00a0% covered" not in page.words
+    page, *_ = rendered(several, 6)
+    assert "100\u00a0% covered" in page.words
+
+
+def test_a_tile_shows_its_segment_and_nothing_else() -> None:
+    picture = np.zeros((60, 120, 3), np.uint8)
+    picture[:] = (10, 200, 10)
+    picture[:, :60] = (200, 10, 10)
+    inside = np.zeros((6, 6), bool)
+    inside[2:4, 3:] = True
+    tile = gallery.tile(picture, inside).astype(int)
+    height, width, _ = tile.shape
+    assert height == width
+    assert tuple(tile[height // 2, width // 2]) == (10, 200, 10)
+    # Above and below there is no part of it.
+    assert np.ptp(tile[2, width // 2]) == np.ptp(tile[-3, width // 2]) == 0
+    assert (tile[..., 0] < 180).all()
+    # It is as wide as it can be, and twice as wide as it is high.
+    green = (tile == (10, 200, 10)).all(axis=-1)
+    assert green.any(axis=0).mean() > 0.8
+    assert 0.2 < green.any(axis=1).mean() < 0.45
