@@ -56,7 +56,8 @@ def _generators(count: int) -> npt.NDArray[np.intp]:
 
     Such a set is a word of the design's defining relation: any three of its segments together are
     mistaken for the fourth. Within a block two generators with the same low bits cannot be told
-    apart, so that those are used evenly.
+    apart, so that those are used evenly. Where that leaves a choice the generator is no sum of
+    those before, until nine are not: each such sum halves the number of different masks.
     """
     every = np.arange(_RUNS)
     free = (every & _FOLD).astype(bool)
@@ -64,12 +65,15 @@ def _generators(count: int) -> npt.NDArray[np.intp]:
     used = np.zeros(BLOCK, np.intp)
     # How often each sum comes of two, and of three, of those chosen.
     pairs, triples = np.zeros(_RUNS, np.intp), np.zeros(_RUNS, np.intp)
+    spanned = every == 0
     chosen: list[int] = []
     for _ in range(count):
-        cost = np.where(free, used[low_bits] * _RUNS**3 + triples, np.iinfo(np.intp).max)
+        cost = used[low_bits] * _RUNS**3 + 2 * triples + spanned
+        cost[~free] = np.iinfo(np.intp).max
         generator = int(cost.argmin())
         triples += pairs[every ^ generator]
         pairs[np.array(chosen, np.intp) ^ generator] += 1
+        spanned |= spanned[every ^ generator]
         chosen.append(generator)
         free[generator] = False
         used[low_bits[generator]] += 1

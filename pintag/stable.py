@@ -34,6 +34,8 @@ _FREEDOM = 32
 # Of odds: a confidence of one has infinite ones.
 _SMALLEST = 1e-6
 _RIDGE = 1e-9
+# Of a sum of squares, what rounding may leave of it where there is nothing.
+_ROUNDING = 1e-12
 
 
 def log_odds(confidences: npt.NDArray[np.floating]) -> Floats:
@@ -184,7 +186,8 @@ class Regression:
         weights = 2 * coefficients[1:]
         margins = stats.t.ppf((1 + level) / 2, max(freedom, 1)) * errors
         total = self._square[row] - self._moment[0, row] ** 2 / self._count
-        score = 1 - self._residual(coefficients, row) / total if total > 0 else 1.0
+        varied = total > _ROUNDING * self._square[row]
+        score = 1 - self._residual(coefficients, row) / total if varied else 1.0
         surrogate = Surrogate(
             weights=weights,
             intercept=float(coefficients[0] - coefficients[1:].sum()),
@@ -209,11 +212,11 @@ class Regression:
         return residual / freedom, freedom
 
     def _residual(self, coefficients: Floats, row: int) -> float:
-        """The sum of squared residuals of the columns that have coefficients."""
+        """The sum of squared residuals of the columns that have coefficients, never quite zero."""
         count = len(coefficients)
         moment, gram = self._moment[:count, row], self._gram[:count, :count]
         left = self._square[row] - 2 * coefficients @ moment + coefficients @ gram @ coefficients
-        return max(float(left), 0.0)
+        return max(float(left), _ROUNDING * float(self._square[row]))
 
 
 def _inverse(gram: Floats) -> tuple[Floats, int]:

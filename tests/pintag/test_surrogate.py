@@ -1,0 +1,63 @@
+"""Surrogates: the order of segments, and which labels are explained."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pintag.surrogate import choose, rank, top
+
+WEIGHTS = np.array([0.1, -3.0, 2.0, 0.0, -0.5, 2.5])
+CONFIDENCES = np.array([0.1, 0.4, 0.2, 0.3], np.float32)
+
+
+def test_segments_are_ranked_by_weight_or_by_its_magnitude() -> None:
+    assert rank(WEIGHTS, positive_only=True) == [5, 2, 0, 3, 4, 1]
+    assert rank(WEIGHTS, positive_only=False) == [1, 5, 2, 4, 0, 3]
+
+
+def test_ties_stay_in_the_order_of_the_segments() -> None:
+    many = np.tile([1.0, 2.0], 150)
+    assert rank(many, positive_only=False) == [*range(1, 300, 2), *range(0, 300, 2)]
+    ties = np.array([1.0, -1.0, 2.0, 1.0])
+    assert rank(ties, positive_only=False) == [2, 0, 1, 3]
+    assert rank(ties, positive_only=True) == [2, 0, 3, 1]
+
+
+def test_the_top_has_none_of_weight_zero() -> None:
+    assert top(WEIGHTS, 2, positive_only=False) == [1, 5]
+    assert top(WEIGHTS, 10, positive_only=False) == [1, 5, 2, 4, 0]
+    assert top(np.zeros(4), 3, positive_only=False) == []
+
+
+def test_the_top_that_speaks_for_a_label_has_none_that_speaks_against() -> None:
+    assert top(WEIGHTS, 2, positive_only=True) == [5, 2]
+    assert top(WEIGHTS, 10, positive_only=True) == [5, 2, 0]
+    assert top(-np.abs(WEIGHTS), 3, positive_only=True) == []
+
+
+def test_segments_are_plain_numbers() -> None:
+    assert {type(segment) for segment in rank(WEIGHTS, False)} == {int}
+
+
+def test_a_count_of_labels_takes_the_most_confident_first() -> None:
+    assert choose(1, CONFIDENCES) == [1]
+    assert choose(3, CONFIDENCES) == [1, 3, 2]
+    assert choose(9, CONFIDENCES) == [1, 3, 2, 0]
+
+
+def test_labels_by_index_stay_in_their_order() -> None:
+    assert choose([2, 0], CONFIDENCES) == [2, 0]
+    assert choose(range(4), CONFIDENCES) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("label", [4, -1])
+def test_a_label_that_is_none_is_answered_with_those_there_are(label: int) -> None:
+    with pytest.raises(ValueError, match=rf"labels \[0, {label}\]: there are 0 to 3"):
+        choose([0, label], CONFIDENCES)
+
+
+@pytest.mark.parametrize("labels", [0, -1, []], ids=str)
+def test_no_label_at_all_is_refused(labels: list[int] | int) -> None:
+    with pytest.raises(ValueError, match="at least one is needed"):
+        choose(labels, CONFIDENCES)
