@@ -11,10 +11,12 @@ import time
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
+from threadpoolctl import ThreadpoolController
 
 from pintag import overlay, perturbation, reference, stable, superpixels
 from pintag.config import Strict
@@ -196,13 +198,22 @@ def explain_labels(
     hidden = perturbation.background(image, segments, config.hide)
     perturber = Perturber(image, hidden, segments, config.batch_size)
     sampler = Sampler(perturber, predict, config.batch_size, stop)
-    findings = _find(sampler, int(segments.max()) + 1, labels, random, config)
+    # Regressions this small are over before a second thread has begun, and on a busy machine all of
+    # them would wait for it.
+    with _blas().limit(limits=1, user_api="blas"):
+        findings = _find(sampler, int(segments.max()) + 1, labels, random, config)
     rest = time.perf_counter() - segmented
     seconds = Seconds(segmented - started, sampler.seconds, rest - sampler.seconds)
     return [
         Explanation(image, segments, finding, sampler.count, seconds, config)
         for finding in findings
     ]
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Looks through every library that is loaded: once."""
+    return ThreadpoolController()
 
 
 def _find(
