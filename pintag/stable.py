@@ -31,15 +31,16 @@ from pintag.surrogate import Finding, Floats, Outcome, Surrogate, choose, rank
 _MOST_COLUMNS = 301
 # Degrees of freedom that a variance is estimated with at least.
 _FREEDOM = 32
-# Of odds: a confidence of one has infinite ones.
-_SMALLEST = 1e-6
+# Confidences this near to zero and to one are taken for it: what makes 0.99999 of 0.9999 is no
+# reason that anybody sees, and one has infinite odds.
+_SMALLEST = 0.003
 _RIDGE = 1e-9
 # Of a sum of squares, what rounding may leave of it where there is nothing.
 _ROUNDING = 1e-12
 
 
 def log_odds(confidences: npt.NDArray[np.floating]) -> Floats:
-    """`log(p / (1 - p))`, of confidences kept off zero and one by 1e-6."""
+    """`log(p / (1 - p))`, of confidences kept off zero and one by 0.003."""
     kept = np.clip(confidences.astype(np.float64), _SMALLEST, 1 - _SMALLEST)
     odds: Floats = np.log(kept) - np.log1p(-kept)
     return odds
