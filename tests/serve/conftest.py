@@ -1,10 +1,11 @@
-"""A tagger that does what the bytes say, and ways to ask the HTTP face in front of it."""
+"""A tagger and an explainer that do what the bytes say, and ways to ask the HTTP faces of both."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +17,29 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import Message
 
-from pintag.errors import ImageTooLargeError, NotAnImageError, UnsupportedFormatError
+from pintag.errors import (
+    ExplainError,
+    ImageTooLargeError,
+    NotAnImageError,
+    UnsupportedFormatError,
+)
 from pintag.labels import Tag
 from serve import http
-from serve.config import ClassifierConfig, ImageConfig
-from serve.protocol import Model, ModelInfo, OverloadedError, Problem
+from serve.config import ClassifierConfig, ExplainerConfig, ImageConfig, OneImageConfig
+from serve.explanations import Question
+from serve.protocol import (
+    ExplanationAnswer,
+    Model,
+    ModelInfo,
+    OverloadedError,
+    ParameterError,
+    Problem,
+    SecondsItem,
+    SegmentationItem,
+    SurrogateItem,
+    WeightItem,
+)
+from tests.conftest import Server
 
 TAGS = [Tag("houses", 0.75), Tag("art", 0.1875), Tag("food", 0.0625)]
 MODEL = {"name": "pins", "version": "d9ad6c45d208"}
@@ -55,6 +74,34 @@ OUTCOMES: dict[bytes, Exception] = {
     b"bug": RuntimeError("the secret of the house"),
 }
 IMAGES = ImageConfig(max_bytes=100, max_images=3, max_request_bytes=1000)
+
+EXPLANATION = ExplanationAnswer(
+    model=Model(**MODEL),
+    label="houses",
+    confidence=0.75,
+    mode="stable",
+    outcome="budget",
+    level=0.95,
+    claimed=1,
+    num_features=5,
+    samples=449,
+    surrogate=SurrogateItem(score=0.9, intercept=-3.5, prediction=0.76, scale="log-odds"),
+    segmentation=SegmentationItem(algorithm="slic", width=56, height=56, count=2, map="iVBORw0="),
+    weights=[
+        WeightItem(segment=1, weight=1.5, low=1.0, high=2.0),
+        WeightItem(segment=0, weight=-0.25, low=None, high=None),
+    ],
+    seconds=SecondsItem(segmentation=0.125, sampling=1.5, fit=0.25, total=1.875),
+)
+PICTURE = b"\x89PNG of houses"
+# What the explainer makes of some bytes; of any others it makes EXPLANATION.
+REFUSALS: dict[bytes, Exception] = {
+    **OUTCOMES,
+    b"no such label": ParameterError("label: there is no 'sea'; there are art, food, houses"),
+    b"too fine": ExplainError("300 superpixels; stable mode tells at most 256 apart"),
+    b"too many": OverloadedError("8 explanations are under way", retry_after=7),
+}
+CUT_SHORT = EXPLANATION.model_copy(update={"outcome": "deadline", "samples": 64})
 
 
 class CountingMetrics:
@@ -92,6 +139,38 @@ class ScriptedTagger:
         if data in OUTCOMES:
             raise OUTCOMES[data]
         return [tag for tag in TAGS[:max_tags] if tag.confidence >= min_confidence]
+
+
+class ScriptedExplainer:
+    """Does what `REFUSALS` has for the bytes, and keeps what it was asked.
+
+    `cut short` has an answer of the deadline, and `endless` has none.
+    """
+
+    def __init__(self) -> None:
+        self.config = ExplainerConfig(
+            images=OneImageConfig(max_bytes=IMAGES.max_bytes, max_request_bytes=1000)
+        )
+        self.model = Model(**MODEL)
+        self.metrics = CountingMetrics()
+        self.asked: list[tuple[bytes, Question]] = []
+        self.drawn: list[tuple[bytes, Question, ExplanationAnswer]] = []
+        self.at_work = 0
+
+    async def explain(self, data: bytes, question: Question) -> ExplanationAnswer:
+        self.asked.append((data, question))
+        self.at_work += 1
+        try:
+            await (asyncio.Event().wait() if data == b"endless" else asyncio.sleep(0))
+        finally:
+            self.at_work -= 1
+        if data in REFUSALS:
+            raise REFUSALS[data]
+        return CUT_SHORT if data == b"cut short" else EXPLANATION
+
+    async def draw(self, data: bytes, question: Question, answer: ExplanationAnswer) -> bytes:
+        self.drawn.append((data, question, answer))
+        return PICTURE
 
 
 @pytest.fixture
@@ -148,10 +227,26 @@ def multipart(*contents: bytes, end: bytes = b"--edge--\r\n") -> bytes:
     return b"".join(head + content + b"\r\n" for content in contents) + end
 
 
+def posted(path: str, *headers: tuple[bytes, bytes], root_path: str = "") -> dict[str, Any]:
+    """The ASGI scope of a POST."""
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "root_path": root_path,
+        "query_string": b"",
+        "headers": list(headers),
+    }
+
+
 def drive(
-    tagger: ScriptedTagger, receive: list[Message], *headers: tuple[bytes, bytes]
+    app: FastAPI,
+    receive: list[Message],
+    *headers: tuple[bytes, bytes],
+    path: str = "/v1/tags",
+    root_path: str = "",
 ) -> list[Message]:
-    """What the application sends for a POST whose messages come one by one, then never again."""
+    """What an application sends for a POST whose messages come one by one, then never again."""
     sent: list[Message] = []
 
     async def next_message() -> Message:
@@ -162,14 +257,7 @@ def drive(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/tags",
-        "query_string": b"",
-        "headers": list(headers),
-    }
-    asyncio.run(http.build(tagger)(scope, next_message, send))
+    asyncio.run(app(posted(path, *headers, root_path=root_path), next_message, send))
     return sent
 
 
@@ -180,3 +268,16 @@ def logged() -> Iterator[list[logging.LogRecord]]:
     http.log.addHandler(handler)
     yield handler.buffer
     http.log.removeHandler(handler)
+
+
+def counts(server: Server, name: str, label: str, application: str) -> dict[str, float]:
+    """The values of one metric of an application by one of its labels, as Prometheus reads them."""
+    text = httpx.get(server.metrics_url, timeout=30).text
+    found = {}
+    for line in re.findall(rf"^{name}{{.*$", text, re.MULTILINE):
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+        if labels["application"] == application:
+            assert labels["deployment"] == application.capitalize()
+            assert labels["replica"]
+            found[labels[label]] = float(line.rpartition(" ")[2])
+    return found

@@ -1,4 +1,4 @@
-"""From configuration to the Serve application, for `pintag serve` and for a Serve config file."""
+"""From configuration to the Serve applications, for `pintag serve` and for a Serve config file."""
 
 from __future__ import annotations
 
@@ -6,9 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from serve.config import AutoscalingConfig, ClassifierArgs, ClassifierConfig
+from serve.config import (
+    AutoscalingConfig,
+    ClassifierArgs,
+    ClassifierConfig,
+    ExplainerArgs,
+    ExplainerConfig,
+)
 
 pytestmark = pytest.mark.ray
+
+
+@pytest.mark.parametrize("config", [ClassifierConfig(), ExplainerConfig()])
+def test_a_replica_that_refuses_is_still_asked(config: ClassifierConfig | ExplainerConfig) -> None:
+    """Ray's bounds lie above the replica's own, or the replica could not refuse politely."""
+    from serve.app import deployment_options
+
+    options = deployment_options(config)
+    assert options["max_ongoing_requests"] > config.max_ongoing_requests
+    assert options["max_queued_requests"] > 0
 
 
 def test_the_deployment_is_told_what_the_configuration_says() -> None:
@@ -21,8 +37,6 @@ def test_the_deployment_is_told_what_the_configuration_says() -> None:
     assert options["autoscaling_config"]["min_replicas"] == 2
     assert options["autoscaling_config"]["max_replicas"] == 5
     assert options["ray_actor_options"]["num_gpus"] == 0.5
-    # Ray's bound lies above the replica's own, or the replica could not refuse politely.
-    assert options["max_ongoing_requests"] > config.max_ongoing_requests
 
 
 def test_ray_serve_can_build_it_from_a_config_file() -> None:
@@ -36,7 +50,19 @@ def test_ray_serve_can_build_it_from_a_config_file() -> None:
         call(build, {"bundle": "/models/pins", "classifier": {"max_batchsize": 8}})
 
 
+def test_ray_serve_can_build_the_explainer_from_a_config_file() -> None:
+    """`import_path: serve.app:build_explainer`."""
+    from ray.serve._private.api import call_user_app_builder_with_args_if_necessary as call
+
+    from serve.app import build_explainer
+
+    assert call(build_explainer, {"bundle": "/models/pins", "explainer": {"max_samples": 8}})
+    with pytest.raises(ValueError, match="max_sample"):
+        call(build_explainer, {"bundle": "/models/pins", "explainer": {"max_sample": 8}})
+
+
 def test_arguments_are_typed() -> None:
     args = ClassifierArgs.model_validate({"bundle": "/models/pins"})
     assert args.bundle == Path("/models/pins")
     assert args.classifier == ClassifierConfig()
+    assert ExplainerArgs(bundle=args.bundle).explainer == ExplainerConfig()

@@ -10,7 +10,7 @@ import yaml
 
 from pintag import config
 from pintag.errors import ConfigError
-from serve.config import ClassifierArgs, ServeConfig
+from serve.config import ClassifierArgs, ExplainerArgs, ServeConfig
 from tests.conftest import CONFIGS
 
 LOCAL, CLUSTER = CONFIGS / "serve/local.yaml", CONFIGS / "serve/cluster.yaml"
@@ -39,15 +39,16 @@ def test_cluster_yaml_sets_every_key_and_survives_the_loss_of_a_replica() -> Non
 
 @pytest.mark.parametrize("path", [LOCAL, CLUSTER], ids=lambda path: path.stem)
 def test_what_was_admitted_can_be_answered_before_a_replica_ends(path: Path) -> None:
-    classifier = config.load(ServeConfig, path).classifier
-    assert classifier.graceful_shutdown_timeout_s > classifier.deadline_seconds
-    assert classifier.images.max_request_bytes > classifier.images.max_bytes
+    loaded = config.load(ServeConfig, path)
+    for deployment in (loaded.classifier, loaded.explainer):
+        assert deployment.graceful_shutdown_timeout_s > deployment.deadline_seconds
+        assert deployment.images.max_request_bytes > deployment.images.max_bytes
 
 
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
-        ("colour=red", "unknown key 'colour'; known here: http, metrics, classifier"),
+        ("colour=red", "unknown key 'colour'; known here: http, metrics, classifier, explainer"),
         ("http.prot=1", "unknown key 'http.prot'; did you mean 'http.port'?"),
         ("metrics.host=x", "unknown key 'metrics.host'; known here: port"),
         (
@@ -64,6 +65,22 @@ def test_what_was_admitted_can_be_answered_before_a_replica_ends(path: Path) -> 
         ("classifier.deadline_seconds=0", "'classifier.deadline_seconds'"),
         ("classifier.batch_wait_timeout_s=-0.1", "'classifier.batch_wait_timeout_s'"),
         ("classifier.images=none", "'classifier.images'"),
+        ("classifier.cores=[]", "'classifier.cores'"),
+        ("classifier.cores=[0,-1]", "'classifier.cores.1'"),
+        ("classifier.niceness=-1", "'classifier.niceness'"),
+        (
+            "explainer.max_sample=8",
+            "unknown key 'explainer.max_sample'; did you mean 'explainer.max_samples'?",
+        ),
+        ("explainer.max_batch_size=8", "unknown key 'explainer.max_batch_size'"),
+        ("explainer.enabled=perhaps", "'explainer.enabled'"),
+        ("explainer.max_ongoing_requests=0", "'explainer.max_ongoing_requests'"),
+        # One sample explains nothing, and pintag.explain takes no more than 100,000.
+        ("explainer.max_samples=1", "'explainer.max_samples'"),
+        ("explainer.max_samples=100001", "'explainer.max_samples'"),
+        ("explainer.images.max_images=2", "'explainer.images.max_images'"),
+        ("explainer.niceness=20", "'explainer.niceness'"),
+        ("explainer.cache_bytes=-1", "'explainer.cache_bytes'"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(override: str, complaint: str) -> None:
@@ -90,6 +107,23 @@ def test_numbers_at_their_bound_go_together() -> None:
     assert config.load(ServeConfig, None, overrides).classifier.max_batch_size == 1
 
 
+def test_one_key_of_the_explainer_leaves_the_others_at_their_defaults() -> None:
+    overrides = ["explainer.autoscaling.max_replicas=4", "explainer.images.max_bytes=100"]
+    changed = config.load(ServeConfig, None, overrides).explainer
+    default = ServeConfig().explainer
+    assert changed.autoscaling.max_replicas == 4
+    assert changed.images.max_bytes == 100
+    assert changed.autoscaling == default.autoscaling.model_copy(update={"max_replicas": 4})
+    assert changed.images == default.images.model_copy(update={"max_bytes": 100})
+
+
+def test_an_explainer_that_is_not_enabled_is_not_deployed() -> None:
+    both = ServeConfig()
+    assert both.deployments == (both.classifier, both.explainer)
+    alone = config.load(ServeConfig, None, ["explainer.enabled=false"])
+    assert alone.deployments == (alone.classifier,)
+
+
 def test_every_mistake_is_named_at_once() -> None:
     with pytest.raises(ConfigError) as refused:
         config.load(ServeConfig, None, ["http.port=0", "metrics.port=0", "x=1"])
@@ -102,3 +136,7 @@ def test_an_application_is_built_from_a_bundle_and_the_same_keys() -> None:
     assert config.parse(ClassifierArgs, values).classifier == expected
     with pytest.raises(ConfigError, match="'bundle'"):
         config.parse(ClassifierArgs, {})
+    values = {"bundle": "/models/pins", "explainer": {"max_samples": 8}}
+    assert config.parse(ExplainerArgs, values).explainer.max_samples == 8
+    with pytest.raises(ConfigError, match="'classifier'"):
+        config.parse(ExplainerArgs, {**values, "classifier": {}})

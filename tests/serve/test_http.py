@@ -253,7 +253,8 @@ def test_the_openapi_document_has_examples_of_answers_and_limits_of_parameters(
 
 
 def test_neither_ray_nor_tensorflow_is_needed_to_speak_http() -> None:
-    modules = "import sys, serve.config, serve.http, serve.protocol, serve.server, serve.uploads"
+    names = ("config", "explanations", "http", "pages", "problems", "protocol", "server", "uploads")
+    modules = f"import sys, {', '.join(f'serve.{name}' for name in names)}"
     loaded = "print({'ray', 'tensorflow', 'keras'} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", f"{modules}; {loaded}"], capture_output=True, text=True, check=True

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pintag.bundle import WEIGHTS, Manifest, ModelBundle
 from pintag.errors import (
     BundleError,
+    ExplainError,
     ImageTooLargeError,
     NotAnImageError,
     UnsupportedFormatError,
@@ -19,7 +21,8 @@ from pintag.errors import (
 from pintag.labels import Tag
 from pintag.networks import NetworkSpec
 from serve import protocol
-from serve.protocol import Model, OverloadedError, ParameterError
+from serve.protocol import ExplanationAnswer, Model, OverloadedError, ParameterError
+from tests.serve.conftest import EXPLANATION
 
 MODEL = Model(name="pins", version="d9ad6c45d208")
 
@@ -31,6 +34,7 @@ MODEL = Model(name="pins", version="d9ad6c45d208")
         (ImageTooLargeError("21 bytes"), 413, "too_large"),
         (UnsupportedFormatError("TIFF"), 415, "unsupported_format"),
         (ParameterError("max_tags: no"), 422, "bad_parameter"),
+        (ExplainError("300 superpixels"), 422, "cannot_explain"),
         (OverloadedError("128 images"), 503, "overloaded"),
         (TimeoutError("10 s"), 504, "deadline"),
     ],
@@ -91,6 +95,35 @@ def test_an_answer_without_tags_is_an_answer() -> None:
 def test_a_confidence_is_a_probability(confidence: float) -> None:
     with pytest.raises(ValidationError):
         protocol.answer(MODEL, [Tag("art", confidence)])
+
+
+def test_an_overload_says_when_to_try_again() -> None:
+    assert OverloadedError("128 images").retry_after == 1
+    assert OverloadedError("8 explanations", retry_after=12).retry_after == 12
+
+
+def test_an_explanation_is_the_same_after_it_was_kept_as_json() -> None:
+    kept = EXPLANATION.model_dump_json()
+    assert ExplanationAnswer.model_validate_json(kept) == EXPLANATION
+
+
+SHOWN = [
+    pytest.param(field.annotation, field.metadata, example, id=f"{model.__name__}.{name}")
+    for model in vars(protocol).values()
+    if isinstance(model, type) and issubclass(model, BaseModel)
+    for name, field in model.model_fields.items()
+    for example in field.examples or []
+]
+
+
+@pytest.mark.parametrize(("annotation", "bounds", "example"), SHOWN)
+def test_an_example_in_the_document_is_a_value_of_its_field(
+    annotation: type, bounds: list[object], example: object
+) -> None:
+    kind = annotation
+    for bound in bounds:
+        kind = Annotated[kind, bound]  # type: ignore[assignment]
+    assert TypeAdapter(kind).validate_python(example, strict=True) == example
 
 
 @pytest.mark.parametrize(("data", "synthetic"), [({"synthetic": True}, True), ({}, False)])

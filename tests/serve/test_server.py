@@ -22,6 +22,7 @@ from pintag.bundle import WEIGHTS
 from serve.config import HttpConfig
 from serve.server import environment, has_haproxy
 from tests.conftest import PINTAG, Server, free_port, pintag, serving, wait_for
+from tests.serve.conftest import problem
 
 # What Ray is told before it starts
 
@@ -37,6 +38,22 @@ def test_ray_is_told_by_its_variables_who_takes_requests(haproxy: bool, throughp
 def test_haproxy_is_used_where_ray_ships_it_unless_told_otherwise() -> None:
     told = environment(HttpConfig())["RAY_SERVE_ENABLE_HA_PROXY"]
     assert told == str(int(has_haproxy()))
+
+
+@pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
+def test_haproxy_is_started_by_our_script_unless_another_was_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    variable = "RAY_SERVE_HAPROXY_BINARY_PATH"
+    monkeypatch.delenv(variable, raising=False)
+    told = environment(HttpConfig(haproxy=True))
+    done = subprocess.run(
+        [told[variable], "-v"], env=told, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("HAProxy version")
+    assert variable not in environment(HttpConfig(haproxy=False))
+    monkeypatch.setenv(variable, "/usr/sbin/haproxy")
+    assert variable not in environment(HttpConfig(haproxy=True))
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 30])
@@ -101,7 +118,7 @@ def test_gpus_that_are_not_there_are_not_waited_for(bundle_dir: Path) -> None:
         f"metrics.port={free_port()}", "classifier.num_gpus=1000",
     )  # fmt: skip
     assert done.returncode == 1
-    assert "error: classifier.num_gpus is 1000; this machine has " in done.stderr
+    assert "error: the replicas want 1000 GPUs (num_gpus); this machine has " in done.stderr
 
 
 @pytest.mark.ray
@@ -133,6 +150,7 @@ def crowded(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "classifier.max_ongoing_requests=2",
         "classifier.decode_threads=1",
         "classifier.deadline_seconds=0.4",
+        "explainer.enabled=false",
     ) as server:
         yield server
 
@@ -192,6 +210,15 @@ def test_a_request_over_the_bound_is_told_when_to_try_again(
     # Those that were admitted are tagged, or too slow.
     assert {answer.status_code for answer in answers} <= {200, 503, 504}
     wait_for(lambda: post(crowded, picture).status_code == 200, 60, "an answer")
+
+
+@pytest.mark.ray
+def test_without_an_explainer_there_are_tags_and_no_explanations(
+    crowded: Server, picture: bytes
+) -> None:
+    asked = httpx.post(f"{crowded.url}/v1/explanations", content=picture, timeout=60)
+    assert problem(asked, 404).kind == "not_found"
+    assert post(crowded, picture).json()["tags"]
 
 
 # The end

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from serve import uploads
+from serve import http, uploads
 from tests.serve.conftest import (
     ANSWER,
     Client,
@@ -31,7 +31,7 @@ async def chunks(*contents: bytes) -> AsyncIterator[bytes]:
 
 def test_a_body_declared_too_long_is_refused_unread(tagger: ScriptedTagger) -> None:
     for kind, length in ((b"image/jpeg", b"101"), (b"multipart/form-data; boundary=edge", b"1001")):
-        sent = drive(tagger, [], (b"content-length", length), (b"content-type", kind))
+        sent = drive(http.build(tagger), [], (b"content-length", length), (b"content-type", kind))
         assert sent[0]["status"] == 413
     assert tagger.seen == []
     assert tagger.metrics.errors == {"too_large": 2}
@@ -43,7 +43,7 @@ def test_a_body_of_unknown_length_is_refused_as_soon_as_it_is_too_long(
     chunks: list[Message] = [
         {"type": "http.request", "body": b"x" * 60, "more_body": True} for _ in range(9)
     ]
-    assert drive(tagger, chunks)[0]["status"] == 413
+    assert drive(http.build(tagger), chunks)[0]["status"] == 413
     # Two chunks are over the limit of 100 bytes; the others were not asked for.
     assert len(chunks) == 7
     assert tagger.seen == []
@@ -51,7 +51,7 @@ def test_a_body_of_unknown_length_is_refused_as_soon_as_it_is_too_long(
 
 def test_a_length_declared_too_short_does_not_help(tagger: ScriptedTagger) -> None:
     chunks: list[Message] = [{"type": "http.request", "body": b"x" * 101}]
-    assert drive(tagger, chunks, (b"content-length", b"10"))[0]["status"] == 413
+    assert drive(http.build(tagger), chunks, (b"content-length", b"10"))[0]["status"] == 413
 
 
 @pytest.mark.parametrize("size", [100, 101])
@@ -155,7 +155,7 @@ def test_a_client_that_leaves_mid_upload_is_no_error_of_the_server(
         {"type": "http.request", "body": multipart(b"one", end=b""), "more_body": True},
         {"type": "http.disconnect"},
     ]
-    drive(tagger, messages, (b"content-type", kind))
+    drive(http.build(tagger), messages, (b"content-type", kind))
     assert tagger.seen == []
     assert tagger.metrics.errors == {}
     assert logged == []
@@ -167,7 +167,7 @@ def test_a_body_that_does_not_come_passes_a_deadline_of_its_own(
 ) -> None:
     monkeypatch.setattr(uploads, "SECONDS", 0.01)
     messages: list[Message] = [{"type": "http.request", "body": b"--edge", "more_body": True}]
-    start, body = drive(tagger, messages, (b"content-type", kind))
+    start, body = drive(http.build(tagger), messages, (b"content-type", kind))
     assert start["status"] == 504
     assert b"the body did not arrive within 0.01 s" in body["body"]
     assert tagger.metrics.errors == {"deadline": 1}
