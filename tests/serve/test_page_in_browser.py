@@ -70,6 +70,8 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
+        # Asked for later, it can come too late for the key that opens one on a busy machine.
+        page.on("filechooser", lambda chooser: None)
         page.goto(path)
         return page
 
