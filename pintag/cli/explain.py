@@ -124,9 +124,9 @@ def explain(
       pintag explain pictures/ --url http://localhost:8000 --out why
 
     Modes. "reference" is LIME as it is published, for comparison with other work; another seed may
-    name other superpixels. "stable" goes on until the most important superpixels are told apart
-    from the rest, says how many are, and often needs fewer samples: take it when somebody is to
-    act on the answer.
+    name other superpixels. "stable" asks for half as many samples, says how many of the first
+    superpixels they tell apart from the rest (one or two of five, on photographs), and stops early
+    when that is all of them: take it when somebody is to act on the answer.
 
     With --pick the images are not shown one by one. SP-LIME chooses those that together show most
     of what the model goes by, and writes them into a page, index.html, and into pick.json:
@@ -137,10 +137,10 @@ def explain(
     An image that cannot be explained is named, the others are explained all the same, and the exit
     code is 1.
     """
+    if count and (bundle_dir is None or url is not None):
+        raise click.UsageError("--pick needs a --bundle")
     if (bundle_dir is None) == (url is None):
         raise click.UsageError("give either --bundle or --url")
-    if url is not None and count:
-        raise click.UsageError("--pick needs a --bundle")
     if url is not None and top_labels > 1:
         raise click.UsageError("--top-labels needs a --bundle")
     if top_labels > 1 and (label is not None or count):
