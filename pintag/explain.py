@@ -138,11 +138,10 @@ class Explanation:
 
     def _weight(self, segment: int) -> dict[str, Any]:
         intervals = self.finding.surrogate.intervals
+        low = high = None
         # JSON has no infinity.
-        known = intervals is not None and bool(np.isfinite(intervals[segment]).all())
-        low, high = (
-            map(float, intervals[segment]) if known and intervals is not None else (None,) * 2
-        )
+        if intervals is not None and np.isfinite(intervals[segment]).all():
+            low, high = map(float, intervals[segment])
         return {
             "segment": segment,
             "weight": float(self.weights[segment]),
