@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from pintag.errors import ConfigError
 
@@ -81,10 +82,10 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _explain(model: type[BaseModel], problem: Any) -> str:
     """One mistake in one line; what is wrong with the whole has no key."""
-    location = [str(part) for part in problem["loc"]]
+    location, known = _locate(model, problem["loc"])
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{_suggestion(model, location)}"
+        return f"unknown key {key!r}{_suggestion(location, known)}"
     message: str = problem["msg"].removeprefix("Value error, ")
     if not location:
         return message
@@ -93,19 +94,39 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
     return f"{key!r}: {message} (found {problem['input']!r})"
 
 
-def _suggestion(model: type[BaseModel], location: list[str]) -> str:
-    fields: Any = model
-    for part in location[:-1]:
-        annotation = fields.model_fields[part].annotation if part in fields.model_fields else None
-        nested = [
-            kind
-            for kind in (annotation, *getattr(annotation, "__args__", ()))
-            if isinstance(kind, type) and issubclass(kind, BaseModel)
-        ]
-        if not nested:
-            return ""
-        fields = nested[0]
-    known = list(fields.model_fields)
+def _locate(model: type[BaseModel], parts: Iterable[str | int]) -> tuple[list[str], list[str]]:
+    """The keys that lead to a place, and those that are known beside it.
+
+    Where a key's models are told apart by one of their fields, pydantic puts its value in between.
+    """
+    location, beside = [], list[str]()
+    models = {"": model}
+    for part in map(str, parts):
+        if part in models:
+            models = {"": models[part]}
+            continue
+        location.append(part)
+        beside = [name for each in models.values() for name in each.model_fields]
+        fields = [each.model_fields[part] for each in models.values() if part in each.model_fields]
+        models = _models(fields[0]) if fields else {}
+    return location, beside
+
+
+def _models(field: FieldInfo) -> dict[str, type[BaseModel]]:
+    """The models that a field may have: by the values that tell them apart, or the only one."""
+    kinds = [
+        kind
+        for kind in (field.annotation, *getattr(field.annotation, "__args__", ()))
+        if isinstance(kind, type) and issubclass(kind, BaseModel)
+    ]
+    if isinstance(field.discriminator, str):
+        return {kind.model_fields[field.discriminator].default: kind for kind in kinds}
+    return {"": kinds[0]} if kinds else {}
+
+
+def _suggestion(location: list[str], known: list[str]) -> str:
+    if not known:
+        return ""
     near = difflib.get_close_matches(location[-1], known, n=1)
     if near:
         return f"; did you mean {'.'.join([*location[:-1], near[0]])!r}?"

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from threadpoolctl import ThreadpoolController
 
 from pintag import overlay, perturbation, reference, stable, superpixels
@@ -23,11 +23,23 @@ from pintag.config import Strict
 from pintag.images import Pixels
 from pintag.labels import Labels
 from pintag.perturbation import Array, Perturber
+from pintag.question import Mode, Question
 from pintag.sampling import Predict, Sampler, Stop
 from pintag.superpixels import Quickshift, Segmentation, Segments
-from pintag.surrogate import Finding, Floats, Mode, rank, top
+from pintag.surrogate import Finding, Floats, rank, top
 
 Byte = Annotated[int, Field(ge=0, le=255)]
+
+
+def _one_of_both(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """One message for what is neither: pydantic has one for each."""
+    try:
+        return validate(value)
+    except ValidationError as error:
+        raise ValueError("expected a colour such as [0, 0, 0], or mean") from error
+
+
+Hide = Annotated[tuple[Byte, Byte, Byte] | Literal["mean"], WrapValidator(_one_of_both)]
 
 
 class ExplainConfig(Strict):
@@ -35,7 +47,7 @@ class ExplainConfig(Strict):
 
     mode: Mode = "reference"
     segmentation: Segmentation = Quickshift()
-    hide: tuple[Byte, Byte, Byte] | Literal["mean"] = (0, 0, 0)
+    hide: Hide = (0, 0, 0)
     """What shows in place of a hidden segment: a colour, or each segment's own mean."""
     num_samples: int | None = Field(default=None, ge=2, le=100_000)
     """Images that the model is asked about at most: by default 1,000 in reference mode, and 500 in
@@ -50,6 +62,11 @@ class ExplainConfig(Strict):
     """Stable mode: the confidence at which superpixels are told apart."""
     batch_size: int = Field(default=32, ge=1, le=1024)
     seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @classmethod
+    def of(cls, question: Question, batch_size: int = 32) -> ExplainConfig:
+        """What a question asks, but for the label."""
+        return cls(batch_size=batch_size, **question.model_dump(exclude={"label"}))
 
     @property
     def budget(self) -> int:
@@ -102,8 +119,13 @@ class Explanation:
         return overlay.mask(self.segments, self.weights, self.top(count))
 
     def overlay(self, count: int | None = None, picture: Pixels | None = None) -> Pixels:
-        """The top segments drawn on the image, or on a larger picture of it: `uint8[H,W,3]`."""
-        return overlay.draw(self.image if picture is None else picture, self.mask(count))
+        """The top segments drawn on the image, or on a larger picture of it: `uint8[H,W,3]`.
+
+        Outlines are dashed where stable mode does not claim that a segment is of the top.
+        """
+        shown = self.image if picture is None else picture
+        claimed = self.finding.claimed
+        return overlay.show(shown, self.segments, self.weights, self.top(count), claimed)
 
     def to_json(self, labels: Labels) -> dict[str, Any]:
         """As the command and the server tell it; the segments are `overlay.segment_map`."""
@@ -118,6 +140,7 @@ class Explanation:
             "level": self.config.level if stable_mode else None,
             "claimed": finding.claimed,
             "num_features": self.config.num_features,
+            "positive_only": self.config.positive_only,
             "samples": self.samples,
             "surrogate": {
                 "score": finding.surrogate.score,
@@ -196,11 +219,11 @@ def explain_labels(
     segmented = time.perf_counter()
     hidden = perturbation.background(image, segments, config.hide)
     perturber = Perturber(image, hidden, segments, config.batch_size)
-    sampler = Sampler(perturber, predict, config.batch_size, stop)
+    sampler = Sampler(perturber, predict, config.batch_size, stop, labels)
     # Regressions this small are over before a second thread has begun, and on a busy machine all of
     # them would wait for it.
     with _blas().limit(limits=1, user_api="blas"):
-        findings = _find(sampler, int(segments.max()) + 1, labels, random, config)
+        findings = _find(sampler, random, config)
     rest = time.perf_counter() - segmented
     seconds = Seconds(segmented - started, sampler.seconds, rest - sampler.seconds)
     return [
@@ -215,22 +238,10 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _find(
-    sampler: Sampler,
-    segments: int,
-    labels: Sequence[int] | int,
-    random: np.random.RandomState,
-    config: ExplainConfig,
-) -> list[Finding]:
+def _find(sampler: Sampler, random: np.random.RandomState, config: ExplainConfig) -> list[Finding]:
+    budget = config.budget
     if config.mode == "reference":
-        return reference.find(
-            sampler,
-            segments,
-            labels,
-            random,
-            budget=config.budget,
-            max_features=config.max_features,
-        )
+        return reference.find(sampler, random, budget=budget, max_features=config.max_features)
     goal = stable.Goal(config.num_features, config.level, config.positive_only)
     generator = np.random.default_rng(config.seed)
-    return stable.find(sampler, segments, labels, generator, budget=config.budget, goal=goal)
+    return stable.find(sampler, generator, budget=budget, goal=goal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +17,14 @@ from pintag.superpixels import Segments
 from pintag.surrogate import Floats
 
 Signs = npt.NDArray[np.int8]
+T = TypeVar("T", bound=np.generic)
 
 # Blue and vermilion of Okabe & Ito's palette, which colour-blind people tell apart.
 FOR = (0, 114, 178)
 AGAINST = (213, 94, 0)
 _TINT = 0.3
+# Pixels of a dash, and of the gap after it.
+_DASH = 6
 # The longest side of a picture, in pixels.
 _SMALLEST, _LARGEST = 480, 1024
 _DIM = 0.35
@@ -39,12 +43,30 @@ def picture(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Pixels:
     return np.asarray(whole.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def draw(picture: Pixels, signs: Signs) -> Pixels:
+def show(
+    picture: Pixels,
+    segments: Segments,
+    weights: Floats,
+    chosen: Sequence[int],
+    claimed: int | None = None,
+) -> Pixels:
+    """Draw the chosen segments, most important first, on a picture of their image.
+
+    Args:
+        claimed: so many of the first are told apart from the rest; the others' outlines are
+            dashed. Nothing is known of it by default.
+    """
+    doubtful = [] if claimed is None else chosen[claimed:]
+    return draw(picture, mask(segments, weights, chosen), np.isin(segments, doubtful))
+
+
+def draw(picture: Pixels, signs: Signs, doubtful: npt.NDArray[np.bool_] | None = None) -> Pixels:
     """Tint what speaks for the label and against it, outline both, and dim the rest.
 
     Args:
         picture: `uint8[H,W,3]`.
         signs: `int8[h,w]` of 1, -1 and 0; stretched over the picture.
+        doubtful: `bool[h,w]`, where outlines are dashed.
 
     Raises:
         ValueError: the picture has floats, whose range nobody knows.
@@ -52,13 +74,16 @@ def draw(picture: Pixels, signs: Signs) -> Pixels:
     if picture.dtype != np.uint8:
         raise ValueError(f"a picture to draw on is uint8[H,W,3], not {picture.dtype}")
     height, width = picture.shape[:2]
+    gaps = _gaps(height, width)
+    gaps &= False if doubtful is None else _stretch(doubtful, height, width)
     signs = _stretch(signs, height, width)
     grey = picture.mean(axis=-1, keepdims=True)
     drawn = np.where(signs[..., None] == 0, _DIM * grey + (1 - _DIM) * 24, picture)
     for sign, colour in ((1, FOR), (-1, AGAINST)):
         chosen = signs == sign
         drawn[chosen] += _TINT * (np.asarray(colour) - drawn[chosen])
-        drawn[find_boundaries(chosen, mode="inner")] = colour
+        outline = find_boundaries(chosen, mode="inner")
+        drawn[outline & ~gaps] = colour
     return drawn.round().astype(np.uint8)
 
 
@@ -94,9 +119,15 @@ def read_segment_map(file: bytes) -> Segments:
     return segments
 
 
-def _stretch(signs: Signs, height: int, width: int) -> Signs:
+def _stretch(values: npt.NDArray[T], height: int, width: int) -> npt.NDArray[T]:
     """Nearest neighbour, to any size."""
-    rows = np.arange(height) * signs.shape[0] // height
-    columns = np.arange(width) * signs.shape[1] // width
-    stretched: Signs = signs[np.ix_(rows, columns)]
-    return stretched
+    rows = np.arange(height) * values.shape[0] // height
+    columns = np.arange(width) * values.shape[1] // width
+    return values[np.ix_(rows, columns)]
+
+
+def _gaps(height: int, width: int) -> npt.NDArray[np.bool_]:
+    """What makes dashes of lines in any direction but one diagonal's: `bool[H,W]`."""
+    rows, columns = np.ogrid[:height, :width]
+    gaps: npt.NDArray[np.bool_] = (rows + columns) // _DASH % 2 == 1
+    return gaps

@@ -26,6 +26,7 @@ class Perturber:
         self, image: Array, background: Array, segments: Segments, batch_size: int
     ) -> None:
         """Image and background are `[H,W,3]` of one dtype; segments `int32[H,W]`, 0 to K-1."""
+        self.segments = int(segments.max()) + 1
         self._shape, self._dtype = image.shape, image.dtype
         bytes_per_pixel = image[0, 0].nbytes
         self._segment_of_byte = np.repeat(segments.ravel(), bytes_per_pixel).astype(np.intp)

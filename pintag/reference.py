@@ -7,37 +7,29 @@ cosine distance from the whole image, segments are selected, and a ridge regress
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from lime.lime_base import LimeBase
 
 from pintag.engine import Confidences
 from pintag.perturbation import Masks
 from pintag.sampling import Sampler
-from pintag.surrogate import Finding, Floats, Surrogate, choose
+from pintag.surrogate import Finding, Floats, Surrogate
 
 KERNEL_WIDTH = 0.25
 
 
 def find(
-    sampler: Sampler,
-    segments: int,
-    labels: Sequence[int] | int,
-    random: np.random.RandomState,
-    *,
-    budget: int,
-    max_features: int,
+    sampler: Sampler, random: np.random.RandomState, *, budget: int, max_features: int
 ) -> list[Finding]:
-    """Explain labels by `budget` samples.
+    """Explain the sampler's labels by `budget` samples.
 
     Args:
-        segments: how many there are.
         max_features: segments in the regression at most; up to six are found by forward selection,
             more by their weights in a first fit.
     """
     # Drawn as lime draws them.
-    masks = random.randint(0, 2, budget * segments).reshape(budget, segments).astype(bool)
+    drawn = random.randint(0, 2, budget * sampler.segments)
+    masks = drawn.reshape(budget, sampler.segments).astype(bool)
     masks[0] = True
     confidences = sampler.predict(masks)
     masks = masks[: len(confidences)]
@@ -48,7 +40,7 @@ def find(
             surrogate=_fit(masks, confidences, label, max_features, random),
             outcome="deadline" if sampler.stopped else "budget",
         )
-        for label in choose(labels, confidences[0])
+        for label in sampler.labels
     ]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from pintag.engine import Confidences
 from pintag.perturbation import Array, Masks, Perturber
+from pintag.surrogate import choose
 
 Predict = Callable[[Array], Confidences]
 """`[N,H,W,3]` of the image's dtype to `float[N,C]`; the images are overwritten by the next call."""
@@ -16,11 +17,21 @@ Stop = Callable[[], bool]
 
 
 class Sampler:
-    """Predicts perturbed images until it is told to stop."""
+    """Predicts perturbed images, of which the first is the whole one, until it is told to stop."""
 
     def __init__(
-        self, perturber: Perturber, predict: Predict, batch_size: int, stop: Stop | None = None
+        self,
+        perturber: Perturber,
+        predict: Predict,
+        batch_size: int,
+        stop: Stop | None = None,
+        labels: Sequence[int] | int = 1,
     ) -> None:
+        """`labels` are those to explain, or how many of the whole image's most confident ones."""
+        self.segments = perturber.segments
+        self.labels: list[int] = []
+        """Those to explain: known with the first batch."""
+        self._wanted = labels
         self._perturber = perturber
         self._predict = predict
         self._batch_size = batch_size
@@ -30,7 +41,7 @@ class Sampler:
         self.seconds = 0.0
         """Wall seconds spent on them."""
         self.stopped = False
-        self._labels = 0
+        self._classes = 0
 
     def predict(self, masks: Masks) -> Confidences:
         """`bool[S,K]` to `float[S,C]`, or to fewer rows when told to stop in between.
@@ -39,7 +50,8 @@ class Sampler:
         to tell: one by itself says nothing.
 
         Raises:
-            ValueError: the predict function's answer is no finite `float[B,C]`.
+            ValueError: the predict function's answer is no finite `float[B,C]`, or has no such
+                label: found with the first batch, and not after all of them.
         """
         started = time.perf_counter()
         done = []
@@ -49,10 +61,12 @@ class Sampler:
                 break
             batch = masks[start : start + self._batch_size]
             done.append(_checked(self._predict(self._perturber.images(batch)), len(batch)))
-            self._labels = done[-1].shape[1]
+            if not self.count:
+                self._classes = done[0].shape[1]
+                self.labels = choose(self._wanted, done[0][0])
             self.count += len(batch)
         self.seconds += time.perf_counter() - started
-        return np.concatenate(done) if done else np.empty((0, self._labels), np.float32)
+        return np.concatenate(done) if done else np.empty((0, self._classes), np.float32)
 
 
 def _checked(confidences: Confidences, count: int) -> Confidences:

@@ -14,7 +14,6 @@ against what seeds really do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +24,7 @@ from pintag import designs
 from pintag.errors import ExplainError
 from pintag.perturbation import Masks
 from pintag.sampling import Sampler
-from pintag.surrogate import Finding, Floats, Outcome, Surrogate, choose, rank
+from pintag.surrogate import Finding, Floats, Outcome, Surrogate, rank
 
 # Columns of the regression at most; with more than 24 segments pairs would be above it.
 _MOST_COLUMNS = 301
@@ -57,19 +56,14 @@ class Goal:
 
 
 def find(
-    sampler: Sampler,
-    segments: int,
-    labels: Sequence[int] | int,
-    random: np.random.Generator,
-    *,
-    budget: int,
-    goal: Goal,
+    sampler: Sampler, random: np.random.Generator, *, budget: int, goal: Goal
 ) -> list[Finding]:
-    """Explain labels by as many samples as their top segments need, at most `budget`.
+    """Explain the sampler's labels by as many samples as their top segments need, at most `budget`.
 
     Raises:
         ExplainError: there are more segments than a design has.
     """
+    segments = sampler.segments
     if segments > designs.MOST_SEGMENTS:
         raise ExplainError(
             f"{segments} superpixels; stable mode tells at most {designs.MOST_SEGMENTS} apart:"
@@ -79,12 +73,11 @@ def find(
     # The whole image is no part of the design, but says what is to be explained.
     masks = np.vstack([np.ones((1, segments), bool), next(rounds)])[:budget]
     whole, *first = sampler.predict(masks)
-    chosen = choose(labels, whole)
-    regression = Regression(segments, len(chosen), budget - 1)
+    regression = Regression(segments, len(sampler.labels), budget - 1)
     looks = max(1, (budget - 1) // designs.BLOCK)
     masks, confidences = masks[1:], np.array(first)
     while True:
-        regression.add(masks[: len(confidences)], log_odds(confidences[:, chosen]))
+        regression.add(masks[: len(confidences)], log_odds(confidences[:, sampler.labels]))
         estimates = regression.estimate(goal.level)
         claims = [estimate.claimed(goal, looks) for estimate in estimates]
         outcome = _outcome(sampler, min(claims) >= min(goal.num_features, segments), budget)
@@ -94,7 +87,7 @@ def find(
         confidences = sampler.predict(masks)
     return [
         Finding(label, float(whole[label]), estimate.surrogate, outcome, claimed)
-        for label, estimate, claimed in zip(chosen, estimates, claims, strict=True)
+        for label, estimate, claimed in zip(sampler.labels, estimates, claims, strict=True)
     ]
 
 

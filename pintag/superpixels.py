@@ -6,12 +6,12 @@ lime's quickshift whatever the versions of the two.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from lime.wrappers.scikit_image import SegmentationAlgorithm
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from pintag.config import Strict
 from pintag.images import Pixels
@@ -53,13 +53,28 @@ class Felzenszwalb(Strict):
     """Pixels of the smallest segment."""
 
 
-Segmentation = Annotated[Quickshift | Slic | Felzenszwalb, Field(discriminator="algorithm")]
-
 ALGORITHMS: dict[str, type[Quickshift | Slic | Felzenszwalb]] = {
     "quickshift": Quickshift,
     "slic": Slic,
     "felzenszwalb": Felzenszwalb,
 }
+
+
+def _named(value: Any) -> Any:
+    """An algorithm may be named alone, and be left out where it is quickshift."""
+    if isinstance(value, str):
+        value = {"algorithm": value}
+    if isinstance(value, dict):
+        value = {"algorithm": "quickshift"} | value
+        if value["algorithm"] not in ALGORITHMS:
+            known = ", ".join(ALGORITHMS)
+            raise ValueError(f"there is no {value['algorithm']!r}; there are {known}")
+    return value
+
+
+Segmentation = Annotated[
+    Quickshift | Slic | Felzenszwalb, Field(discriminator="algorithm"), BeforeValidator(_named)
+]
 
 
 def segment(pixels: Pixels, segmentation: Segmentation, seed: int = 0) -> Segments:

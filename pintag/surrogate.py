@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,6 @@ import numpy.typing as npt
 from pintag.engine import Confidences
 
 Floats = npt.NDArray[np.float64]
-Mode = Literal["reference", "stable"]
 Outcome = Literal["separated", "budget", "deadline"]
 
 
@@ -67,10 +67,12 @@ def choose(labels: Sequence[int] | int, confidences: Confidences) -> list[int]:
     Raises:
         ValueError: there is no such label, or none is asked for.
     """
-    if labels == [] or (isinstance(labels, int) and labels < 1):
+    if isinstance(labels, Integral):
+        chosen = np.argsort(confidences)[::-1][: max(int(labels), 0)]
+    else:
+        chosen = np.asarray(labels, np.intp)
+    if not len(chosen):
         raise ValueError(f"labels {labels}: at least one is needed")
-    if isinstance(labels, int):
-        return [int(label) for label in np.argsort(confidences)[::-1][:labels]]
-    if not all(0 <= label < len(confidences) for label in labels):
-        raise ValueError(f"labels {list(labels)}: there are 0 to {len(confidences) - 1}")
-    return list(labels)
+    if not all(0 <= label < len(confidences) for label in chosen):
+        raise ValueError(f"labels {chosen.tolist()}: there are 0 to {len(confidences) - 1}")
+    return [int(label) for label in chosen]

@@ -15,7 +15,7 @@ from serve.explainer import Explainer
 
 def build(args: ClassifierArgs) -> Application:
     """The classifier application; also Ray Serve's `import_path: serve.app:build`."""
-    return _bind(Classifier, args.bundle, args.classifier)
+    return _bind(Classifier, args.bundle, args.classifier, args.explained)
 
 
 def build_explainer(args: ExplainerArgs) -> Application:
@@ -23,10 +23,12 @@ def build_explainer(args: ExplainerArgs) -> Application:
     return _bind(Explainer, args.bundle, args.explainer)
 
 
-def _bind(deployment: Any, bundle: Path, config: ClassifierConfig | ExplainerConfig) -> Application:
+def _bind(
+    deployment: Any, bundle: Path, config: ClassifierConfig | ExplainerConfig, *others: bool
+) -> Application:
     # Decorated by Ray, whose types are not checked here.
     application: Application = deployment.options(**deployment_options(config)).bind(
-        str(bundle), config.model_dump(mode="json")
+        str(bundle), config.model_dump(mode="json"), *others
     )
     return application
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ray import serve
 
-from pintag import bundle, images
-from pintag.engine import Confidences, configure_threads
-from pintag.images import Limits, Pixels
+from pintag.engine import Confidences
+from pintag.images import Pixels
 from pintag.labels import Tag
-from serve import http, process, protocol
+from serve import http, protocol
 from serve.config import ClassifierConfig
 from serve.metrics import Metrics, timed
+from serve.replica import Replica
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -41,16 +41,12 @@ class _Waiting:
 class Classifier:
     """Tags images with one bundle."""
 
-    def __init__(self, path: str, settings: dict[str, Any]) -> None:
+    def __init__(self, path: str, settings: dict[str, Any], explained: bool = True) -> None:
+        """`explained` says whether there is an explainer beside it, to tell clients of."""
         self.config = ClassifierConfig.model_validate(settings)
-        process.share(self.config.cores, self.config.niceness)
-        configure_threads(self.config.engine_threads)
-        loaded = bundle.load(Path(path))
-        self._engine = loaded.engine()
-        self._labels = loaded.labels
-        self._limits = Limits(self.config.images.max_bytes, self.config.images.max_pixels)
-        self.info = protocol.model_info(loaded, self._engine.name)
-        self.model = protocol.Model(name=self.info.name, version=self.info.version)
+        self._replica = Replica(Path(path), self.config)
+        self.info = self._replica.info.model_copy(update={"explained": explained})
+        self.model = self._replica.model
         self.metrics = Metrics()
         self._decoders = ThreadPoolExecutor(self.config.decode_threads, "pintag-decode")
         self._runner = ThreadPoolExecutor(1, "pintag-engine")
@@ -65,10 +61,8 @@ class Classifier:
         return http.build(self)
 
     async def check_health(self) -> None:
-        """Run the engine on one image: a replica that cannot predict is not healthy."""
-        confidences = await self._run(self._blank(1))
-        if not np.isfinite(confidences).all():
-            raise RuntimeError("the engine predicts confidences that are no numbers")
+        """See `Replica.check`."""
+        await asyncio.get_running_loop().run_in_executor(self._runner, self._replica.check)
 
     async def tag(self, data: bytes, max_tags: int, min_confidence: float) -> list[Tag]:
         """The tags of one encoded image.
@@ -92,16 +86,15 @@ class Classifier:
             ) from error
         finally:
             self._ongoing -= 1
-        tags = self._labels.top(confidences, max_tags, min_confidence)
-        self.metrics.count_tag(self._labels[int(confidences.argmax())])
+        labels = self._replica.labels
+        tags = labels.top(confidences, max_tags, min_confidence)
+        self.metrics.count_tag(labels[int(confidences.argmax())])
         return tags
 
     async def _classify(self, data: bytes) -> Confidences:
         loop = asyncio.get_running_loop()
         with timed(self.metrics.decode):
-            pixels = await loop.run_in_executor(
-                self._decoders, images.decode, data, self._engine.input_size, self._limits
-            )
+            pixels = await loop.run_in_executor(self._decoders, self._replica.decode, data)
         # A batch is full when nobody else is on the way to it: one image alone never waits, and
         # under load batches fill. The size counts from a batch's first image on.
         expected = self._ongoing - self._inside
@@ -119,19 +112,13 @@ class Classifier:
         self._inside = len(batch)
         try:
             with timed(self.metrics.inference):
-                return list(await self._run(pixels))
+                loop = asyncio.get_running_loop()
+                predict = self._replica.engine.predict
+                return list(await loop.run_in_executor(self._runner, predict, pixels))
         finally:
             self._inside = 0
-
-    async def _run(self, pixels: Pixels) -> Confidences:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._runner, self._engine.predict, pixels)
 
     def _warm_up(self) -> None:
         """Build every kernel before the first request, which would wait for them."""
         for count in {1, self.config.max_batch_size}:
-            self._engine.predict(self._blank(count))
-
-    def _blank(self, count: int) -> Pixels:
-        size = self._engine.input_size
-        return np.zeros((count, size, size, 3), np.uint8)
+            self._replica.engine.predict(self._replica.blank(count))

@@ -142,6 +142,8 @@ class ClassifierArgs(Strict):
     """What the classifier application is built from: a bundle, and how to serve it."""
 
     bundle: Path
+    explained: bool = True
+    """Whether the explainer application is there, too: the page and the document tell of it."""
     classifier: ClassifierConfig = ClassifierConfig()
 
 

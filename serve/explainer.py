@@ -7,11 +7,12 @@ one can be cancelled, and then the thread stops at its next batch.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import math
 import threading
 import time
-from base64 import b64decode
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,18 +21,16 @@ import numpy as np
 from cachetools import LRUCache
 from ray import serve
 
-from pintag import bundle, images, overlay
-from pintag.engine import configure_threads
+from pintag import overlay
 from pintag.explain import ExplainConfig, explain
-from pintag.images import Limits
+from pintag.question import Question
 from pintag.sampling import Stop
-from pintag.superpixels import ALGORITHMS
-from pintag.surrogate import top
-from serve import explanations, process, protocol
+from pintag.told import Told
+from serve import explanations
 from serve.config import ExplainerConfig
-from serve.explanations import Question
 from serve.metrics import ExplainerMetrics
 from serve.protocol import ExplanationAnswer, OverloadedError, ParameterError
+from serve.replica import Replica
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -48,20 +47,15 @@ class Explainer:
 
     def __init__(self, path: str, settings: dict[str, Any]) -> None:
         self.config = ExplainerConfig.model_validate(settings)
-        process.share(self.config.cores, self.config.niceness)
-        configure_threads(self.config.engine_threads)
-        loaded = bundle.load(Path(path))
-        self._engine = loaded.engine()
-        self._labels = loaded.labels
-        self._limits = Limits(self.config.images.max_bytes, self.config.images.max_pixels)
-        self.model = protocol.Model(name=loaded.manifest.name, version=loaded.manifest.version)
+        self._replica = Replica(Path(path), self.config)
+        self.model = self._replica.model
         self.metrics = ExplainerMetrics()
         self._runner = ThreadPoolExecutor(1, "pintag-explain")
         self._painter = ThreadPoolExecutor(1, "pintag-draw")
         self._cache: LRUCache[tuple[bytes, Question], bytes] = LRUCache(
             self.config.cache_bytes, getsizeof=len
         )
-        # Explanations admitted and not yet answered, and what one took of late.
+        # Requests admitted and not yet answered, and what an explanation took of late.
         self._ongoing = 0
         self._pace = 1.0
         self._warm_up()
@@ -70,13 +64,8 @@ class Explainer:
         return explanations.build(self)
 
     async def check_health(self) -> None:
-        """Run the engine on one image: a replica that cannot predict is not healthy."""
-        size = self._engine.input_size
-        loop = asyncio.get_running_loop()
-        blank = np.zeros((1, size, size, 3), np.uint8)
-        confidences = await loop.run_in_executor(None, self._engine.predict, blank)
-        if not np.isfinite(confidences).all():
-            raise RuntimeError("the engine predicts confidences that are no numbers")
+        """See `Replica.check`."""
+        await asyncio.get_running_loop().run_in_executor(None, self._replica.check)
 
     async def explain(self, data: bytes, question: Question) -> ExplanationAnswer:
         """Why a label, as far as can be told before the deadline.
@@ -90,38 +79,50 @@ class Explainer:
         self._check(question)
         key = (hashlib.sha256(data).digest(), question)
         if found := self._cache.get(key):
-            self.metrics.count_outcome("cached")
+            self.metrics.count_outcome(question.mode, "cached")
             return ExplanationAnswer.model_validate_json(found)
         try:
-            answer = await self._admitted(data, question)
+            with self._admitted():
+                answer = await self._made(data, question)
         except asyncio.CancelledError:
-            self.metrics.count_outcome("cancelled")
+            self.metrics.count_outcome(question.mode, "cancelled")
             raise
-        self.metrics.count_outcome(answer.outcome)
+        self.metrics.count_outcome(question.mode, answer.outcome)
         content = answer.model_dump_json().encode()
         # One cut short by this hour's load is not kept for the next; nor what is above the bound.
         if answer.outcome != "deadline" and len(content) <= self.config.cache_bytes:
             self._cache[key] = content
         return answer
 
-    async def draw(self, data: bytes, question: Question, answer: ExplanationAnswer) -> bytes:
-        """The overlay of an answer on its image, as a PNG."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._painter, self._draw, data, question, answer)
+    async def draw(self, data: bytes, question: Question) -> tuple[ExplanationAnswer, bytes]:
+        """See `explain`; with the overlay on the image, as a PNG."""
+        answer = await self.explain(data, question)
+        with self._admitted():
+            loop = asyncio.get_running_loop()
+            return answer, await loop.run_in_executor(self._painter, self._draw, data, answer)
 
     def _check(self, question: Question) -> None:
-        if question.label is not None and question.label not in self._labels.names:
-            known = ", ".join(self._labels)
+        labels = self._replica.labels
+        if question.label is not None and question.label not in labels.names:
+            known = ", ".join(labels)
             raise ParameterError(f"label: there is no {question.label!r}; there are {known}")
         if (question.num_samples or 0) > self.config.max_samples:
             raise ParameterError(f"num_samples: at most {self.config.max_samples} are allowed")
 
-    async def _admitted(self, data: bytes, question: Question) -> ExplanationAnswer:
+    @contextlib.contextmanager
+    def _admitted(self) -> Iterator[None]:
         if self._ongoing >= self.config.max_ongoing_requests:
             raise OverloadedError(
                 f"{self._ongoing} explanations are under way, as many as are admitted; try again",
                 retry_after=math.ceil(self._pace * self._ongoing),
             )
+        self._ongoing += 1
+        try:
+            yield
+        finally:
+            self._ongoing -= 1
+
+    async def _made(self, data: bytes, question: Question) -> ExplanationAnswer:
         deadline = time.perf_counter() + self.config.deadline_seconds
         cancelled = threading.Event()
 
@@ -130,52 +131,35 @@ class Explainer:
                 raise _CancelledError
             return time.perf_counter() > deadline
 
-        self._ongoing += 1
         try:
             # Cancelled while it waits for its turn, it never has one.
             future = self._runner.submit(self._explain, data, question, stop)
             return await asyncio.wrap_future(future)
         finally:
             cancelled.set()
-            self._ongoing -= 1
 
     def _explain(self, data: bytes, question: Question, stop: Stop) -> ExplanationAnswer:
         # Whoever asked may have left while this waited for its turn.
         stop()
         started = time.perf_counter()
-        pixels = images.decode(data, self._engine.input_size, self._limits)
-        label = None if question.label is None else self._labels.names.index(question.label)
-        found = explain(pixels, self._engine.predict, label, self._config(question), stop)
+        labels, predict = self._replica.labels, self._replica.engine.predict
+        label = None if question.label is None else labels.index(question.label)
+        config = ExplainConfig.of(question, self.config.batch_size)
+        found = explain(self._replica.decode(data), predict, label, config, stop)
         self.metrics.observe(found.samples, found.seconds)
         # Half of it is the last one's: a mean that follows the load.
         self._pace = (self._pace + time.perf_counter() - started) / 2
-        return ExplanationAnswer(model=self.model, **found.to_json(self._labels))
+        return ExplanationAnswer(model=self.model, **found.to_json(labels))
 
-    def _config(self, question: Question) -> ExplainConfig:
-        return ExplainConfig(
-            mode=question.mode,
-            segmentation=ALGORITHMS[question.segmentation](),
-            num_samples=question.num_samples,
-            num_features=question.num_features,
-            positive_only=question.positive_only,
-            batch_size=self.config.batch_size,
-            seed=question.seed,
-        )
-
-    def _draw(self, data: bytes, question: Question, answer: ExplanationAnswer) -> bytes:
-        segments = overlay.read_segment_map(b64decode(answer.segmentation.map))
-        weights = np.zeros(answer.segmentation.count)
-        for item in answer.weights:
-            weights[item.segment] = item.weight
-        chosen = top(weights, question.num_features, question.positive_only)
-        signs = overlay.mask(segments, weights, chosen)
-        return overlay.png(overlay.draw(overlay.picture(data, self._limits), signs))
+    def _draw(self, data: bytes, answer: ExplanationAnswer) -> bytes:
+        picture = overlay.picture(data, self._replica.limits)
+        return overlay.png(Told.read(answer.model_dump()).overlay(picture))
 
     def _warm_up(self) -> None:
         """Load what explanations use, and build the engine's kernels, before the first one."""
-        size = self._engine.input_size
+        predict = self._replica.engine.predict
+        size = self._replica.engine.input_size
         pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
-        config = self._config(Question(mode="stable", segmentation="slic", num_samples=2))
-        explain(pixels, self._engine.predict, config=config)
-        blank = np.zeros((self.config.batch_size, size, size, 3), np.uint8)
-        self._engine.predict(blank)
+        question = Question(mode="stable", segmentation="slic", num_samples=2)
+        explain(pixels, predict, config=ExplainConfig.of(question, self.config.batch_size))
+        predict(self._replica.blank(self.config.batch_size))

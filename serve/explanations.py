@@ -7,47 +7,39 @@ import hashlib
 from collections.abc import Awaitable
 from contextlib import AbstractContextManager
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, Protocol, TypeVar, cast
+from typing import Annotated, Any, Protocol, TypeVar, cast
 
 from fastapi import FastAPI, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pintag import __version__
-from pintag.surrogate import Mode
-from serve import openapi, problems, uploads
+from pintag.question import Question
+from serve import openapi, problems, protocol, uploads
 from serve.config import ExplainerConfig
-from serve.protocol import ExplanationAnswer, Model
+from serve.protocol import ExplanationAnswer, Model, ParameterError
 
 PATH = "/v1/explanations"
 JSON, PNG = "application/json", "image/png"
 T = TypeVar("T")
 
-
-class Question(BaseModel):
-    """The parameters of an explanation; equal ones have equal answers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    label: str | None = Field(default=None, description="by default the most confident one")
-    num_features: int = Field(default=5, ge=1, le=1000, description="superpixels asked for")
-    num_samples: int | None = Field(
-        default=None,
-        ge=2,
-        description="at most so many; by default 1,000 in reference and 500 in stable mode",
-    )
-    mode: Mode = Field(
-        default="reference",
-        description="`reference` is plain LIME; `stable` says how far its answer is to be trusted",
-    )
-    segmentation: Literal["quickshift", "slic", "felzenszwalb"] = "quickshift"
-    positive_only: bool = Field(
-        default=False, description="rank by weight, and not by its magnitude"
-    )
-    seed: int = Field(default=0, ge=0, lt=2**32)
+_NEITHER = HTTPException(HTTPStatus.NOT_ACCEPTABLE, f"there is {JSON} and {PNG}")
+_KNOWN = protocol.http_problem(HTTPStatus.PRECONDITION_FAILED, "the client has this answer")
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    **openapi.PROBLEMS,
+    200: {"content": {PNG: {"schema": {"type": "string", "format": "binary"}}}},
+    406: openapi.shown(
+        "`Accept` has neither JSON nor PNG",
+        protocol.http_problem(_NEITHER.status_code, _NEITHER.detail),
+    ),
+    412: openapi.shown("`If-None-Match` has the answer's ETag", _KNOWN),
+    422: openapi.shown(
+        "A bad parameter, or an image of too many superpixels",
+        protocol.problem(ParameterError("label: there is no 'cars'; there are food, houses")),
+    ),
+}
 
 
 class Metrics(Protocol):
@@ -69,7 +61,7 @@ class Explainer(Protocol):
 
     async def explain(self, data: bytes, question: Question) -> ExplanationAnswer: ...
 
-    async def draw(self, data: bytes, question: Question, answer: ExplanationAnswer) -> bytes: ...
+    async def draw(self, data: bytes, question: Question) -> tuple[ExplanationAnswer, bytes]: ...
 
 
 def build(explainer: Explainer) -> FastAPI:
@@ -93,10 +85,7 @@ def _add(app: FastAPI, explainer: Explainer) -> None:
     @app.post(
         PATH,
         response_model=ExplanationAnswer,
-        responses={
-            **openapi.PROBLEMS,
-            200: {"content": {PNG: {"schema": {"type": "string", "format": "binary"}}}},
-        },
+        responses=_RESPONSES,
         openapi_extra={"requestBody": openapi.IMAGE_BODY},
         summary="Explain a label",
     )
@@ -110,11 +99,11 @@ def _add(app: FastAPI, explainer: Explainer) -> None:
             [image] = await uploads.read(request, explainer.config.images)
             etag = _etag(image, question, explainer.model, media_type)
             if etag in _header(request, "if-none-match"):
-                raise HTTPException(HTTPStatus.PRECONDITION_FAILED, "the client has this answer")
-            answer = await _unless_gone(request, explainer.explain(image, question))
+                return problems.response(_KNOWN)
             if media_type == PNG:
-                content = await explainer.draw(image, question, answer)
+                answer, content = await _unless_gone(request, explainer.draw(image, question))
             else:
+                answer = await _unless_gone(request, explainer.explain(image, question))
                 content = answer.model_dump_json().encode()
             return Response(content, media_type=media_type, headers=_caching(answer, etag))
 
@@ -152,7 +141,7 @@ def _preferred(accept: str) -> str:
     wishes = [_wish(part) for part in accept.split(",")]
     best = max((JSON, PNG), key=lambda media: _quality(media, wishes))
     if not _quality(best, wishes):
-        raise HTTPException(HTTPStatus.NOT_ACCEPTABLE, f"there is {JSON} and {PNG}")
+        raise _NEITHER
     return best
 
 

@@ -92,7 +92,8 @@ def build(tagger: Tagger) -> FastAPI:
     async def model() -> ModelInfo:
         return tagger.info
 
-    _describe(app)
+    if tagger.info.explained:
+        _describe(app)
     return app
 
 

@@ -70,7 +70,7 @@ class ExplainerMetrics:
         )
         self._samples = Histogram("pintag_samples", "Samples of one explanation", _SAMPLES)
         self._outcomes = Counter(
-            "pintag_explanations", "Explanations by how they ended", ("outcome",)
+            "pintag_explanations", "Explanations by how they ended", ("mode", "outcome")
         )
         self._errors = _errors()
 
@@ -85,9 +85,12 @@ class ExplainerMetrics:
         self._sampling.observe(seconds.sampling)
         self._fit.observe(seconds.fit)
 
-    def count_outcome(self, outcome: str) -> None:
-        """An explanation was separated, ended by budget or deadline, was cancelled, or cached."""
-        self._outcomes.inc(tags={"outcome": outcome})
+    def count_outcome(self, mode: str, outcome: str) -> None:
+        """An explanation was separated, ended by budget or deadline, was cancelled, or cached.
+
+        By its mode, too: plain LIME always ends by its budget.
+        """
+        self._outcomes.inc(tags={"mode": mode, "outcome": outcome})
 
     def count_error(self, kind: str) -> None:
         """Something went wrong; `kind` is that of its `Problem`."""

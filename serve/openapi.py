@@ -6,7 +6,7 @@ from typing import Any
 
 from pintag.errors import ImageTooLargeError, NotAnImageError, UnsupportedFormatError
 from serve import protocol, uploads
-from serve.protocol import OverloadedError, ParameterError
+from serve.protocol import OverloadedError, ParameterError, Problem
 
 IMAGE_BODY = {
     "required": True,
@@ -32,32 +32,39 @@ IMAGE_BODY = {
 }
 
 
-def shown(description: str, error: Exception) -> dict[str, Any]:
-    """A problem as OpenAPI shows it: the one that `error` becomes."""
+def shown(description: str, problem: Problem) -> dict[str, Any]:
+    """A problem as OpenAPI shows it."""
     content = {
         "schema": {"$ref": "#/components/schemas/Problem"},
-        "example": protocol.problem(error).model_dump(),
+        "example": problem.model_dump(),
     }
     return {"description": description, "content": {protocol.PROBLEM_TYPE: content}}
 
 
+def _refused(description: str, error: Exception) -> dict[str, Any]:
+    """The problem that `error` becomes."""
+    return shown(description, protocol.problem(error))
+
+
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: shown("Not an image, or a corrupt one", NotAnImageError("no bytes: the image is empty")),
-    413: shown(
+    400: _refused(
+        "Not an image, or a corrupt one", NotAnImageError("no bytes: the image is empty")
+    ),
+    413: _refused(
         "More bytes or pixels than the limits allow",
         ImageTooLargeError("10000x10000 pixels; at most 50,000,000 in all are accepted"),
     ),
-    415: shown(
+    415: _refused(
         "An image of a format that is not accepted",
         UnsupportedFormatError("TIFF is not accepted; send JPEG, PNG, WEBP, GIF, BMP"),
     ),
-    422: shown(
+    422: _refused(
         "A bad parameter",
         ParameterError("max_tags: Input should be greater than or equal to 1"),
     ),
-    503: shown(
+    503: _refused(
         "The queue is full; `Retry-After` says when to try again",
         OverloadedError("128 images are under way, as many as are admitted; try again"),
     ),
-    504: shown("The deadline passed", TimeoutError("not done within 10 s, the deadline")),
+    504: _refused("The deadline passed", TimeoutError("not done within 10 s, the deadline")),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Protocol
 
 from fastapi import FastAPI, Request, Response
@@ -36,7 +37,7 @@ def add(app: FastAPI, metrics: Counter) -> None:
         headers = {}
         if isinstance(error, OverloadedError):
             headers["Retry-After"] = str(error.retry_after)
-        return _problem(found, headers)
+        return response(found, headers)
 
     async def on_disconnect(request: Request, error: Exception) -> Response:
         # Nobody is left to answer: the status is for Ray's metrics, where it means just this.
@@ -45,13 +46,15 @@ def add(app: FastAPI, metrics: Counter) -> None:
     async def on_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
-        return await on_error(request, ParameterError(f"{first['loc'][-1]}: {first['msg']}"))
+        unknown = first["type"] == "extra_forbidden"
+        said = "there is no such parameter; /docs has those there are" if unknown else first["msg"]
+        return await on_error(request, ParameterError(f"{first['loc'][-1]}: {said}"))
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        found = protocol.http_problem(error.status_code, str(error.detail))
+        found = protocol.http_problem(error.status_code, _detail(request, error))
         metrics.count_error(found.kind)
-        return _problem(found, error.headers)
+        return response(found, error.headers)
 
     for kind in (PintagError, OverloadedError, ParameterError, TimeoutError, Exception):
         app.add_exception_handler(kind, on_error)
@@ -60,7 +63,14 @@ def add(app: FastAPI, metrics: Counter) -> None:
     app.add_exception_handler(HTTPException, on_http)
 
 
-def _problem(found: Problem, headers: Mapping[str, str] | None) -> Response:
+def response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """A problem on its way out."""
     return Response(
-        found.model_dump_json(), found.status, headers=headers, media_type=protocol.PROBLEM_TYPE
+        problem.model_dump_json(), problem.status, headers=headers, media_type=protocol.PROBLEM_TYPE
     )
+
+
+def _detail(request: Request, error: HTTPException) -> str:
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return f"there is nothing at {request.url.path}; /docs has what there is"
+    return str(error.detail)

@@ -117,6 +117,9 @@ class ExplanationAnswer(BaseModel):
         examples=[3], description="so many of the first superpixels are told apart from the rest"
     )
     num_features: int = Field(examples=[5])
+    positive_only: bool = Field(
+        examples=[False], description="whether superpixels are ranked by weight, not its magnitude"
+    )
     samples: int = Field(examples=[449], description="images that the model was asked about")
     surrogate: SurrogateItem
     segmentation: SegmentationItem
@@ -148,6 +151,7 @@ class ModelInfo(BaseModel):
     temperature: float
     engine: str
     synthetic: bool = Field(description="whether the training images were drawn by a program")
+    explained: bool = Field(default=True, description="whether there is `POST /v1/explanations`")
     metrics: dict[str, Any]
 
 

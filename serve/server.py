@@ -158,9 +158,10 @@ def _targets(config: ServeConfig, path: Path) -> list[Any]:
 
     from serve import app, explanations
 
-    tags = app.build(ClassifierArgs(bundle=path, classifier=config.classifier))
+    explained = config.explainer.enabled
+    tags = app.build(ClassifierArgs(bundle=path, explained=explained, classifier=config.classifier))
     targets = [RunTarget(tags, CLASSIFIER, "/")]
-    if config.explainer.enabled:
+    if explained:
         why = app.build_explainer(ExplainerArgs(bundle=path, explainer=config.explainer))
         targets.append(RunTarget(why, EXPLAINER, explanations.PATH))
     return targets

@@ -8,20 +8,24 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
 
 from pintag import bundle, files, wording
 from pintag.cli import client, console, explainers, sources
-from pintag.cli.explainers import Answer, Local, Progress, Question
+from pintag.cli.explainers import Local, Progress
 from pintag.cli.sources import Source
 from pintag.errors import DataError, ExplainError, ImageError
 from pintag.images import Pixels
+from pintag.question import Algorithm, Mode, Question
+
+if TYPE_CHECKING:
+    from pintag.told import Told
 
 # Encoded bytes to explanations, one for each label.
-Explainer = Callable[[bytes, Progress], list[Answer]]
+Explainer = Callable[[bytes, Progress], list["Told"]]
 
 PATH = "/v1/explanations"
 _LIMIT = 200
@@ -100,8 +104,8 @@ def explain(
     top_labels: int,
     num_features: int,
     num_samples: int | None,
-    mode: Literal["reference", "stable"],
-    segmentation: Literal["quickshift", "slic", "felzenszwalb"],
+    mode: Mode,
+    segmentation: Algorithm,
     positive_only: bool,
     seed: int,
     count: int | None,
@@ -115,8 +119,9 @@ def explain(
     gives each superpixel a weight. For each image there are two files:
 
     \b
-      NAME.LABEL.png     the picture: blue speaks for the label, orange against it
-      NAME.LABEL.json    every superpixel's weight, and where it lies
+      NAME.LABEL.MODE.png    the picture: blue speaks for the label, orange against it;
+                             stable mode dashes the outlines of what it is not sure of
+      NAME.LABEL.MODE.json   every superpixel's weight, and where it lies
 
     \b
       pintag explain cat.jpg --bundle runs/pins
@@ -148,16 +153,24 @@ def explain(
     if limit and not count:
         raise click.UsageError("--limit goes with --pick")
     question = Question(
-        label, num_features, num_samples, mode, segmentation, seed, positive_only=positive_only
+        label=label,
+        num_features=num_features,
+        num_samples=num_samples,
+        mode=mode,
+        segmentation=segmentation,
+        positive_only=positive_only,
+        seed=seed,
     )
     chosen = sources.expand(names, limited=url is None)
+    if count:
+        sources.require(names)
     if url is not None:
         _claim(out)
-        with client.connect(url, PATH, question.query()) as server:
+        with client.connect(url, PATH, question.model_dump(exclude_none=True)) as server:
             results = _explain_all(
                 chosen,
                 lambda data, _: [server.post(data, explainers.read_answer)],
-                _Folder(out, positive_only),
+                _Folder(out),
                 quiet=as_json,
             )
     else:
@@ -171,7 +184,7 @@ def explain(
 
             failed = picking.run(local, chosen, count, limit or _LIMIT, out, as_json=as_json)
             click.get_current_context().exit(1 if failed else 0)
-        results = _explain_all(chosen, local.answers, _Folder(out, positive_only), quiet=as_json)
+        results = _explain_all(chosen, local.answers, _Folder(out), quiet=as_json)
     if as_json:
         console.print_json(results)
     if any("error" in result for result in results):
@@ -191,9 +204,8 @@ def _claim(out: Path) -> None:
 class _Folder:
     """Where explanations are written, each under a name of its own."""
 
-    def __init__(self, out: Path, positive_only: bool) -> None:
+    def __init__(self, out: Path) -> None:
         self._out = out
-        self._positive_only = positive_only
         self._stems: set[str] = set()
 
     def stem(self, name: str) -> str:
@@ -208,13 +220,14 @@ class _Folder:
         self._stems.add(free.casefold())
         return free
 
-    def write(self, name: str, stem: str, answer: Answer, picture: Pixels) -> list[str]:
+    def write(self, name: str, stem: str, told: Told, picture: Pixels) -> list[str]:
         """The overlay on a picture of the image, and the explanation; their paths."""
         from pintag import overlay
 
-        beginning = f"{stem}.{_safe(answer.content['label'], _LONGEST_LABEL)}"
-        drawn = overlay.png(answer.overlay(picture, self._positive_only))
-        content = json.dumps({"image": name, **answer.content}, indent=2) + "\n"
+        label = _safe(told.content["label"], _LONGEST_LABEL)
+        beginning = f"{stem}.{label}.{told.content['mode']}"
+        drawn = overlay.png(told.overlay(picture))
+        content = json.dumps({"image": name, **told.content}, indent=2) + "\n"
         paths = [self._out / (beginning + suffix) for suffix in (".png", ".json")]
         files.write_atomic(paths[0], drawn)
         files.write_atomic(paths[1], content)

@@ -2,73 +2,22 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from pintag import images
 from pintag.bundle import ModelBundle
 from pintag.cli import console
 from pintag.images import Pixels
+from pintag.question import Question
 
 if TYPE_CHECKING:
-    from pintag.explain import ExplainConfig, Explanation
-    from pintag.superpixels import Segments
-    from pintag.surrogate import Floats
+    # These bring lime and scikit-image, which take a second.
+    from pintag.explain import Explanation
+    from pintag.told import Told
 
 Progress = Callable[[int, int], None]
 """Samples that were predicted, of how many at most."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked about each image; the names are the server's."""
-
-    label: str | None
-    num_features: int
-    num_samples: int | None
-    mode: Literal["reference", "stable"]
-    segmentation: Literal["quickshift", "slic", "felzenszwalb"]
-    seed: int
-    positive_only: bool
-
-    def query(self) -> dict[str, str | int | bool]:
-        """For a server; it knows what to do where nothing is said."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
-
-    def config(self) -> ExplainConfig:
-        """For the library."""
-        from pintag.explain import ExplainConfig
-        from pintag.superpixels import ALGORITHMS
-
-        return ExplainConfig(
-            mode=self.mode,
-            segmentation=ALGORITHMS[self.segmentation](),
-            num_samples=self.num_samples,
-            num_features=self.num_features,
-            positive_only=self.positive_only,
-            seed=self.seed,
-        )
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An explanation as it is told, and what is needed to draw it."""
-
-    content: dict[str, Any]
-    segments: Segments
-    weights: Floats
-
-    def overlay(self, picture: Pixels, positive_only: bool) -> Pixels:
-        """The segments that were asked for, drawn on a picture of the image."""
-        from pintag import overlay
-        from pintag.surrogate import top
-
-        chosen = top(self.weights, self.content["num_features"], positive_only)
-        return overlay.draw(picture, overlay.mask(self.segments, self.weights, chosen))
 
 
 class Local:
@@ -80,9 +29,11 @@ class Local:
         Raises:
             DataError: the bundle has no such label.
         """
+        from pintag.explain import ExplainConfig
+
         self.labels = loaded.labels
         self.model = {"name": loaded.manifest.name, "version": loaded.manifest.version}
-        self._config = question.config()
+        self._config = ExplainConfig.of(question)
         named = question.label is not None
         self._wanted = [self.labels.index(str(question.label))] if named else top_labels
         console.import_quietly("keras")
@@ -110,33 +61,23 @@ class Local:
         pixels = images.decode(data, self._engine.input_size)
         return explain_labels(pixels, predict, self._wanted, self._config)
 
-    def answers(self, data: bytes, progress: Progress) -> list[Answer]:
+    def answers(self, data: bytes, progress: Progress) -> list[Told]:
         """See `explain`."""
+        from pintag.told import Told
+
         return [
-            Answer({"model": self.model, **each.to_json(self.labels)}, each.segments, each.weights)
+            Told({"model": self.model, **each.to_json(self.labels)}, each.segments, each.weights)
             for each in self.explain(data, progress)
         ]
 
 
-def read_answer(content: Any) -> Answer:
+def read_answer(content: Any) -> Told:
     """What a server answered.
 
     Raises:
         ValueError: it is no explanation.
     """
-    from PIL.Image import DecompressionBombError
-
-    from pintag import overlay
+    from pintag.told import Told
     from serve.protocol import ExplanationAnswer
 
-    told = ExplanationAnswer.model_validate(content).model_dump()
-    try:
-        segments = overlay.read_segment_map(b64decode(told["segmentation"]["map"]))
-    except (OSError, DecompressionBombError) as error:
-        raise ValueError("the map of segments is no picture") from error
-    weights = np.zeros(told["segmentation"]["count"])
-    named = [each["segment"] for each in told["weights"]]
-    if not 0 <= max(segments.max(), *named) < len(weights) or min(named, default=0) < 0:
-        raise ValueError(f"a segment that is none of {len(weights)}")
-    weights[named] = [each["weight"] for each in told["weights"]]
-    return Answer(told, segments, weights)
+    return Told.read(ExplanationAnswer.model_validate(content).model_dump())

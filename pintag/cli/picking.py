@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,13 @@ def run(
     if len(chosen) > limit:
         console.err.print(f"{len(chosen)} images: explaining {limit} of them, evenly spread")
         chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, limit).round().astype(int)]
-    subjects = _explained(local, chosen)
+    folder = _common_folder([name for name, _ in chosen])
+    subjects = _explained(local, chosen, folder)
     if not subjects:
         raise DataError("none of the images could be explained: there is nothing to pick from")
     picked = pick([each.explanation for each in subjects], count, local.predict)
     page = gallery.render(subjects, picked, local.labels, local.model)
-    content = _content(local, subjects, picked)
+    content = {"folder": folder, **_content(local, subjects, picked)}
     files.write_atomic(out / PAGE, page)
     files.write_atomic(out / DATA, json.dumps(content, indent=2) + "\n")
     if as_json:
@@ -50,7 +52,15 @@ def run(
     return len(chosen) - len(subjects)
 
 
-def _explained(local: Local, chosen: Sequence[Source]) -> list[Subject]:
+def _common_folder(names: Sequence[str]) -> str:
+    """The folder that all lie in: where it is on this machine is nothing for a page."""
+    try:
+        return os.path.commonpath([os.path.dirname(name) for name in names])  # noqa: PTH120
+    except ValueError:
+        return ""
+
+
+def _explained(local: Local, chosen: Sequence[Source], folder: str) -> list[Subject]:
     subjects = []
     with console.progress("explaining") as progress:
         for number, (name, read) in enumerate(chosen):
@@ -62,7 +72,8 @@ def _explained(local: Local, chosen: Sequence[Source]) -> list[Subject]:
                 data = read()
                 [found] = local.explain(data, within)
                 # Kept, as standard input cannot be read again, and a file may be gone by then.
-                subjects.append(Subject(name, found, gallery.jpeg(overlay.picture(data))))
+                picture = gallery.jpeg(overlay.picture(data))
+                subjects.append(Subject(os.path.relpath(name, folder or "."), found, picture))
             except (ImageError, ExplainError) as error:
                 sources.failed(name, error)
             progress(number + 1, len(chosen))

@@ -36,6 +36,16 @@ def expand(names: Sequence[str], *, limited: bool) -> list[Source]:
     return [source for name in names for source in _expand(name, limit)]
 
 
+def require(names: Sequence[str]) -> None:
+    """Find out before long work whether any of the arguments is there.
+
+    Raises:
+        DataError: none is.
+    """
+    if not any(name == STDIN or Path(name).exists() for name in names):
+        raise DataError(f"{', '.join(names)}: no such file or folder")
+
+
 def failed(name: str, error: PintagError) -> dict[str, object]:
     """Name an image that nothing can be said about; its entry among the results."""
     console.err.print(f"[red]error:[/] {escape(name)}: {escape(str(error))}", soft_wrap=True)

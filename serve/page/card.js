@@ -8,12 +8,12 @@ const tagTemplate = document.querySelector("#tag");
 
 export class Card {
   /** Told what was clicked: `onWhy` the card and a label, the others the card. */
-  constructor(file, labels, { onWhy, onChoice, onAgain, onRemove }) {
+  constructor(file, model, { onWhy, onChoice, onAgain, onRemove }) {
     this.file = file;
     this.url = URL.createObjectURL(file);
     this.state = "waiting";
     this.chosen = null;
-    this.#labels = labels;
+    this.#model = model;
     this.#onWhy = onWhy;
     this.element = template.content.cloneNode(true).firstElementChild;
     this.#showPicture();
@@ -32,7 +32,7 @@ export class Card {
     this.wait();
   }
 
-  #labels;
+  #model;
   #onWhy;
   #asking = new AbortController();
 
@@ -42,7 +42,7 @@ export class Card {
 
   /** What it may be: the suggestions first, then the model's other labels. */
   get labels() {
-    return [...new Set([...this.answer.tags.map(({ label }) => label), ...this.#labels()])];
+    return [...new Set([...this.answer.tags.map(({ label }) => label), ...this.#model().labels])];
   }
 
   /** What became of the suggestion, in a word. */
@@ -135,6 +135,7 @@ export class Card {
     item.querySelector(".label").textContent = label;
     item.querySelector(".confidence").textContent = percent(confidence);
     item.querySelector(".bar").style.setProperty("--share", confidence);
+    item.querySelector("button").disabled = !this.#model().explained;
     item.querySelector("button").addEventListener("click", () => this.#onWhy(this, label));
     return item;
   }

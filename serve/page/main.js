@@ -11,7 +11,7 @@ const AT_ONCE = 4;
 
 const find = (selector) => document.querySelector(selector);
 const why = new Why(find("#why"));
-let labels = [];
+let model = { labels: [], explained: true };
 let cards = [];
 let asking = 0;
 
@@ -20,8 +20,8 @@ let asking = 0;
 async function showModel() {
   find("#trouble").hidden = true;
   try {
-    const model = await api.model();
-    labels = model.labels;
+    model = await api.model();
+    document.body.classList.toggle("unexplained", !model.explained);
     find("#model-name").textContent = model.name;
     find("#model-version").textContent = model.version;
     find("#model-synthetic").hidden = !model.synthetic;
@@ -37,7 +37,7 @@ async function showModel() {
 function add(files) {
   const onWhy = (card, label) => why.open(card, label);
   const events = { onWhy, onChoice, onAgain: again, onRemove: remove };
-  const added = files.map((file) => new Card(file, () => labels, events));
+  const added = files.map((file) => new Card(file, () => model, events));
   cards.push(...added);
   find("#cards").append(...added.map((card) => card.element));
   next();

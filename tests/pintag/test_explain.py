@@ -91,7 +91,11 @@ def test_the_top_segments_are_the_mask_and_the_overlay(mode: str, image: Array) 
     assert mask.dtype == np.int8
     expected = np.array([0, -1, 1, 0, 1, 0]).reshape(2, 3).repeat(8, axis=0).repeat(8, axis=1)
     np.testing.assert_array_equal(mask, expected)
-    np.testing.assert_array_equal(made.overlay(), overlay.draw(image, mask))
+    drawn = made.overlay()
+    assert ((drawn != image).any(axis=-1) | (mask != 0)).all()
+    np.testing.assert_array_equal(
+        drawn, overlay.show(image, made.segments, made.weights, top, made.finding.claimed)
+    )
 
 
 def test_another_count_than_was_asked_for_can_be_drawn(image: Array) -> None:
@@ -101,7 +105,8 @@ def test_another_count_than_was_asked_for_can_be_drawn(image: Array) -> None:
     assert made.top(0) == []
     assert not made.mask(0).any()
     assert len(np.unique(made.segments[made.mask(4) != 0])) == 4
-    np.testing.assert_array_equal(made.overlay(4), overlay.draw(image, made.mask(4)))
+    drawn = overlay.show(image, made.segments, made.weights, made.top(4), made.finding.claimed)
+    np.testing.assert_array_equal(made.overlay(4), drawn)
 
 
 def test_only_what_speaks_for_the_label_can_be_asked_for(image: Array) -> None:
@@ -119,7 +124,8 @@ def test_an_overlay_goes_on_a_larger_picture(image: Array) -> None:
     picture = image.repeat(5, axis=0).repeat(5, axis=1)
     drawn = made.overlay(picture=picture)
     assert drawn.shape == (80, 120, 3)
-    np.testing.assert_array_equal(drawn, overlay.draw(picture, made.mask()))
+    shown = overlay.show(picture, made.segments, made.weights, made.top(), made.finding.claimed)
+    np.testing.assert_array_equal(drawn, shown)
 
 
 @MODES
@@ -295,9 +301,18 @@ def test_what_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
 
 @MODES
 @pytest.mark.parametrize("label", [3, -1])
-def test_an_unknown_label_is_refused(mode: str, label: int, image: Array) -> None:
+def test_an_unknown_label_is_refused_after_the_first_batch(
+    mode: str, label: int, image: Array
+) -> None:
+    sizes = []
+
+    def counted(images: Array) -> Any:
+        sizes.append(len(images))
+        return predict(images)
+
     with pytest.raises(ValueError, match=rf"labels \[{label}\]: there are 0 to 2"):
-        explain(image, predict, label, settings(mode=mode))
+        explain(image, counted, label, settings(mode=mode, batch_size=8))
+    assert sizes == [8]
 
 
 @MODES

@@ -65,6 +65,20 @@ def test_each_sign_is_tinted_with_its_colour_and_outlined_with_it(
     assert 0.1 < towards[0] < 0.6
 
 
+def test_what_is_not_claimed_has_a_dashed_outline() -> None:
+    segments = np.repeat([0, 1], 32).reshape(1, 64).repeat(64, axis=0).astype(np.int32)
+    weights = np.array([2.0, 1.0])
+
+    def outlined(claimed: int | None, side: slice) -> int:
+        drawn = overlay.show(grey(64, 64), segments, weights, [0], claimed)[:, side]
+        return int((drawn == FOR).all(axis=-1).sum())
+
+    left, right = slice(0, 32), slice(32, 64)
+    assert outlined(None, left) == outlined(1, left) == 64
+    assert 20 < outlined(0, left) < 44
+    assert outlined(0, right) == 0
+
+
 def test_the_colours_of_for_and_against_are_told_apart_without_red_and_green() -> None:
     """By their blue and by how light they are, which colour-blind people see."""
     light = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in (FOR, AGAINST)]

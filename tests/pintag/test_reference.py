@@ -192,9 +192,9 @@ def test_a_stop_leaves_the_weights_of_what_was_predicted_by_then() -> None:
     def found(budget: int, stop: Stop | None) -> Finding:
         image, segments = row(4)
         perturber = Perturber(image, np.zeros_like(image), segments, 20)
-        sampler = Sampler(perturber, model(additive(1, -2, 0, 0.5)), 20, stop)
+        sampler = Sampler(perturber, model(additive(1, -2, 0, 0.5)), 20, stop, [0])
         random = np.random.RandomState(0)
-        (made,) = reference.find(sampler, 4, [0], random, budget=budget, max_features=10)
+        (made,) = reference.find(sampler, random, budget=budget, max_features=10)
         assert sampler.count == 40
         return made
 

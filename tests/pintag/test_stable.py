@@ -48,10 +48,10 @@ def find(
     """Findings about a `row`, and the samples they took."""
     image, numbers = row(segments)
     perturber = Perturber(image, np.zeros_like(image), numbers, batch_size)
-    sampler = Sampler(perturber, predict, batch_size, stop)
+    sampler = Sampler(perturber, predict, batch_size, stop, labels)
     goal = Goal(num_features, level, positive_only)
     random = np.random.default_rng(seed)
-    findings = stable.find(sampler, segments, labels, random, budget=budget, goal=goal)
+    findings = stable.find(sampler, random, budget=budget, goal=goal)
     return findings, sampler.count
 
 

@@ -51,6 +51,11 @@ def test_labels_by_index_stay_in_their_order() -> None:
     assert choose(range(4), CONFIDENCES) == [0, 1, 2, 3]
 
 
+def test_labels_of_numpy_are_labels() -> None:
+    assert choose(CONFIDENCES.argsort(), CONFIDENCES) == [0, 2, 3, 1]  # type: ignore[arg-type]
+    assert choose(np.int64(2), CONFIDENCES) == [1, 3]  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("label", [4, -1])
 def test_a_label_that_is_none_is_answered_with_those_there_are(label: int) -> None:
     with pytest.raises(ValueError, match=rf"labels \[0, {label}\]: there are 0 to 3"):

@@ -24,9 +24,9 @@ from pintag.errors import (
     UnsupportedFormatError,
 )
 from pintag.labels import Tag
+from pintag.question import Question
 from serve import http
 from serve.config import ClassifierConfig, ExplainerConfig, ImageConfig, OneImageConfig
-from serve.explanations import Question
 from serve.protocol import (
     ExplanationAnswer,
     Model,
@@ -84,6 +84,7 @@ EXPLANATION = ExplanationAnswer(
     level=0.95,
     claimed=1,
     num_features=5,
+    positive_only=False,
     samples=449,
     surrogate=SurrogateItem(score=0.9, intercept=-3.5, prediction=0.76, scale="log-odds"),
     segmentation=SegmentationItem(algorithm="slic", width=56, height=56, count=2, map="iVBORw0="),
@@ -154,7 +155,7 @@ class ScriptedExplainer:
         self.model = Model(**MODEL)
         self.metrics = CountingMetrics()
         self.asked: list[tuple[bytes, Question]] = []
-        self.drawn: list[tuple[bytes, Question, ExplanationAnswer]] = []
+        self.drawn: list[tuple[bytes, Question]] = []
         self.at_work = 0
 
     async def explain(self, data: bytes, question: Question) -> ExplanationAnswer:
@@ -168,9 +169,9 @@ class ScriptedExplainer:
             raise REFUSALS[data]
         return CUT_SHORT if data == b"cut short" else EXPLANATION
 
-    async def draw(self, data: bytes, question: Question, answer: ExplanationAnswer) -> bytes:
-        self.drawn.append((data, question, answer))
-        return PICTURE
+    async def draw(self, data: bytes, question: Question) -> tuple[ExplanationAnswer, bytes]:
+        self.drawn.append((data, question))
+        return await self.explain(data, question), PICTURE
 
 
 @pytest.fixture

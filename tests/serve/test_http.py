@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from serve import http
 from serve.protocol import Problem
 from tests.serve.conftest import ANSWER, INFO, OUTCOMES, Client, ScriptedTagger, files, problem
 
@@ -184,6 +185,15 @@ def test_a_wrong_path_or_method_is_a_problem(
 def test_the_model_is_told(client: Client) -> None:
     response = client.get("/v1/model")
     assert (response.status_code, response.json()) == (200, INFO.model_dump())
+
+
+def test_without_an_explainer_none_is_told_of(tagger: ScriptedTagger) -> None:
+    tagger.info = INFO.model_copy(update={"explained": False})
+    alone = Client(http.build(tagger))
+    assert alone.get("/v1/model").json()["explained"] is False
+    assert "/v1/explanations" not in alone.get("/openapi.json").json()["paths"]
+    found = problem(alone.post("/v1/explanations", content=b"picture"), 404)
+    assert found.detail == "there is nothing at /v1/explanations; /docs has what there is"
 
 
 @pytest.fixture

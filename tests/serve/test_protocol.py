@@ -156,5 +156,6 @@ def test_a_model_is_told_by_its_manifest(data: dict[str, bool], synthetic: bool)
         "temperature": 1.5,
         "engine": "tensorflow",
         "synthetic": synthetic,
+        "explained": True,
         "metrics": {"test": {"accuracy": 0.9}},
     }

@@ -163,18 +163,24 @@ def test_an_explanation_is_told_and_written(
         f"{grey}: art 80.0%",
         "  plain LIME: another seed may name other superpixels",
         "  1000 samples, 2.0 s, surrogate R² 0.75",
-        f"  {out}/grey.art.png",
-        f"  {out}/grey.art.json",
+        f"  {out}/grey.art.reference.png",
+        f"  {out}/grey.art.reference.json",
     ]
-    assert sorted(file.name for file in out.iterdir()) == ["grey.art.json", "grey.art.png"]
-    assert json.loads((out / "grey.art.json").read_text()) == {"image": str(grey), **told()}
+    assert sorted(file.name for file in out.iterdir()) == [
+        "grey.art.reference.json",
+        "grey.art.reference.png",
+    ]
+    assert json.loads((out / "grey.art.reference.json").read_text()) == {
+        "image": str(grey),
+        **told(),
+    }
 
 
 def test_json_is_a_list_of_what_is_written(cli: Cli, canned: Canned, grey: Path, out: Path) -> None:
     done = cli("explain", grey, grey, "--url", canned.url, "--out", out, "--json")
     assert (done.code, done.err) == (0, "")
     first, second = json.loads(done.out)
-    files = [str(out / "grey.art.png"), str(out / "grey.art.json")]
+    files = [str(out / "grey.art.reference.png"), str(out / "grey.art.reference.json")]
     assert first == {"image": str(grey), **told(), "files": files}
     assert second["files"] != files
 
@@ -183,9 +189,9 @@ def test_the_overlay_is_drawn_on_the_picture_as_it_is(
     cli: Cli, canned: Canned, grey: Path, out: Path
 ) -> None:
     assert cli("explain", grey, "--url", canned.url, "--out", out).code == 0
-    with Image.open(out / "grey.art.png") as image:
+    with Image.open(out / "grey.art.reference.png") as image:
         assert image.size == (480, 240)
-    pro, con, neither, little = quarters(out / "grey.art.png")
+    pro, con, neither, little = quarters(out / "grey.art.reference.png")
     assert pro == little
     assert pro[2] > 128 > pro[0]
     assert con[0] > 128 > con[2]
@@ -210,8 +216,36 @@ def test_the_overlay_shows_the_superpixels_asked_for(
     content = {"model": MODEL, **explanation(config=config).to_json(LABELS)}
     canned.answers = [Answer(content=content)]
     assert cli("explain", grey, "--url", canned.url, "--out", out, *options).code == 0
-    coloured = [max(each) > min(each) for each in quarters(out / "grey.art.png")]
+    coloured = [max(each) > min(each) for each in quarters(out / "grey.art.reference.png")]
     assert coloured == marked
+
+
+def test_two_modes_of_one_image_are_both_kept(
+    cli: Cli, canned: Canned, grey: Path, out: Path
+) -> None:
+    canned.answers = [
+        Answer(content=told()),
+        Answer(content=told(mode="stable", claimed=1, level=0.95)),
+    ]
+    for mode in ("reference", "stable"):
+        assert cli("explain", grey, "--url", canned.url, "--out", out, "--mode", mode).code == 0
+    assert sorted(file.name for file in out.glob("*.png")) == [
+        "grey.art.reference.png",
+        "grey.art.stable.png",
+    ]
+    dashed, solid = (
+        np.asarray(Image.open(out / f"grey.art.{mode}.png")) for mode in ("stable", "reference")
+    )
+    assert (dashed != solid).any()
+
+
+@pytest.mark.parametrize("names", [["nowhere"], ["nowhere", "nor/here.jpg"]], ids=len)
+def test_pictures_that_are_not_there_are_not_picked_from(
+    cli: Cli, tmp_path: Path, out: Path, names: list[str]
+) -> None:
+    done = cli("explain", "--pick", "2", *names, "--bundle", tmp_path / "none", "--out", out)
+    assert (done.code, done.out) == (1, "")
+    assert f"{', '.join(names)}: no such file or folder" in done.err
 
 
 @pytest.mark.parametrize(
@@ -319,7 +353,7 @@ def test_names_that_collide_are_told_apart(cli: Cli, canned: Canned, grey: Path,
     done = cli("explain", folder, "-", "--url", canned.url, "--out", out, stdin=grey.read_bytes())
     assert (done.code, done.err) == (0, "")
     written = sorted(file.stem for file in out.glob("*.png"))
-    assert written == ["X-2.art", "stdin.art", "x-2-2.art", "x-3.art", "x.art"]
+    assert written == [f"{name}.art.reference" for name in ("X-2", "stdin", "x-2-2", "x-3", "x")]
     named = {json.loads(file.read_text())["image"] for file in out.glob("*.json")}
     assert len(named) == 5
 
@@ -334,7 +368,7 @@ def test_a_label_stays_in_the_folder(
     done = cli("explain", grey, long, "--url", canned.url, "--out", out)
     assert (done.code, done.err) == (0, "")
     assert len(list(out.iterdir())) == 4
-    assert {file.parent for file in out.parent.rglob("*.art.png")} <= {out}
+    assert {file.parent for file in out.parent.rglob("*.art.reference.png")} <= {out}
     assert sorted(each.name for each in out.parent.iterdir()) == ["grey.png", long.name, "out"]
 
 
@@ -501,7 +535,7 @@ def test_the_pick_covers_what_it_says(gallery: tuple[Path, Path, str, str]) -> N
     assert len(features) == len(content["features"])
     shown: set[str] = set()
     for each in content["picks"]:
-        assert Path(each["image"]).is_relative_to(pictures)
+        assert Path(content["folder"], each["image"]).is_relative_to(pictures)
         assert not shown & set(each["brings"])
         assert set(each["brings"]) == set(each["features"]) - shown
         shown |= set(each["brings"])
@@ -536,6 +570,9 @@ def test_the_gallery_is_one_file_that_shows_every_pick(
         assert any(str(alt).startswith(f"{each['image']} with ") for alt in alts)
     for feature in content["features"]:
         assert feature["name"] in words
+    # Whoever gets the page need not know where the pictures lie.
+    assert content["folder"]
+    assert content["folder"] not in text
 
 
 @pytest.mark.keras
@@ -562,8 +599,8 @@ def test_more_images_than_the_limit_are_thinned_out_evenly(
     assert content == json.loads((out / "pick.json").read_text())
     found = sorted(sample_dir.joinpath("test").rglob("*.jpg"))
     # Fewer than were to be picked: all of them.
-    assert {each["image"] for each in content["picks"]} == {
-        str(found[place]) for place in (0, 16, 31, 47)
+    assert {Path(content["folder"], each["image"]) for each in content["picks"]} == {
+        found[place] for place in (0, 16, 31, 47)
     }
 
 

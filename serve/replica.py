@@ -1,0 +1,55 @@
+"""What a replica of either application begins with: its share of the machine, and a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pintag import bundle, images
+from pintag.engine import configure_threads
+from pintag.images import Limits, Pixels
+from serve import process, protocol
+from serve.config import DeploymentConfig
+
+
+class Replica:
+    """One bundle, ready to predict as the configuration has it."""
+
+    def __init__(self, path: Path, config: DeploymentConfig) -> None:
+        """Takes the process's share of the machine before the engine starts its threads.
+
+        Raises:
+            BundleError: the bundle cannot be loaded.
+            ValueError: this machine has no such cores.
+        """
+        process.share(config.cores, config.niceness)
+        configure_threads(config.engine_threads)
+        loaded = bundle.load(path)
+        self.engine = loaded.engine()
+        self.labels = loaded.labels
+        self.limits = Limits(config.images.max_bytes, config.images.max_pixels)
+        self.info = protocol.model_info(loaded, self.engine.name)
+        self.model = protocol.Model(name=self.info.name, version=self.info.version)
+
+    def decode(self, data: bytes) -> Pixels:
+        """An encoded image as the engine reads it: `uint8[S,S,3]`.
+
+        Raises:
+            ImageError: it is no image that is accepted.
+        """
+        return images.decode(data, self.engine.input_size, self.limits)
+
+    def blank(self, count: int) -> Pixels:
+        """A batch to try the engine with."""
+        size = self.engine.input_size
+        return np.zeros((count, size, size, 3), np.uint8)
+
+    def check(self) -> None:
+        """Run the engine on one image: a replica that cannot predict is not healthy.
+
+        Raises:
+            RuntimeError: it predicts what are no numbers.
+        """
+        if not np.isfinite(self.engine.predict(self.blank(1))).all():
+            raise RuntimeError("the engine predicts confidences that are no numbers")
