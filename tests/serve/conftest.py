@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from logging.handlers import BufferingHandler
@@ -272,13 +272,13 @@ def logged() -> Iterator[list[logging.LogRecord]]:
 
 
 def counts(server: Server, name: str, label: str, application: str) -> dict[str, float]:
-    """The values of one metric of an application by one of its labels, as Prometheus reads them."""
+    """One metric of an application, added up by one of its labels, as Prometheus reads it."""
     text = httpx.get(server.metrics_url, timeout=30).text
-    found = {}
+    found: dict[str, float] = defaultdict(float)
     for line in re.findall(rf"^{name}{{.*$", text, re.MULTILINE):
         labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
         if labels["application"] == application:
             assert labels["deployment"] == application.capitalize()
             assert labels["replica"]
-            found[labels[label]] = float(line.rpartition(" ")[2])
+            found[labels[label]] += float(line.rpartition(" ")[2])
     return found
