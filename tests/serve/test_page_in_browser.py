@@ -270,6 +270,21 @@ def test_an_explanation_that_fails_says_why(
     expect(page.locator("#why .again")).to_be_visible(visible=status == 504)
 
 
+def test_where_there_is_no_explainer_none_is_offered(
+    page: Page, server: Server, pictures: list[FilePayload]
+) -> None:
+    expect(page.locator(".lead")).to_contain_text("why")
+    model = httpx.get(f"{server.url}/v1/model").json()
+    page.route("**/v1/model", lambda route: route.fulfill(json=model | {"explained": False}))
+    page.reload()
+    expect(page.locator("#model-name")).not_to_be_empty()
+    (card,) = choose(page, pictures[0])
+    expect(card.locator(".tag .label").first).to_be_visible()
+    expect(card.locator(".tag").first).to_be_disabled()
+    expect(page.get_by_text("why").filter(visible=True)).to_have_count(0)
+    expect(card.get_by_role("button", name="Accept")).to_be_enabled()
+
+
 # Why?
 
 
