@@ -1,8 +1,9 @@
-"""What explanations are tested with: images of known segments, and models of which are shown."""
+"""What explanations are tested with: images of known segments, models of which are shown, pages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -59,3 +60,28 @@ def main_effects(log_odds: LogOdds, segments: int) -> Floats:
     masks = every_mask(segments)
     values = log_odds(masks)
     return np.array([values[kept].mean() - values[~kept].mean() for kept in masks.T])
+
+
+class Page(HTMLParser):
+    """What a page shows and refers to."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.images: list[dict[str, str | None]] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.words = ""
+        self.feed(content)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append(tag)
+        if tag == "img":
+            self.images.append(given)
+        self.links += [str(given["href"])] if "href" in given else []
+        self.ids += [str(given["id"])] if "id" in given else []
+
+    def handle_data(self, data: str) -> None:
+        self.words += data

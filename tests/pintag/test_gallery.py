@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -14,36 +13,12 @@ from pintag.gallery import Subject
 from pintag.labels import Labels
 from pintag.pick import Pick, pick
 from pintag.surrogate import Finding, Floats, Surrogate
+from tests.pintag.conftest import Page
 
 LABELS = Labels(("<b>bold</b>", "plain"))
 MODEL = {"name": "<model>", "version": "0123456789ab"}
 ODD = '<script>alert("&amp;")</script> $lead \udcff ü.jpg'
 HALVES = np.repeat(np.array([0, 1], np.int32), 16)[None].repeat(32, axis=0)
-
-
-class Page(HTMLParser):
-    """What a page shows and refers to."""
-
-    def __init__(self, content: str) -> None:
-        super().__init__()
-        self.images: list[dict[str, str | None]] = []
-        self.links: list[str] = []
-        self.ids: list[str] = []
-        self.tags: list[str] = []
-        self.words = ""
-        self.feed(content)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.tags.append(tag)
-        if tag == "img":
-            self.images.append(given)
-        self.links += [str(given["href"])] if "href" in given else []
-        self.ids += [str(given["id"])] if "id" in given else []
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
 
 
 def subject(name: str, label: int, weights: list[float]) -> Subject:

@@ -113,3 +113,8 @@ def canned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Canned]:
         yield found
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"

@@ -1,4 +1,4 @@
-"""`pintag explain`: from a server of canned answers, from a bundle, and as a gallery."""
+"""`pintag explain`: from a server of canned answers, and from a bundle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import shutil
 from base64 import b64encode
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from pintag.explain import ExplainConfig, Explanation, Seconds, explain
 from pintag.labels import DEFAULT_NAMES, Labels
 from pintag.superpixels import Slic
 from pintag.surrogate import Finding, Surrogate
-from tests.conftest import free_port, pintag
+from tests.conftest import free_port
 from tests.pintag.cli.conftest import Answer, Canned, Cli, problem
 
 LABELS = Labels(DEFAULT_NAMES)
@@ -71,11 +70,6 @@ def grey(tmp_path: Path) -> Path:
     path = tmp_path / "grey.png"
     Image.new("RGB", (128, 64), (128, 128, 128)).save(path)
     return path
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 # Usage
@@ -237,15 +231,6 @@ def test_two_modes_of_one_image_are_both_kept(
         np.asarray(Image.open(out / f"grey.art.{mode}.png")) for mode in ("stable", "reference")
     )
     assert (dashed != solid).any()
-
-
-@pytest.mark.parametrize("names", [["nowhere"], ["nowhere", "nor/here.jpg"]], ids=len)
-def test_pictures_that_are_not_there_are_not_picked_from(
-    cli: Cli, tmp_path: Path, out: Path, names: list[str]
-) -> None:
-    done = cli("explain", "--pick", "2", *names, "--bundle", tmp_path / "none", "--out", out)
-    assert (done.code, done.out) == (1, "")
-    assert f"{', '.join(names)}: no such file or folder" in done.err
 
 
 @pytest.mark.parametrize(
@@ -463,154 +448,3 @@ def test_bad_images_among_good_ones_are_named_with_the_reason(
 
 def noise(size: int) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
-
-
-# The gallery
-
-
-class Page(HTMLParser):
-    """What a page shows and refers to."""
-
-    def __init__(self, content: str) -> None:
-        super().__init__()
-        self.images: list[dict[str, str | None]] = []
-        self.links: list[str] = []
-        self.ids: list[str] = []
-        self.tags: list[str] = []
-        self.words: list[str] = []
-        self.feed(content)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.tags.append(tag)
-        if tag == "img":
-            self.images.append(given)
-        if given.get("href"):
-            self.links.append(str(given["href"]))
-        if given.get("id"):
-            self.ids.append(str(given["id"]))
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
-@pytest.fixture(scope="module")
-def gallery(
-    bundle_dir: Path, sample_dir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Path, str, str]:
-    """A gallery of 3 of 12 images, one of which is no image and one of an odd name."""
-    place = tmp_path_factory.mktemp("gallery")
-    pictures = place / "pictures"
-    for number, picture in enumerate(sorted((sample_dir / "test").rglob("*.jpg"))[::4]):
-        (pictures / picture.parent.name).mkdir(parents=True, exist_ok=True)
-        name = '<script>"&amp;$x.jpg' if number == 3 else picture.name
-        shutil.copy(picture, pictures / picture.parent.name / name)
-    (pictures / "corrupt.jpg").write_bytes(b"no image")
-    done = pintag(
-        "explain", "--pick", "3", pictures, "--bundle", bundle_dir, "--out", place / "out", *FEW
-    )
-    assert done.returncode == 1, done.stderr
-    return pictures, place / "out", done.stdout, done.stderr
-
-
-@pytest.mark.keras
-@pytest.mark.ray
-def test_a_pick_is_told_and_written(gallery: tuple[Path, Path, str, str]) -> None:
-    pictures, out, told, errors = gallery
-    assert errors.startswith(f"error: {pictures / 'corrupt.jpg'}: not an image")
-    content = json.loads((out / "pick.json").read_text())
-    assert content["images"] == 12
-    assert len(content["picks"]) == 3
-    assert str(out / "index.html") in told
-    assert sorted(file.name for file in out.iterdir()) == ["index.html", "pick.json"]
-
-
-@pytest.mark.keras
-@pytest.mark.ray
-def test_the_pick_covers_what_it_says(gallery: tuple[Path, Path, str, str]) -> None:
-    pictures, out, *_ = gallery
-    content = json.loads((out / "pick.json").read_text())
-    features = {each["name"]: each for each in content["features"]}
-    assert len(features) == len(content["features"])
-    shown: set[str] = set()
-    for each in content["picks"]:
-        assert Path(content["folder"], each["image"]).is_relative_to(pictures)
-        assert not shown & set(each["brings"])
-        assert set(each["brings"]) == set(each["features"]) - shown
-        shown |= set(each["brings"])
-        assert each["coverage"] == pytest.approx(
-            sum(features[name]["importance"] for name in shown)
-        )
-        for name in each["features"]:
-            assert features[name]["label"] == each["label"]
-            assert each["image"] in {part["image"] for part in features[name]["segments"]}
-    assert 0 < content["picks"][0]["share"] <= content["picks"][-1]["share"] <= 1
-
-
-@pytest.mark.keras
-@pytest.mark.ray
-def test_the_gallery_is_one_file_that_shows_every_pick(
-    gallery: tuple[Path, Path, str, str],
-) -> None:
-    _, out, *_ = gallery
-    content = json.loads((out / "pick.json").read_text())
-    text = (out / "index.html").read_text()
-    page = Page(text)
-    assert all(str(image["src"]).startswith("data:image/jpeg;base64,") for image in page.images)
-    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
-    assert not {"script", "link", "iframe"} & set(page.tags)
-    assert "http" not in text
-    alts = [image["alt"] for image in page.images]
-    words = "".join(page.words)
-    for number, each in enumerate(content["picks"], start=1):
-        assert f"pick-{number}" in page.ids
-        assert each["image"] in words
-        assert each["image"] in alts
-        assert any(str(alt).startswith(f"{each['image']} with ") for alt in alts)
-    for feature in content["features"]:
-        assert feature["name"] in words
-    # Whoever gets the page need not know where the pictures lie.
-    assert content["folder"]
-    assert content["folder"] not in text
-
-
-@pytest.mark.keras
-@pytest.mark.ray
-def test_names_are_shown_and_not_run(gallery: tuple[Path, Path, str, str]) -> None:
-    """The odd name is in the page, as the name of a part if not of a picture."""
-    _, out, *_ = gallery
-    page = Page((out / "index.html").read_text())
-    assert any('<script>"&amp;$x.jpg' in str(image["alt"]) for image in page.images)
-
-
-@pytest.mark.keras
-@pytest.mark.ray
-def test_more_images_than_the_limit_are_thinned_out_evenly(
-    cli: Cli, bundle_dir: Path, sample_dir: Path, out: Path
-) -> None:
-    done = cli(
-        "explain", "--pick", "9", sample_dir / "test", "--limit", "4", "--bundle", bundle_dir,
-        "--out", out, "--json", *FEW,
-    )  # fmt: skip
-    assert done.code == 0
-    assert done.err == "48 images: explaining 4 of them, evenly spread\n"
-    content = json.loads(done.out)
-    assert content == json.loads((out / "pick.json").read_text())
-    found = sorted(sample_dir.joinpath("test").rglob("*.jpg"))
-    # Fewer than were to be picked: all of them.
-    assert {Path(content["folder"], each["image"]) for each in content["picks"]} == {
-        found[place] for place in (0, 16, 31, 47)
-    }
-
-
-@pytest.mark.keras
-@pytest.mark.ray
-def test_nothing_that_can_be_explained_is_an_error(
-    cli: Cli, bundle_dir: Path, tmp_path: Path, out: Path
-) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"no image")
-    done = cli("explain", "--pick", "2", tmp_path / "a.jpg", "--bundle", bundle_dir, "--out", out)
-    assert (done.code, done.out) == (1, "")
-    assert "nothing to pick from" in done.err
-    assert list(out.iterdir()) == []
