@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -90,9 +90,9 @@ class Seconds:
 class Explanation:
     """Why one label: a weight for each superpixel, and how far to trust it."""
 
-    image: Array
+    image: Array = field(repr=False)
     """`uint8[H,W,3]`, or floats."""
-    segments: Segments
+    segments: Segments = field(repr=False)
     """`int32[H,W]`, 0 to K-1."""
     finding: Finding
     samples: int
@@ -209,6 +209,7 @@ def explain_labels(
     Args:
         labels: their indices, or how many of the model's most confident ones.
     """
+    image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         raise ValueError(f"expected an image [H,W,3], got {list(image.shape)}")
     config = config or ExplainConfig()

@@ -220,7 +220,7 @@ class _Page:
 <span class="figures">{_percent(finding.confidence)} confidence</span>
 <span class="name soft small">{_text(subject.name)}</span></header>
 <div class="seen"><figure>{picture}<figcaption>The image</figcaption></figure>
-<figure>{marked}<figcaption>What carried the decision</figcaption></figure>
+<figure>{marked}<figcaption>What weighs most</figcaption></figure>
 <div class="progress">
 <div class="meter"><i style="--after: {after:.4f}; --new: {new:.4f}"></i></div>
 <p class="small figures">{_covered(after)} covered up to here, {_covered(after * new)} by this image

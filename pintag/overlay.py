@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy.ndimage import binary_dilation
 from skimage.segmentation import find_boundaries
 
 from pintag import images
@@ -22,9 +23,9 @@ T = TypeVar("T", bound=np.generic)
 # Blue and vermilion of Okabe & Ito's palette, which colour-blind people tell apart.
 FOR = (0, 114, 178)
 AGAINST = (213, 94, 0)
-_TINT = 0.3
-# Pixels of a dash, and of the gap after it.
-_DASH = 6
+_TINT, _PALE = 0.3, 0.1
+# The longest side of a picture has so many widths of a line; a dash has so many, and so a gap.
+_LINES, _DASH = 320, 5
 # The longest side of a picture, in pixels.
 _SMALLEST, _LARGEST = 480, 1024
 _DIM = 0.35
@@ -53,8 +54,8 @@ def show(
     """Draw the chosen segments, most important first, on a picture of their image.
 
     Args:
-        claimed: so many of the first are told apart from the rest; the others' outlines are
-            dashed. Nothing is known of it by default.
+        claimed: so many of the first are told apart from the rest; the others are pale, and their
+            outlines dashed. Nothing is known of it by default.
     """
     doubtful = [] if claimed is None else chosen[claimed:]
     return draw(picture, mask(segments, weights, chosen), np.isin(segments, doubtful))
@@ -66,7 +67,7 @@ def draw(picture: Pixels, signs: Signs, doubtful: npt.NDArray[np.bool_] | None =
     Args:
         picture: `uint8[H,W,3]`.
         signs: `int8[h,w]` of 1, -1 and 0; stretched over the picture.
-        doubtful: `bool[h,w]`, where outlines are dashed.
+        doubtful: `bool[h,w]`, what is pale and has dashed outlines.
 
     Raises:
         ValueError: the picture has floats, whose range nobody knows.
@@ -74,16 +75,23 @@ def draw(picture: Pixels, signs: Signs, doubtful: npt.NDArray[np.bool_] | None =
     if picture.dtype != np.uint8:
         raise ValueError(f"a picture to draw on is uint8[H,W,3], not {picture.dtype}")
     height, width = picture.shape[:2]
-    gaps = _gaps(height, width)
-    gaps &= False if doubtful is None else _stretch(doubtful, height, width)
+    line = 1 + max(height, width) // _LINES
+    if doubtful is None:
+        doubtful = np.zeros(signs.shape, bool)
+    doubtful = _stretch(doubtful, height, width)
+    gaps = doubtful & _gaps(height, width, _DASH * line)
+    tint = np.where(doubtful, _PALE, _TINT)[..., None]
     signs = _stretch(signs, height, width)
     grey = picture.mean(axis=-1, keepdims=True)
     drawn = np.where(signs[..., None] == 0, _DIM * grey + (1 - _DIM) * 24, picture)
     for sign, colour in ((1, FOR), (-1, AGAINST)):
         chosen = signs == sign
-        drawn[chosen] += _TINT * (np.asarray(colour) - drawn[chosen])
-        outline = find_boundaries(chosen, mode="inner")
-        drawn[outline & ~gaps] = colour
+        drawn[chosen] += tint[chosen] * (np.asarray(colour) - drawn[chosen])
+        outline = chosen & ~gaps & _thick(find_boundaries(chosen, mode="inner"), line)
+        # Blue on a dark picture is seen by the white beside it.
+        if line > 1:
+            drawn[chosen & ~outline & _thick(outline, 2)] = 255
+        drawn[outline] = colour
     return drawn.round().astype(np.uint8)
 
 
@@ -126,8 +134,13 @@ def _stretch(values: npt.NDArray[T], height: int, width: int) -> npt.NDArray[T]:
     return values[np.ix_(rows, columns)]
 
 
-def _gaps(height: int, width: int) -> npt.NDArray[np.bool_]:
+def _thick(line: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
+    """What lies less than `width` pixels, up, down or sideways, from a line `bool[H,W]`."""
+    return binary_dilation(line, iterations=width - 1) if width > 1 else line
+
+
+def _gaps(height: int, width: int, dash: int) -> npt.NDArray[np.bool_]:
     """What makes dashes of lines in any direction but one diagonal's: `bool[H,W]`."""
     rows, columns = np.ogrid[:height, :width]
-    gaps: npt.NDArray[np.bool_] = (rows + columns) // _DASH % 2 == 1
+    gaps: npt.NDArray[np.bool_] = (rows + columns) // dash % 2 == 1
     return gaps

@@ -20,7 +20,8 @@ class Question(Strict):
     num_samples: int | None = Field(
         default=None,
         ge=2,
-        description="at most so many; by default 1,000 in reference and 500 in stable mode",
+        description="at most so many, and no more than the server's own limit, by default 5,000; "
+        "by default 1,000 in reference and 500 in stable mode",
     )
     mode: Mode = Field(
         default="reference",
@@ -28,6 +29,8 @@ class Question(Strict):
     )
     segmentation: Algorithm = "quickshift"
     positive_only: bool = Field(
-        default=False, description="rank by weight, and not by its magnitude"
+        default=False,
+        description="rank by weight and not by its magnitude, and draw only what speaks for the "
+        "label; every weight is told all the same",
     )
     seed: int = Field(default=0, ge=0, lt=2**32)

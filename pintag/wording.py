@@ -23,6 +23,16 @@ def claim(answer: Mapping[str, Any]) -> str:
     return f"{beginning}{only}{first} told apart from the rest at {answer['level']:.0%} confidence"
 
 
+def fit(answer: Mapping[str, Any]) -> str:
+    """How far the surrogate, from which the weights come, can be trusted to speak for the model."""
+    score = answer["surrogate"]["score"]
+    if answer["samples"] <= answer["segmentation"]["count"]:
+        return "fewer samples than superpixels: rely on the weights little"
+    if score < 0.5:
+        return f"surrogate R² {score:.2f}: it follows the model poorly; rely on the weights little"
+    return f"surrogate R² {score:.2f}"
+
+
 def told_apart(answer: Mapping[str, Any]) -> int | None:
     """How many of the first superpixels are told apart from all others; None: not known."""
     if answer["outcome"] == "separated":

@@ -13,6 +13,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.types import Message
 
+from pintag import wording
 from pintag.errors import ImageTooLargeError
 from serve.config import ImageConfig
 from serve.protocol import ParameterError
@@ -47,7 +48,10 @@ async def _files(request: Request, most: int) -> list[bytes]:
             parser = _Parser(request.headers, body, max_files=most, max_fields=most)
             form = await parser.parse()
     except MultiPartException as error:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, error.message) from error
+        words = error.message
+        if words.startswith("Too many files"):
+            words = f"at most {wording.count(most, 'image')} in a request: send more requests"
+        raise HTTPException(HTTPStatus.BAD_REQUEST, words) from error
     try:
         parts = form.getlist(FIELD)
         files = [await part.read() for part in parts if isinstance(part, UploadFile)]

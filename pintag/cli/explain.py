@@ -81,7 +81,9 @@ _LONGEST_STEM, _LONGEST_LABEL = 120, 60
     type=click.Choice(["quickshift", "slic", "felzenszwalb"]),
     help="What divides an image into superpixels.",
 )
-@click.option("--positive-only", is_flag=True, help="Only what speaks for the label.")
+@click.option(
+    "--positive-only", is_flag=True, help="Rank by weight, and show only what speaks for the label."
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
 @click.option(
     "--pick",
@@ -120,7 +122,7 @@ def explain(
 
     \b
       NAME.LABEL.MODE.png    the picture: blue speaks for the label, orange against it;
-                             stable mode dashes the outlines of what it is not sure of
+                             what stable mode is not sure of is pale and dashed
       NAME.LABEL.MODE.json   every superpixel's weight, and where it lies
 
     \b
@@ -270,7 +272,7 @@ def _tell(name: str, content: Mapping[str, Any], written: Sequence[str]) -> None
         f"{name}: {content['label']} {content['confidence']:.1%}",
         f"  {wording.claim(content)}",
         f"  {wording.count(content['samples'], 'sample')}, {content['seconds']['total']:.1f} s,"
-        f" surrogate R² {content['surrogate']['score']:.2f}",
+        f" {wording.fit(content)}",
         *(f"  {path}" for path in written),
     ]
     for line in lines:

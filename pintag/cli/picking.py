@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,20 @@ def run(
     content = {"folder": folder, **_content(local, subjects, picked)}
     files.write_atomic(out / PAGE, page)
     files.write_atomic(out / DATA, json.dumps(content, indent=2) + "\n")
+    for warning in _warnings(content, count):
+        console.err.print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
     if as_json:
         console.print_json(content)
     else:
         _tell(content, out)
     return len(chosen) - len(subjects)
+
+
+def _warnings(content: dict[str, Any], count: int) -> Iterator[str]:
+    if content["images"] < count:
+        yield f"{count} images were to be picked: there are {content['images']}"
+    if not content["features"]:
+        yield "no superpixel speaks for the label of its image: the gallery shows nothing"
 
 
 def _common_folder(names: Sequence[str]) -> str:

@@ -112,7 +112,10 @@ const LINES = [
   [[2, 3]], [[0, 2]], [[0, 1], [2, 3]], [[1, 2]], [[3, 1]], [[0, 1]], [[3, 0]], [],
 ];
 
-/** Draw `shown`, which is `[{segment, weight, sign, rank}]`, over all of a canvas. */
+/**
+ * Draw `shown`, which is `[{segment, weight, sign, rank, doubtful}]`, over all of a canvas.
+ * What is doubtful, not told apart from the rest, is pale and dashed.
+ */
 export function draw(target, segments, shown, marked) {
   const context = target.getContext("2d");
   const { width, height } = target;
@@ -128,7 +131,9 @@ export function draw(target, segments, shown, marked) {
     const outline = new Path2D();
     outline.addPath(segments.outline(one.segment), scale);
     stroke(context, outline, "#fff", (line + 2) * unit);
+    context.setLineDash(one.doubtful ? [7 * unit, 5 * unit] : []);
     stroke(context, outline, colour(one.weight), line * unit);
+    context.setLineDash([]);
   }
   for (const one of [...shown, ...last]) badge(context, segments, one, scale, unit);
 }
@@ -143,8 +148,8 @@ function colour(weight) {
 /** One pixel a pixel of the map: the colour of what is shown, a veil over the rest. */
 function tints(segments, shown) {
   const colours = Array(segments.count).fill(VEIL);
-  for (const { segment, weight, sign } of shown) {
-    colours[segment] = [...rgb(colour(weight)), sign === "±" ? PALE : FILL];
+  for (const { segment, weight, doubtful } of shown) {
+    colours[segment] = [...rgb(colour(weight)), doubtful ? PALE : FILL];
   }
   const image = new ImageData(segments.width, segments.height);
   segments.at.forEach((segment, i) => image.data.set(colours[segment], 4 * i));

@@ -161,7 +161,12 @@ export class Why {
   get #ranked() {
     return this.#found.answer.weights
       .filter(({ weight }) => weight !== 0)
-      .map((one, index) => ({ ...one, sign: sign(one), rank: index + 1 }));
+      .map((one, index) => ({
+        ...one,
+        sign: sign(one),
+        rank: index + 1,
+        doubtful: index >= (this.#found.answer.claimed ?? Infinity),
+      }));
   }
 
   get #shown() {
@@ -174,6 +179,7 @@ export class Why {
     const shown = this.#shown;
     const rows = shown.map((one) => this.#row(one));
     this.#find(".either").hidden = !shown.some((one) => one.sign === "±");
+    this.#find(".doubtful").hidden = !shown.some((one) => one.doubtful);
     if (answer.claimed && answer.claimed < rows.length) {
       rows.splice(answer.claimed, 0, doubtTemplate.content.cloneNode(true));
     }

@@ -65,18 +65,31 @@ def test_each_sign_is_tinted_with_its_colour_and_outlined_with_it(
     assert 0.1 < towards[0] < 0.6
 
 
-def test_what_is_not_claimed_has_a_dashed_outline() -> None:
-    segments = np.repeat([0, 1], 32).reshape(1, 64).repeat(64, axis=0).astype(np.int32)
+def test_what_is_not_claimed_is_pale_and_has_a_dashed_outline() -> None:
+    segments = np.repeat([0, 1], 320).reshape(1, 640).repeat(400, axis=0).astype(np.int32)
     weights = np.array([2.0, 1.0])
 
-    def outlined(claimed: int | None, side: slice) -> int:
-        drawn = overlay.show(grey(64, 64), segments, weights, [0], claimed)[:, side]
-        return int((drawn == FOR).all(axis=-1).sum())
+    def drawn(claimed: int | None) -> Pixels:
+        return overlay.show(grey(400, 640), segments, weights, [0], claimed)
 
-    left, right = slice(0, 32), slice(32, 64)
-    assert outlined(None, left) == outlined(1, left) == 64
-    assert 20 < outlined(0, left) < 44
-    assert outlined(0, right) == 0
+    def outlined(pixels: Pixels) -> float:
+        """The share of the middle line that is outlined."""
+        return float((pixels[:, 319] == FOR).all(axis=-1).mean())
+
+    assert outlined(drawn(None)) == outlined(drawn(1)) == 1
+    assert 0.3 < outlined(drawn(0)) < 0.7
+    certain, pale = (drawn(claimed)[200, 100].astype(int) for claimed in (1, 0))
+    assert 200 > pale[0] > certain[0] > FOR[0]
+    assert (drawn(0)[:, 320:] == drawn(None)[:, 320:]).all()
+
+
+def test_lines_are_of_a_width_to_look_at_and_have_white_beside_them() -> None:
+    drawn = overlay.draw(grey(300, 960), halves(6, 12))
+    row = drawn[150, :480]
+    outline, white = (row == FOR).all(axis=-1), (row == 255).all(axis=-1)
+    assert outline.sum() == 4
+    assert white.sum() == 1
+    assert np.flatnonzero(white)[0] == np.flatnonzero(outline)[0] - 1
 
 
 def test_the_colours_of_for_and_against_are_told_apart_without_red_and_green() -> None:

@@ -37,6 +37,19 @@ def test_the_claim_is_that_of_the_outcome(answered: dict[str, Any], said: str) -
 
 
 @pytest.mark.parametrize(
+    ("score", "samples", "said"),
+    [
+        (0.5, 449, "surrogate R² 0.50"),
+        (0.49, 449, "surrogate R² 0.49: it follows the model poorly; rely on the weights little"),
+        (1.0, 20, "fewer samples than superpixels: rely on the weights little"),
+    ],
+)
+def test_a_bad_fit_is_warned_of(score: float, samples: int, said: str) -> None:
+    told = {"surrogate": {"score": score}, "samples": samples, "segmentation": {"count": 20}}
+    assert wording.fit(told) == said
+
+
+@pytest.mark.parametrize(
     ("share", "said"),
     [(0, "< 1"), (0.009, "< 1"), (0.01, "1"), (0.456, "46"), (0.99, "99"), (0.999, "> 99")],
 )

@@ -101,7 +101,7 @@ def test_too_many_files_are_refused_with_their_limit(
     client: Client, tagger: ScriptedTagger
 ) -> None:
     found = problem(client.post("/v1/tags", files=files(*[b"x"] * 4)), 400)
-    assert "Maximum number of files is 3" in found.detail
+    assert "at most 3 images in a request" in found.detail
     assert tagger.seen == []
 
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.conftest import pintag
 from tests.pintag.cli.conftest import Cli
@@ -114,7 +115,10 @@ def test_more_images_than_the_limit_are_thinned_out_evenly(
         "--out", out, "--json", *FEW,
     )  # fmt: skip
     assert done.code == 0
-    assert done.err == "48 images: explaining 4 of them, evenly spread\n"
+    assert done.err.splitlines() == [
+        "48 images: explaining 4 of them, evenly spread",
+        "warning: 9 images were to be picked: there are 4",
+    ]
     content = json.loads(done.out)
     assert content == json.loads((out / "pick.json").read_text())
     found = sorted(sample_dir.joinpath("test").rglob("*.jpg"))
@@ -122,6 +126,22 @@ def test_more_images_than_the_limit_are_thinned_out_evenly(
     assert {Path(content["folder"], each["image"]) for each in content["picks"]} == {
         found[place] for place in (0, 16, 31, 47)
     }
+
+
+@pytest.mark.keras
+@pytest.mark.ray
+def test_a_gallery_that_shows_little_is_warned_of(
+    cli: Cli, bundle_dir: Path, tmp_path: Path, out: Path
+) -> None:
+    """Nothing of a black picture can be hidden: one batch of equal images, and no weight at all."""
+    Image.new("RGB", (64, 64)).save(tmp_path / "black.png")
+    done = cli(
+        "explain", "--pick", "2", tmp_path, "--bundle", bundle_dir, "--out", out,
+        "--num-samples", "32", "--segmentation", "slic",
+    )  # fmt: skip
+    assert done.code == 0
+    assert "2 images were to be picked: there are 1" in done.err
+    assert "the gallery shows nothing" in done.err
 
 
 @pytest.mark.keras
