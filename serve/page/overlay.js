@@ -131,9 +131,8 @@ export function draw(target, segments, shown, marked) {
     const outline = new Path2D();
     outline.addPath(segments.outline(one.segment), scale);
     stroke(context, outline, "#fff", (line + 2) * unit);
-    context.setLineDash(one.doubtful ? [7 * unit, 5 * unit] : []);
-    stroke(context, outline, colour(one.weight), line * unit);
-    context.setLineDash([]);
+    const ink = colour(one.weight);
+    stroke(context, outline, one.doubtful ? dashes(context, ink, unit) : ink, line * unit);
   }
   for (const one of [...shown, ...last]) badge(context, segments, one, scale, unit);
 }
@@ -143,6 +142,22 @@ const CON = "#b85000";
 
 function colour(weight) {
   return weight < 0 ? CON : PRO;
+}
+
+/** Diagonal stripes: an outline is many short lines, each of which would begin its dashes anew. */
+function dashes(context, ink, unit) {
+  const side = 2 * Math.round(6 * unit);
+  const tile = canvas(side, side);
+  const stripes = tile.getContext("2d");
+  stripes.fillStyle = "#fff";
+  stripes.fillRect(0, 0, side, side);
+  stripes.fillStyle = ink;
+  for (let x = 0; x < side; x++) {
+    for (let y = 0; y < side; y++) {
+      if ((x + y) % side < side / 2) stripes.fillRect(x, y, 1, 1);
+    }
+  }
+  return context.createPattern(tile, "repeat");
 }
 
 /** One pixel a pixel of the map: the colour of what is shown, a veil over the rest. */
