@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from pintag.errors import TrainingError
 BLOCK = 256
 _BATCH = 32
 # Part of every key: raise it when decoding or the layout on disk changes.
-_FORMAT = 1
+_FORMAT = 2
 
 Transform = Callable[[images.Pixels], npt.NDArray[Any]]
 
@@ -74,18 +74,25 @@ def compute(
 
 
 class Rows:
-    """The rows of all blocks of a folder as one array, mapped from disk and read on demand."""
+    """The rows of all blocks of some folders as one array, mapped from disk and read on demand."""
 
-    def __init__(self, folder: Path, count: int) -> None:
-        """Open `count` rows.
+    def __init__(self, counts: Mapping[Path, int]) -> None:
+        """Open folders that hold so many rows each, one after another.
 
         Raises:
             TrainingError: a block is missing or damaged, naming it.
         """
-        self._blocks = [self._open(_block(folder, i)) for i in range(-(-count // BLOCK))]
-        if sum(map(len, self._blocks)) != count:
-            raise TrainingError(f"{folder}: does not hold {count} rows; remove it and start again")
-        self.shape = (count, *self._blocks[0].shape[1:])
+        self._blocks = []
+        for folder, count in counts.items():
+            blocks = [self._open(_block(folder, i)) for i in range(-(-count // BLOCK))]
+            if sum(map(len, blocks)) != count:
+                raise TrainingError(
+                    f"{folder}: does not hold {count} rows; remove it and start again"
+                )
+            self._blocks += blocks
+        # The place of each block's first row, and of the end.
+        self._starts = np.cumsum([0, *map(len, self._blocks)])
+        self.shape = (int(self._starts[-1]), *self._blocks[0].shape[1:])
         self.dtype = self._blocks[0].dtype
 
     def __len__(self) -> int:
@@ -94,9 +101,10 @@ class Rows:
     def take(self, indices: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
         """A copy of the rows at `indices`, in that order."""
         found = np.empty((len(indices), *self.shape[1:]), self.dtype)
-        for number in np.unique(indices // BLOCK):
-            here = np.flatnonzero(indices // BLOCK == number)
-            found[here] = self._blocks[number][indices[here] % BLOCK]
+        numbers = np.searchsorted(self._starts, indices, side="right") - 1
+        for number in np.unique(numbers):
+            here = np.flatnonzero(numbers == number)
+            found[here] = self._blocks[number][indices[here] - self._starts[number]]
         return found
 
     @staticmethod

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pintag import backbones, networks
-from pintag.dataset import Example
-from train import checkpoint, device, features
+from pintag.dataset import TRAIN, VALIDATION, Example
+from train import checkpoint, device, epochs, features
 from train.checkpoint import State
 from train.config import FineTuneConfig, HeadConfig, TrainConfig
-from train.step import Step, augmentation
+from train.epochs import Course
+from train.step import Step
 
 if TYPE_CHECKING:
     import keras
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 BEST_WEIGHTS = "best.weights.h5"
 PROGRESS = "progress.jsonl"
 HEAD, FINE_TUNE = "head", "fine_tune"
-_EVALUATION_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,6 @@ class _Worker:
 
     def __init__(self, job: Job, strategy: Any, rank: int, world: int) -> None:
         self._job, self._strategy, self._rank, self._world = job, strategy, rank, world
-        self._examples = job.train + job.validation
-        self._targets = np.array([example.target for example in self._examples], np.int64)
         self._seconds: dict[str, float] = {}
         spec = job.config.network_spec(job.num_labels)
         with strategy.scope():
@@ -114,7 +110,7 @@ class _Worker:
         if phase == FINE_TUNE:
             name = self._job.config.backbone.name
             backbones.unfreeze(self._backbone, name, fine_tune.unfreeze)
-        rows = self._rows(phase)
+        course = self._course(phase, config.batch_size)
         model = self._model(phase)
         started = reported = time.perf_counter()
         step = Step(self._strategy, model, config.learning_rate, head.label_smoothing)
@@ -122,7 +118,7 @@ class _Worker:
             checkpoint.assign(model.variables, state.weights)
             checkpoint.assign(step.optimizer.variables, state.optimizer)
         while state.epoch < config.epochs and not state.is_stale(patience):
-            row = self._epoch(phase, state.epoch, config.batch_size, rows, step)
+            row = epochs.run(course, state.epoch, step)
             state = state.after(
                 row | {"phase": phase, "epochs": config.epochs},
                 checkpoint.values(model.variables),
@@ -136,57 +132,24 @@ class _Worker:
         self._seconds[phase] = time.perf_counter() - started
         return state
 
-    def _epoch(
-        self, phase: str, epoch: int, batch_size: int, rows: features.Rows, step: Step
-    ) -> dict[str, Any]:
-        started = time.perf_counter()
-        weights = self._class_weights()
-        seed = _seed(self._job.config.seed, phase, epoch)
-        augment = augmentation(seed) if phase == FINE_TUNE else None
-        results = []
-        for batch in self._batches(phase, epoch, batch_size):
-            mine = batch[self._rank :: self._world]
-            targets = self._targets[mine]
-            images = rows.take(mine)
-            if augment is not None and len(mine):
-                images = augment(images)
-            results.append(step.train(images, targets, weights[targets], len(batch)))
-        losses = [float(loss) for loss, _ in results]
-        validation_loss, validation_accuracy = self._validate(rows, step)
-        return {
-            "epoch": epoch + 1,
-            "loss": float(np.mean(losses)),
-            "accuracy": sum(float(hits) for _, hits in results) / len(self._job.train),
-            "validation_loss": validation_loss,
-            "validation_accuracy": validation_accuracy,
-            "seconds": time.perf_counter() - started,
-            "step_losses": losses,
-        }
-
-    def _batches(self, phase: str, epoch: int, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
-        """Every training row once, shuffled alike on every worker, in global batches."""
-        rng = np.random.default_rng(_seed(self._job.config.seed, phase, epoch))
-        order = rng.permutation(len(self._job.train))
-        for start in range(0, len(order), batch_size):
-            yield order[start : start + batch_size]
-
-    def _validate(self, rows: features.Rows, step: Step) -> tuple[float, float]:
-        mine = np.arange(len(self._job.train) + self._rank, len(self._examples), self._world)
-        total = np.zeros(2, np.float32)
-        for start in range(0, len(mine), _EVALUATION_BATCH):
-            chosen = mine[start : start + _EVALUATION_BATCH]
-            total += step.evaluate(rows.take(chosen), self._targets[chosen])
-        loss, correct = step.add_up(total) / len(self._job.validation)
-        return float(loss), float(correct)
-
-    def _class_weights(self) -> npt.NDArray[np.float32]:
-        """`float32[C]`: ones, or weights that let every label count alike and average to one."""
-        weights = np.ones(self._job.num_labels, np.float32)
-        if self._job.config.head.class_weights == "balanced":
-            counts = Counter(example.target for example in self._job.train)
-            for target, count in counts.items():
-                weights[target] = len(self._job.train) / (len(counts) * count)
-        return weights
+    def _course(self, phase: str, batch_size: int) -> Course:
+        job = self._job
+        targets = np.array([example.target for example in job.train + job.validation], np.int64)
+        count = len(job.train)
+        return Course(
+            rows=self._rows(phase),
+            targets=targets,
+            train=np.arange(count),
+            validation=np.arange(count, len(targets)),
+            batch_size=batch_size,
+            seed=(job.config.seed, phase),
+            weights=epochs.label_weights(
+                targets[:count], job.num_labels, job.config.head.class_weights
+            ),
+            augmented=phase == FINE_TUNE,
+            rank=self._rank,
+            world=self._world,
+        )
 
     def _rows(self, phase: str) -> features.Rows:
         """What the phase trains on, computed by all workers together where it is not on disk."""
@@ -205,14 +168,21 @@ class _Worker:
             key = features.key(stage, self._job.fingerprint, config.input_size)
         started = time.perf_counter()
         folder = self._job.cache / key
-        features.compute(
-            folder, self._examples, config.input_size, transform,
-            rank=self._rank, world=self._world,
-            progress=lambda done, total: self._say(stage=stage, done=done, total=total),
-        )  # fmt: skip
+        splits = {TRAIN: self._job.train, VALIDATION: self._job.validation}
+        total = sum(map(len, splits.values()))
+        before = 0
+        for split, examples in splits.items():
+            features.compute(
+                folder / split, examples, config.input_size, transform,
+                rank=self._rank, world=self._world,
+                progress=lambda done, _, before=before: self._say(
+                    stage=stage, done=before + done, total=total
+                ),
+            )  # fmt: skip
+            before += len(examples)
         barrier()
         self._seconds[stage] = time.perf_counter() - started
-        return features.Rows(folder, len(self._examples))
+        return features.Rows({folder / split: len(each) for split, each in splits.items()})
 
     def _extract(self) -> features.Transform:
         import tensorflow as tf
@@ -253,8 +223,3 @@ def _figures(state: State) -> dict[str, Any]:
 
 def _identity(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return pixels
-
-
-def _seed(seed: int, phase: str, epoch: int) -> int:
-    """One number for one epoch of one phase of a run."""
-    return int(np.random.SeedSequence((seed, *phase.encode(), epoch)).generate_state(1)[0])

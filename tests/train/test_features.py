@@ -37,7 +37,7 @@ def number_of(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 def test_rows_lie_in_the_order_of_the_examples(examples: list[Example], tmp_path: Path) -> None:
     features.compute(tmp_path, examples, 32, number_of)
-    rows = Rows(tmp_path, COUNT)
+    rows = Rows({tmp_path: COUNT})
     assert len(rows) == COUNT
     assert rows.take(np.arange(COUNT))[:, 0].tolist() == list(range(COUNT))
     picked = np.array([COUNT - 1, 0, BLOCK, BLOCK - 1, 0])
@@ -54,7 +54,7 @@ def test_workers_share_the_blocks(examples: list[Example], tmp_path: Path) -> No
 
         features.compute(tmp_path, examples, 32, transform, rank=rank, world=2)
     assert seen == [0] * BLOCK + [1] * 40
-    assert Rows(tmp_path, COUNT).take(np.arange(COUNT))[:, 0].tolist() == list(range(COUNT))
+    assert Rows({tmp_path: COUNT}).take(np.arange(COUNT))[:, 0].tolist() == list(range(COUNT))
 
 
 def test_what_is_on_disk_is_not_computed_again(examples: list[Example], tmp_path: Path) -> None:
@@ -80,20 +80,20 @@ def test_an_interrupted_block_leaves_no_file(examples: list[Example], tmp_path: 
         features.compute(tmp_path, examples, 32, interrupted)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(TrainingError, match=r"block-000000\.npy is missing"):
-        Rows(tmp_path, COUNT)
+        Rows({tmp_path: COUNT})
 
 
 def test_a_damaged_block_is_named(examples: list[Example], tmp_path: Path) -> None:
     features.compute(tmp_path, examples, 32, number_of)
     (tmp_path / "block-000001.npy").write_bytes(b"not an array")
     with pytest.raises(TrainingError, match=r"block-000001\.npy is damaged"):
-        Rows(tmp_path, COUNT)
+        Rows({tmp_path: COUNT})
 
 
 def test_rows_of_another_number_are_refused(examples: list[Example], tmp_path: Path) -> None:
     features.compute(tmp_path, examples, 32, number_of)
     with pytest.raises(TrainingError, match="does not hold 290 rows"):
-        Rows(tmp_path, 290)
+        Rows({tmp_path: 290})
 
 
 def test_an_image_that_vanished_since_the_scan_is_named(tmp_path: Path) -> None:
