@@ -1,4 +1,4 @@
-"""The networks trained here: a dense head on a transfer backbone, and the basic CNN.
+"""The networks trained here: a dense head on a transfer backbone, the basic CNN, the basic ANN.
 
 Every network takes `uint8[N,S,S,3]` and gives logits `float32[N,C]`; the softmax belongs to the
 engine, where the temperature is known. A network is rebuilt from its `NetworkSpec` in code, so a
@@ -17,10 +17,14 @@ from pintag.config import Strict
 if TYPE_CHECKING:
     import keras
 
-BASIC_CNN = "basic_cnn"
-NAMES = (*backbones.TABLE, BASIC_CNN)
-# 7*7*128 features into Dense(1024) make about 6.5 million parameters at 56x56, as in the study.
-_BASIC_CNN_WIDTHS = (1024,)
+BASIC_CNN, BASIC_ANN = "basic_cnn", "basic_ann"
+NAMES = (*backbones.TABLE, BASIC_CNN, BASIC_ANN)
+_WIDTHS = {
+    # 7*7*128 features make about 6.5 million parameters at 56x56, as in the study.
+    BASIC_CNN: (1024,),
+    # At 56x56 the first layer has a third of its 9,408 inputs.
+    BASIC_ANN: (3136, 1024, 512, 128),
+}
 _BASIC_CNN_FILTERS = (32, 64, 128)
 
 Width = Annotated[int, Field(ge=1, le=16384)]
@@ -66,14 +70,14 @@ class NetworkSpec(Strict):
 def default_widths(backbone: str) -> tuple[int, ...]:
     """The Dense layers that the study put on a backbone."""
     row = backbones.TABLE.get(backbone)
-    return row.widths if row else _BASIC_CNN_WIDTHS
+    return row.widths if row else _WIDTHS[backbone]
 
 
 def build_backbone(spec: NetworkSpec, weights: str = backbones.NONE) -> keras.Model:
     """The part before the head: `uint8[N,S,S,3] -> float32[N,D]`."""
     if spec.is_transfer:
         return backbones.build(spec.backbone, spec.input_size, weights, spec.alpha)
-    return _basic_cnn(spec.input_size)
+    return _basic_cnn(spec.input_size) if spec.backbone == BASIC_CNN else _flat(spec.input_size)
 
 
 def build_head(spec: NetworkSpec, features: int, seed: int = 0) -> keras.Model:
@@ -132,3 +136,12 @@ def _basic_cnn(input_size: int, seed: int = 0) -> keras.Model:
         )(x)
         x = keras.layers.MaxPooling2D(name=f"pool_{number}")(x)
     return keras.Model(inputs, keras.layers.Flatten()(x), name=BASIC_CNN)
+
+
+def _flat(input_size: int) -> keras.Model:
+    """Nothing but the pixels: the study's basic ANN is its head."""
+    import keras
+
+    inputs = keras.Input((input_size, input_size, 3), dtype="uint8", name="pixels")
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    return keras.Model(inputs, keras.layers.Flatten()(x), name=BASIC_ANN)

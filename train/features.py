@@ -12,14 +12,18 @@ import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pintag import dataset, files, images
+from pintag import backbones, dataset, files, images
 from pintag.dataset import Example
 from pintag.errors import TrainingError
+from train.config import TrainConfig
+
+if TYPE_CHECKING:
+    import keras
 
 BLOCK = 256
 _BATCH = 32
@@ -34,10 +38,55 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pintag"
 
 
-def key(*parts: object) -> str:
-    """The folder name for what is determined by `parts`."""
+def key(fingerprint: str, config: TrainConfig, digest: str, dtype: str) -> str:
+    """The folder of a data set's features.
+
+    Args:
+        digest: of the backbone's weights; see `weights_digest`.
+        dtype: that the backbone computes in.
+    """
+    backbone = config.backbone
+    return _key(
+        "features", fingerprint, digest, backbone.name, backbone.alpha, config.input_size, dtype
+    )
+
+
+def pixels_key(fingerprint: str, input_size: int) -> str:
+    """The folder of a data set's decoded pixels."""
+    return _key("decoding", fingerprint, input_size)
+
+
+def _key(*parts: object) -> str:
     text = "\n".join(map(str, (_FORMAT, *parts)))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def weights_digest(config: TrainConfig) -> str:
+    """What tells one set of backbone weights from another."""
+    weights = config.backbone.weights
+    if weights == backbones.IMAGENET:
+        return weights
+    if weights == backbones.NONE:
+        return f"random-{config.seed}"
+    with Path(weights).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def extractor(backbone: keras.Model) -> Transform:
+    """`uint8[n,S,S,3] -> float32[n,D]` by a frozen backbone, for batches of any size."""
+    import tensorflow as tf
+
+    shape = (None, *backbone.input_shape[1:])
+    function = tf.function(
+        lambda pixels: tf.cast(backbone(pixels, training=False), tf.float32),
+        input_signature=[tf.TensorSpec(shape, tf.uint8)],
+    )
+    return lambda pixels: function(pixels).numpy()
+
+
+def identity(pixels: images.Pixels) -> images.Pixels:
+    """The pixels themselves."""
+    return pixels
 
 
 def compute(
@@ -58,19 +107,24 @@ def compute(
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(0, len(examples), BLOCK)
     for number, start in enumerate(starts):
-        path = _block(folder, number)
+        path = block_path(folder, number)
         if number % world != rank or path.exists():
             continue
         rows = [
             transform(pixels)
             for pixels, _ in dataset.batches(examples[start : start + BLOCK], input_size, _BATCH)
         ]
-        buffer = io.BytesIO()
-        np.save(buffer, np.concatenate(rows), allow_pickle=False)
-        files.write_atomic(path, buffer.getvalue())
+        write_block(path, np.concatenate(rows))
         if progress:
-            done = sum(_block(folder, i).exists() for i in range(len(starts)))
+            done = sum(block_path(folder, i).exists() for i in range(len(starts)))
             progress(min(done * BLOCK, len(examples)), len(examples))
+
+
+def write_block(path: Path, rows: npt.NDArray[Any]) -> None:
+    """A block appears whole or not at all."""
+    buffer = io.BytesIO()
+    np.save(buffer, rows, allow_pickle=False)
+    files.write_atomic(path, buffer.getvalue())
 
 
 class Rows:
@@ -84,7 +138,7 @@ class Rows:
         """
         self._blocks = []
         for folder, count in counts.items():
-            blocks = [self._open(_block(folder, i)) for i in range(-(-count // BLOCK))]
+            blocks = [self._open(block_path(folder, i)) for i in range(-(-count // BLOCK))]
             if sum(map(len, blocks)) != count:
                 raise TrainingError(
                     f"{folder}: does not hold {count} rows; remove it and start again"
@@ -126,5 +180,6 @@ def row_bytes(input_size: int, features: int | None) -> int:
     return 4 * features if features is not None else 3 * input_size**2
 
 
-def _block(folder: Path, number: int) -> Path:
+def block_path(folder: Path, number: int) -> Path:
+    """The file of the rows from `number * BLOCK` on."""
     return folder / f"block-{number:06d}.npy"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -85,7 +84,7 @@ def _job(config: TrainConfig, data: DataSet, place: Workspace) -> Job:
         train=_absolute(data.splits[TRAIN]),
         validation=_absolute(data.splits[VALIDATION]),
         fingerprint=data.fingerprint,
-        weights_digest=_weights_digest(config),
+        weights_digest=features.weights_digest(config),
         cache=(config.cache_dir or features.default_cache()).absolute(),
         run=place.folder,
     )
@@ -233,16 +232,6 @@ def _check_space(job: Job, network: keras.Model, width: int) -> None:
         rows += features.row_bytes(size, None) * images
     workspace.check_space(job.cache, rows)
     workspace.check_space(job.run, _COPIES_OF_WEIGHTS * 4 * network.count_params())
-
-
-def _weights_digest(config: TrainConfig) -> str:
-    weights = config.backbone.weights
-    if weights == backbones.IMAGENET:
-        return weights
-    if weights == backbones.NONE:
-        return f"random-{config.seed}"
-    with Path(weights).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _with_absolute_weights(config: TrainConfig) -> TrainConfig:

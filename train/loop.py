@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pintag import backbones, networks
 from pintag.dataset import TRAIN, VALIDATION, Example
@@ -157,42 +156,34 @@ class _Worker:
 
         config = self._job.config
         if phase == HEAD and self._job.is_transfer:
-            stage, transform = "features", self._extract()
+            stage, transform = "features", features.extractor(self._backbone)
             key = features.key(
-                stage, self._job.fingerprint, self._job.weights_digest,
-                config.backbone.name, config.backbone.alpha, config.input_size,
+                self._job.fingerprint,
+                config,
+                self._job.weights_digest,
                 self._backbone.compute_dtype,
-            )  # fmt: skip
+            )
         else:
-            stage, transform = "decoding", _identity
-            key = features.key(stage, self._job.fingerprint, config.input_size)
+            stage, transform = "decoding", features.identity
+            key = features.pixels_key(self._job.fingerprint, config.input_size)
         started = time.perf_counter()
         folder = self._job.cache / key
         splits = {TRAIN: self._job.train, VALIDATION: self._job.validation}
         total = sum(map(len, splits.values()))
         before = 0
+
+        def progress(done: int, _: int) -> None:
+            self._say(stage=stage, done=before + done, total=total)
+
         for split, examples in splits.items():
             features.compute(
                 folder / split, examples, config.input_size, transform,
-                rank=self._rank, world=self._world,
-                progress=lambda done, _, before=before: self._say(
-                    stage=stage, done=before + done, total=total
-                ),
+                rank=self._rank, world=self._world, progress=progress,
             )  # fmt: skip
             before += len(examples)
         barrier()
         self._seconds[stage] = time.perf_counter() - started
         return features.Rows({folder / split: len(each) for split, each in splits.items()})
-
-    def _extract(self) -> features.Transform:
-        import tensorflow as tf
-
-        shape = (None, *self._backbone.input_shape[1:])
-        function = tf.function(
-            lambda pixels: tf.cast(self._backbone(pixels, training=False), tf.float32),
-            input_signature=[tf.TensorSpec(shape, tf.uint8)],
-        )
-        return lambda pixels: function(pixels).numpy()
 
     def _is_due(self, reported: float, step: Step) -> bool:
         """Whether a checkpoint is; the workers' clocks differ, so they decide on the mean."""
@@ -219,7 +210,3 @@ class _Worker:
 def _figures(state: State) -> dict[str, Any]:
     """The last epoch's row without what is long."""
     return {key: value for key, value in state.history[-1].items() if key != "step_losses"}
-
-
-def _identity(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    return pixels

@@ -12,6 +12,7 @@ from PIL import Image
 from pintag.dataset import Example
 from pintag.errors import ImageError, TrainingError
 from train import features
+from train.config import TrainConfig
 from train.features import BLOCK, Rows
 
 COUNT = BLOCK + 40
@@ -102,6 +103,51 @@ def test_an_image_that_vanished_since_the_scan_is_named(tmp_path: Path) -> None:
         features.compute(tmp_path / "rows", [gone], 32, number_of)
 
 
-def test_keys_tell_apart_what_rows_are_determined_by() -> None:
-    assert features.key("a", 1) == features.key("a", 1)
-    assert len({features.key("a", 1), features.key("a", 2), features.key("b", 1)}) == 3
+def test_keys_tell_apart_what_features_are_determined_by() -> None:
+    config = TrainConfig()
+    backbone = config.backbone
+    others = [
+        ("b", config, "imagenet", "float32"),
+        ("a", config, "random-0", "float32"),
+        ("a", config, "imagenet", "mixed_float16"),
+        ("a", config.model_copy(update={"input_size": 224}), "imagenet", "float32"),
+        *(
+            ("a", config.model_copy(update={"backbone": each}), "imagenet", "float32")
+            for each in (
+                backbone.model_copy(update={"alpha": 0.5}),
+                backbone.model_copy(update={"name": "vgg16"}),
+            )
+        ),
+    ]
+    key = features.key("a", config, "imagenet", "float32")
+    assert key == features.key("a", TrainConfig(seed=3), "imagenet", "float32")
+    assert len({key, *(features.key(*each) for each in others)}) == 7
+
+
+def test_pixels_are_those_of_a_data_set_at_a_size() -> None:
+    keys = {features.pixels_key(*each) for each in (("a", 56), ("b", 56), ("a", 32))}
+    assert len(keys) == 3
+
+
+def test_weights_are_told_apart_by_their_content(tmp_path: Path) -> None:
+    def digest(weights: str, seed: int = 0) -> str:
+        return features.weights_digest(TrainConfig(backbone={"weights": weights}, seed=seed))  # type: ignore[arg-type]
+
+    for name, content in (("a.h5", b"1"), ("b.h5", b"1"), ("c.h5", b"2")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (digest(str(tmp_path / name)) for name in ("a.h5", "b.h5", "c.h5"))
+    assert a == b != c
+    assert digest("imagenet") == digest("imagenet", seed=1)
+    # Random weights are those of a seed.
+    assert digest("none") != digest("none", seed=1)
+
+
+def test_rows_of_several_folders_are_one_after_another(
+    examples: list[Example], tmp_path: Path
+) -> None:
+    parts = {tmp_path / "a": examples[: BLOCK + 5], tmp_path / "b": examples[BLOCK + 5 :]}
+    for folder, each in parts.items():
+        features.compute(folder, each, 32, number_of)
+    rows = Rows({folder: len(each) for folder, each in parts.items()})
+    picked = np.array([COUNT - 1, 0, BLOCK + 5, BLOCK + 4, BLOCK])
+    assert rows.take(picked)[:, 0].tolist() == picked.tolist()
