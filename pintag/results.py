@@ -68,10 +68,10 @@ class Entry(Strict):
     family: Family
     note: str = ""
     """What a reader must know, such as that its weights are random."""
-    trials: list[Trial] = []
+    trials: list[Trial] = Field(default_factory=list)
     chosen: int | None = None
     """The trial of the best validation accuracy, none when all of them failed."""
-    history: list[dict[str, Any]] = []
+    history: list[dict[str, Any]] = Field(default_factory=list)
     """Of the chosen trial: `epoch`, `loss`, `accuracy`, `validation_loss`, `validation_accuracy`,
     `phase`; none for an SVM."""
     validation: Scores | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -30,3 +31,12 @@ def set_up(config: TrainConfig, workers_here: int) -> Any:
     keras.config.set_dtype_policy("mixed_float16" if use_mixed else "float32")
     keras.utils.set_random_seed(config.seed)
     return strategy
+
+
+def limit_threads(count: int) -> None:
+    """Give TensorFlow so many threads, where it has not begun already."""
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(count)

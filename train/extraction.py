@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from pintag import images, networks
 from pintag.dataset import Example, Progress
-from train import features
+from train import device, features
 from train.config import TrainConfig
 from train.features import BLOCK, Rows
 
@@ -143,8 +143,7 @@ def _backbone(extraction: Extraction) -> Any:
     import tensorflow as tf
 
     # One processor each is what an actor is given.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    device.limit_threads(1)
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     keras.utils.set_random_seed(extraction.config.seed)

@@ -1,0 +1,112 @@
+"""Leaks: one picture on two sides of a split is found, however it was saved, and can be moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pintag import dataset, leaks
+from pintag.dataset import TEST, TRAIN, VALIDATION, DataSet
+
+
+def picture(seed: int) -> Image.Image:
+    """Soft blotches: a picture that has low frequencies, as photographs do."""
+    rough = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return Image.fromarray(rough).resize((160, 120), Image.Resampling.BICUBIC)
+
+
+def save(path: Path, image: Image.Image, quality: int = 95) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, quality=quality)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Six pictures of two labels in three splits, all of them different."""
+    for number, split in enumerate(("train", "val", "test")):
+        for label in ("a", "b"):
+            save(tmp_path / split / label / "own.jpg", picture(10 * number + ord(label)))
+    return tmp_path
+
+
+def found(root: Path) -> list[tuple[str, str, bool]]:
+    """The leaks: their files, and whether they are equal."""
+    data = dataset.scan(root)
+    return [
+        (
+            leak.first[1].path.relative_to(root).as_posix(),
+            leak.second[1].path.relative_to(root).as_posix(),
+            leak.is_equal,
+        )
+        for leak in leaks.find(data)[0]
+    ]
+
+
+def counts(data: DataSet) -> list[int]:
+    return [len(data.splits[split]) for split in (TRAIN, VALIDATION, TEST)]
+
+
+def test_different_pictures_are_no_leaks(root: Path) -> None:
+    assert found(root) == []
+
+
+def test_an_equal_file_in_another_split_is_found(root: Path) -> None:
+    (root / "test/a/copy.jpg").write_bytes((root / "train/a/own.jpg").read_bytes())
+    assert found(root) == [("train/a/own.jpg", "test/a/copy.jpg", True)]
+
+
+@pytest.mark.parametrize("change", ["quality", "size", "format"])
+def test_the_same_picture_saved_otherwise_is_found(root: Path, change: str) -> None:
+    image = picture(ord("a"))
+    if change == "quality":
+        save(root / "val/a/again.jpg", image, quality=30)
+    elif change == "size":
+        save(root / "val/a/again.jpg", image.resize((80, 60)))
+    else:
+        save(root / "val/a/again.png", image)
+    ((first, second, equal),) = found(root)
+    assert (first, second.partition(".")[0], equal) == ("train/a/own.jpg", "val/a/again", False)
+
+
+def test_copies_within_a_split_are_no_leak_but_stay_together(root: Path) -> None:
+    (root / "train/b/copy.jpg").write_bytes((root / "train/a/own.jpg").read_bytes())
+    data = dataset.scan(root)
+    leaking, groups = leaks.find(data)
+    assert leaking == ()
+    names = [each.path for split in data.splits.values() for each in split]
+    a, b = (names.index(root / "train" / each) for each in ("a/own.jpg", "b/copy.jpg"))
+    assert groups[a] == groups[b]
+    assert len(set(groups)) == len(names) - 1
+
+
+def test_a_leak_is_moved_to_the_earliest_split_and_is_gone(root: Path) -> None:
+    image = picture(99)
+    # A chain: the copy in the training set, one in validation, one in the test set.
+    for split in ("train", "val", "test"):
+        save(root / split / "a/thrice.jpg", image)
+    save(root / "val/b/twice.jpg", picture(77))
+    save(root / "test/b/twice.jpg", picture(77), quality=40)
+    data = dataset.scan(root)
+    leaking, _ = leaks.find(data)
+    assert len(leaking) == 4
+    clean = leaks.moved(data, leaking)
+    assert counts(clean) == [5, 4, 2]
+    assert len(clean) == len(data)
+    assert leaks.find(clean)[0] == ()
+    for examples in clean.splits.values():
+        assert list(examples) == sorted(examples, key=lambda each: each.path)
+    assert clean.fingerprint != data.fingerprint
+
+
+def test_nothing_is_moved_where_nothing_leaks(root: Path) -> None:
+    data = dataset.scan(root)
+    assert leaks.moved(data, []).fingerprint == data.fingerprint
+
+
+def test_hashing_tells_how_far_it_is(root: Path) -> None:
+    told: list[tuple[float, int]] = []
+    leaks.find(dataset.scan(root), progress=lambda done, total: told.append((done, total)))
+    assert told == [(number, 6) for number in range(1, 7)]
