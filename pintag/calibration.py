@@ -55,10 +55,24 @@ def expected_calibration_error(confidences: Floats, targets: Ints, bins: int = B
         confidences: `float[N,C]`, rows that sum to one.
         targets: `int[N]`.
     """
+    found = reliability(confidences, targets, bins)
+    total = sum(count for _, _, count in found)
+    gaps = sum(abs(accuracy - confidence) * count for confidence, accuracy, count in found)
+    return float(gaps / max(total, 1))
+
+
+def reliability(
+    confidences: Floats, targets: Ints, bins: int = BINS
+) -> list[tuple[float, float, int]]:
+    """Of each bin that is not empty: mean top confidence, accuracy, and how many images."""
     top = confidences.max(axis=1)
     correct = confidences.argmax(axis=1) == targets
     # A confidence of exactly k/bins belongs to the bin below it: (a, b], as in the paper.
     bin_of = np.clip(np.ceil(top * bins).astype(int) - 1, 0, bins - 1)
     counts = np.bincount(bin_of, minlength=bins)
-    gaps = np.bincount(bin_of, weights=correct - top, minlength=bins)
-    return float(np.abs(gaps).sum() / max(counts.sum(), 1))
+    sums = np.bincount(bin_of, weights=top, minlength=bins)
+    hits = np.bincount(bin_of, weights=correct, minlength=bins)
+    return [
+        (float(sums[each] / counts[each]), float(hits[each] / counts[each]), int(counts[each]))
+        for each in np.flatnonzero(counts)
+    ]

@@ -91,6 +91,14 @@ class TrainConfig(Strict):
         self.network_spec(num_labels=2)
         return self
 
+    def located(self) -> TrainConfig:
+        """With the absolute path of its weights: workers run in folders of their own."""
+        backbone = self.backbone
+        if backbone.weights in (backbones.IMAGENET, backbones.NONE):
+            return self
+        absolute = backbone.model_copy(update={"weights": str(Path(backbone.weights).absolute())})
+        return self.model_copy(update={"backbone": absolute})
+
     def network_spec(self, num_labels: int) -> NetworkSpec:
         """The network that this experiment fits."""
         widths = self.head.widths

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pintag import images, networks
+from pintag import backbones, images, networks
 from pintag.dataset import Example, Progress
 from train import device, features
 from train.config import TrainConfig
@@ -43,6 +43,15 @@ class Extraction:
     def is_transfer(self) -> bool:
         """Whether a backbone is asked."""
         return self.config.network_spec(self.num_labels).is_transfer
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        backbone, size = self.config.backbone, self.config.input_size
+        if not self.is_transfer:
+            return f"pixels at {size}"
+        width = f" {backbone.alpha:g}" if backbones.TABLE[backbone.name].has_alpha else ""
+        return f"{backbone.name}{width} at {size}"
 
     def key(self, fingerprint: str) -> str:
         """The folder of these rows of a data set, below the cache."""

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import softmax
 
-from pintag import backbones, bundle, evaluation, inspection, networks, plots
+from pintag import bundle, evaluation, inspection, networks, plots
 from pintag.bundle import ModelBundle
 from pintag.calibration import fit_temperature
 from pintag.dataset import TEST, TRAIN, VALIDATION, DataSet, Example
 from pintag.engine import TensorFlowEngine
 from pintag.errors import DataError, PintagError, TrainingError
 from pintag.networks import NetworkSpec
-from train import features, workspace
+from train import cluster, features, workspace
 from train.config import TrainConfig
 from train.loop import BEST_WEIGHTS, FINE_TUNE, Job, run
 from train.workspace import RAY_RUN, Watch, Workspace
@@ -79,7 +79,7 @@ def fit(
 
 def _job(config: TrainConfig, data: DataSet, place: Workspace) -> Job:
     return Job(
-        config=_with_absolute_weights(config),
+        config=config.located(),
         num_labels=len(data.labels),
         train=_absolute(data.splits[TRAIN]),
         validation=_absolute(data.splits[VALIDATION]),
@@ -92,19 +92,12 @@ def _job(config: TrainConfig, data: DataSet, place: Workspace) -> Job:
 
 def _train(job: Job) -> dict[str, Any]:
     """Run the workers to the end; their history and seconds."""
-    import ray
-
     # Ray asks its workers for news at this interval; a short fit should not wait for the next.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     started = time.perf_counter()
-    mine = not ray.is_initialized()
-    try:
-        if mine:
-            _connect(job.config)
+    # Workers beyond the cores share them: slower, and asked for.
+    with cluster.connected(job.config.scaling.num_workers or 1):
         outcome = _run_trainer(job)
-    finally:
-        if mine:
-            ray.shutdown()
     outcome["seconds"]["fit"] = time.perf_counter() - started
     return outcome
 
@@ -135,21 +128,6 @@ def _run_trainer(job: Job) -> dict[str, Any]:
         raise KeyboardInterrupt from error
     outcome["num_workers"], outcome["use_gpu"] = workers, use_gpu
     return outcome
-
-
-def _connect(config: TrainConfig) -> None:
-    import ray
-
-    options: dict[str, Any] = {"include_dashboard": False}
-    if not os.environ.get("RAY_ADDRESS"):
-        # Not one that `ray start` left on this machine, which Ray would find by itself.
-        options["address"] = "local"
-        # Workers beyond the cores share them: slower, and asked for.
-        options["num_cpus"] = max(os.cpu_count() or 1, config.scaling.num_workers or 1)
-    try:
-        ray.init(logging_level="ERROR", log_to_driver=False, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise TrainingError(f"no Ray cluster: {error}") from error
 
 
 def _workers(config: TrainConfig) -> tuple[int, bool]:
@@ -232,14 +210,6 @@ def _check_space(job: Job, network: keras.Model, width: int) -> None:
         rows += features.row_bytes(size, None) * images
     workspace.check_space(job.cache, rows)
     workspace.check_space(job.run, _COPIES_OF_WEIGHTS * 4 * network.count_params())
-
-
-def _with_absolute_weights(config: TrainConfig) -> TrainConfig:
-    backbone = config.backbone
-    if backbone.weights in (backbones.IMAGENET, backbones.NONE):
-        return config
-    absolute = backbone.model_copy(update={"weights": str(Path(backbone.weights).absolute())})
-    return config.model_copy(update={"backbone": absolute})
 
 
 def _absolute(examples: Sequence[Example]) -> tuple[Example, ...]:

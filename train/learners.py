@@ -35,7 +35,7 @@ class SvmConfig(Strict):
     """How much a wrong picture costs against a wide margin."""
     gamma: float = Field(default=0.01, gt=0)
     """How fast pictures cease to be alike, for pixels from 0 to 1."""
-    input_size: int = Field(default=32, ge=2, le=1024)
+    input_size: int = Field(default=32, ge=32, le=1024)
 
 
 @dataclass(frozen=True)

@@ -197,13 +197,21 @@ def _keeper(keep: Callable[[int, Mapping[str, Any]], None]) -> Any:
     class Keeper(Callback):  # type: ignore[misc]
         """Writes outcomes as they come: an interrupted study has those that were done."""
 
+        keep: Callable[[int, Mapping[str, Any]], None]
+
         def on_trial_result(
             self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
         ) -> None:
             if "outcome" in result or "failure" in result:
-                keep(result["config"]["number"], result)
+                self.keep(result["config"]["number"], result)
 
-    return Keeper()
+        def __getstate__(self) -> dict[str, Any]:
+            # Tune keeps its callbacks on disk, to go on by itself: we go on otherwise.
+            return {}
+
+    keeper = Keeper()
+    keeper.keep = keep
+    return keeper
 
 
 def _first_line(error: BaseException) -> str:

@@ -75,7 +75,7 @@ class Workspace:
             before = json.loads(path.read_text())
         except FileNotFoundError as error:
             raise TrainingError(f"nothing to resume: {path} is missing") from error
-        if changed := sorted(_differences(before, request)):
+        if changed := sorted(differences(before, request)):
             raise TrainingError(
                 f"{self.folder} was begun with another request; different: {', '.join(changed)}"
             )
@@ -142,10 +142,11 @@ def check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The keys, dotted, under which two requests differ."""
     for key in before.keys() | now.keys():
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(old, new, f"{prefix}{key}.")
+            yield from differences(old, new, f"{prefix}{key}.")
         elif old != new:
             yield prefix + key

@@ -13,6 +13,7 @@ from pintag.cli.data import data
 from pintag.cli.evaluate import evaluate
 from pintag.cli.explain import explain
 from pintag.cli.serve import serve
+from pintag.cli.study import study
 from pintag.cli.tag import tag
 from pintag.cli.train import train
 from pintag.errors import PintagError
@@ -36,7 +37,7 @@ def command() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-for each in (data, train, evaluate, tag, explain, serve):
+for each in (data, train, study, evaluate, tag, explain, serve):
     command.add_command(each)
 
 

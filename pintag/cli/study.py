@@ -1,0 +1,143 @@
+"""`pintag study`: every model compared on one's own data."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.progress import Progress, TaskID
+
+from pintag import config, dataset
+from pintag.cli import console
+from pintag.results import Results, Timings
+
+
+@click.command()
+@click.argument("configuration", metavar="CONFIG", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--data", "data_dir", type=click.Path(path_type=Path), help="The data set's folder.")
+@click.option(
+    "--out",
+    default="runs/study",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The folder of the study.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the interrupted study at --out.")
+@click.option("--overwrite", is_flag=True, help="Replace the study at --out.")
+@click.option(
+    "--drop-leaks",
+    is_flag=True,
+    help="Move pictures that lie on two sides of a split to the earlier one.",
+)
+@console.json_option
+def study(
+    configuration: Path,
+    overrides: tuple[str, ...],
+    data_dir: Path | None,
+    out: Path,
+    resume: bool,
+    overwrite: bool,
+    drop_leaks: bool,
+    as_json: bool,
+) -> None:
+    """Fit and compare the models in CONFIG on one data set, and keep the best.
+
+    A support vector machine, networks from nothing, transfer models over a grid of settings, and
+    fine-tuned ones; the best is cross-validated, timed and explained. --out then has
+
+    \b
+      results.json      every figure, with its 95 % interval
+      timings.json      what it took, on which machine
+      bundle/           the best model, ready for `pintag serve`
+      gallery/          explanations of its answers
+
+    \b
+      pintag study configs/study/pins.yaml --data pins --out runs/study
+
+    Settings and the winner are chosen by the validation split; the test split is only reported on.
+    A part that is done is not done again: --resume goes on after Ctrl-C or a crash. A part that
+    fails is told with its reason, and the others go on. With RAY_ADDRESS set the trials run on that
+    cluster, on any number of nodes that see the data set's folder.
+    """
+    from train.plan import StudyConfig
+
+    if data_dir is None and not Path("data").is_dir():
+        raise click.UsageError("give --data; there is no ./data here")
+    settings = config.load(StudyConfig, configuration, overrides)
+    with console.progress("reading") as progress:
+        scanned = dataset.scan(data_dir or Path("data"), seed=settings.seed, progress=progress)
+    for file in scanned.unreadable:
+        console.skipped(file)
+    console.err.print(f"{len(scanned)} images, {len(scanned.labels)} labels; working on Ray …")
+    console.import_quietly("keras")
+    from train import study as studies
+
+    try:
+        with console.bars() as bars, contextlib.redirect_stdout(sys.stderr):
+            results, timings = studies.run(
+                settings,
+                scanned,
+                out,
+                resume=resume,
+                overwrite=overwrite,
+                drop_leaks=drop_leaks,
+                watch=_Bars(bars).show,
+            )
+    except KeyboardInterrupt:
+        console.err.print("interrupted; the same command with --resume goes on")
+        sys.exit(1)
+    if as_json:
+        console.print_json(results.model_dump(mode="json"))
+    else:
+        _summarise(results, timings, out)
+
+
+class _Bars:
+    """A progress bar for each stage."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def show(self, stage: str, done: float, total: int) -> None:
+        """Move the bar of a stage."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(escape(stage), note="")
+        self._bars.update(self._tasks[stage], completed=done, total=total)
+
+
+def _summarise(results: Results, timings: Timings, out: Path) -> None:
+    shown = console.table("model", "settings", "validation", "test", "95 % interval", "ECE", "fit")
+    for entry in results.entries:
+        if entry.validation is None or entry.test is None:
+            shown.add_row(escape(entry.name), escape(f"failed: {entry.failure}"))
+            continue
+        accuracy = entry.test.accuracy
+        shown.add_row(
+            escape(entry.name),
+            escape(", ".join(f"{key} {value:g}" for key, value in entry.settings.items())),
+            f"{entry.validation.accuracy.value:.2%}",
+            f"{accuracy.value:.2%}",
+            f"{accuracy.low:.1%} to {accuracy.high:.1%}",
+            f"{entry.test.ece.value:.3f}",
+            f"{timings.training[entry.name]:.1f} s",
+        )
+    console.out.print(shown)
+    if folds := results.cross_validation:
+        console.out.print(
+            f"{len(folds.folds)}-fold cross-validation of {escape(folds.entry)}:"
+            f" {folds.mean.value:.2%}, standard deviation {folds.deviation:.2%}"
+        )
+    if leaks := len(results.leaks):
+        what = "moved" if results.leaks[0].moved else "left: --drop-leaks moves them"
+        console.out.print(f"{leaks} pairs of pictures lie on two sides of a split ({what})")
+    if results.data.synthetic:
+        console.out.print("synthetic data: the figures say nothing about photographs")
+    where = escape(str(out))
+    console.out.print(f"best by validation: {escape(str(results.best))}", soft_wrap=True)
+    console.out.print(f"  {where}/results.json", soft_wrap=True)
+    console.out.print(f"  pintag serve --bundle {where}/bundle", soft_wrap=True)

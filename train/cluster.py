@@ -1,0 +1,40 @@
+"""The Ray cluster that training runs on: that of `RAY_ADDRESS`, else one on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pintag.errors import TrainingError
+
+
+@contextmanager
+def connected(workers: int = 1) -> Iterator[None]:
+    """Be connected while the block runs; a connection that stands already is used, and kept.
+
+    Args:
+        workers: processors that one machine has at least, in Ray's eyes: more than it has share.
+
+    Raises:
+        TrainingError: there is no such cluster.
+    """
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    options: dict[str, Any] = {"include_dashboard": False}
+    if not os.environ.get("RAY_ADDRESS"):
+        # Not one that `ray start` left on this machine, which Ray would find by itself.
+        options["address"] = "local"
+        options["num_cpus"] = max(os.cpu_count() or 1, workers)
+    try:
+        ray.init(logging_level="ERROR", log_to_driver=False, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise TrainingError(f"no Ray cluster: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
