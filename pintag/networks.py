@@ -119,6 +119,11 @@ def build(spec: NetworkSpec) -> keras.Model:
     return assemble(backbone, build_head(spec, backbone.output_shape[-1]))
 
 
+def count_parameters(spec: NetworkSpec) -> int:
+    """Weights of the whole network."""
+    return int(build(spec).count_params())
+
+
 def _basic_cnn(input_size: int, seed: int = 0) -> keras.Model:
     """Three blocks of 3x3 convolution and 2x2 max pooling, flattened: the study's basic CNN."""
     import keras

@@ -1,0 +1,86 @@
+"""The images of a study, as what learners see of them: rows, by their places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pintag.dataset import DataSet, Progress
+from train import extraction, features
+from train.config import TrainConfig
+from train.epochs import Indices
+from train.extraction import Extraction
+from train.learners import SvmConfig, Targets
+
+
+@dataclass(frozen=True)
+class Material:
+    """A data set whose splits' rows lie one after another."""
+
+    data: DataSet
+    cache: Path
+    """Where rows are kept."""
+
+    @classmethod
+    def of(cls, data: DataSet, cache: Path | None) -> Material:
+        """With absolute paths, as actors run in folders of their own."""
+        splits = {
+            split: tuple(replace(each, path=each.path.absolute()) for each in examples)
+            for split, examples in data.splits.items()
+        }
+        located = replace(data, root=data.root.absolute(), splits=splits)
+        return cls(located, (cache or features.default_cache()).absolute())
+
+    @property
+    def num_labels(self) -> int:
+        return len(self.data.labels)
+
+    @cached_property
+    def targets(self) -> Targets:
+        """`int64[N]`, of every row."""
+        splits = self.data.splits.values()
+        return np.array([each.target for examples in splits for each in examples], np.int64)
+
+    @cached_property
+    def places(self) -> Mapping[str, Indices]:
+        """Where each split's rows are."""
+        counts = [len(examples) for examples in self.data.splits.values()]
+        ends = np.cumsum(counts)
+        return {
+            split: np.arange(end - count, end)
+            for split, count, end in zip(self.data.splits, counts, ends, strict=True)
+        }
+
+    def targets_of(self, split: str) -> Targets:
+        return self.targets[self.places[split]]
+
+    def key(self, learner: SvmConfig | TrainConfig) -> str:
+        """What tells the rows that a learner sees from other rows of these images."""
+        return self.extraction(learner).key(self.data.fingerprint)
+
+    def extraction(self, learner: SvmConfig | TrainConfig) -> Extraction:
+        """What makes the rows that a learner sees."""
+        import ray
+
+        if isinstance(learner, SvmConfig):
+            # Any network that sees pixels: nothing but the size counts.
+            learner = TrainConfig.model_validate(
+                {"backbone": {"name": "basic_cnn"}, "input_size": learner.input_size}
+            )
+        has_gpu = bool(ray.cluster_resources().get("GPU", 0))
+        return Extraction(learner, self.num_labels, use_gpu=has_gpu)
+
+    def rows(
+        self, learner: SvmConfig | TrainConfig, progress: Progress | None = None
+    ) -> npt.NDArray[Any]:
+        """`[N, ...]`: what a learner sees of every image, computed where it is not on disk."""
+        folder = self.cache / self.key(learner)
+        folders = {folder / split: examples for split, examples in self.data.splits.items()}
+        rows = extraction.extract(self.extraction(learner), folders, progress)
+        return rows.take(np.arange(len(rows)))
