@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pintag.errors import TrainingError
+from pintag.errors import PintagError, TrainingError
 
 
 @contextmanager
@@ -38,3 +38,11 @@ def connected(workers: int = 1) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def cause(error: BaseException) -> PintagError | None:
+    """The error of ours behind one of Ray's."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, PintagError):
+        found = getattr(found, "cause", None) or found.__cause__
+    return found

@@ -112,3 +112,13 @@ class TrainConfig(Strict):
             dropout=self.head.dropout,
             num_labels=num_labels,
         )
+
+
+class SvmConfig(Strict):
+    """A support vector machine with an RBF kernel on small grey pictures."""
+
+    C: float = Field(default=1.0, gt=0)
+    """How much a wrong picture costs against a wide margin."""
+    gamma: float = Field(default=0.01, gt=0)
+    """How fast pictures cease to be alike, for pixels from 0 to 1."""
+    input_size: int = Field(default=32, ge=32, le=1024)

@@ -7,8 +7,8 @@ import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold
 
 from pintag.errors import TrainingError
-from train.config import TrainConfig
-from train.learners import SvmConfig, Targets
+from train.config import SvmConfig, TrainConfig
+from train.learners import Targets
 from train.trials import Trial
 
 

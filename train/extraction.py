@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pintag import backbones, images, networks
+from pintag import backbones, errors, images, networks
 from pintag.dataset import Example, Progress
+from pintag.errors import PintagError, TrainingError
 from train import device, features
 from train.config import TrainConfig
 from train.features import BLOCK, Rows
@@ -76,8 +77,7 @@ def extract(
         WeightsError: the backbone's weights cannot be had.
     """
     total = sum(map(len, folders.values()))
-    missing = _missing(folders)
-    if missing:
+    if missing := _missing(folders):
         _run(extraction, missing, total, progress)
     return Rows({folder: len(examples) for folder, examples in folders.items()})
 
@@ -120,11 +120,15 @@ def _run(
         num_cpus=1,
         num_gpus=1 if extraction.use_gpu else 0,
     )
-    for row in made.iter_rows():
-        blocks.add(row)
-        done += len(row["values"])
-        if progress:
-            progress(done, total)
+    try:
+        for row in made.iter_rows():
+            _raise(row["failure"])
+            blocks.add(row)
+            done += len(row["values"])
+            if progress:
+                progress(done, total)
+    except ray.exceptions.RayError as error:
+        raise TrainingError(f"no features: {error}") from error
 
 
 def _groups(examples: Sequence[Example]) -> list[Sequence[Example]]:
@@ -133,18 +137,42 @@ def _groups(examples: Sequence[Example]) -> list[Sequence[Example]]:
 
 
 class _Extractor:
-    """One actor of the pool."""
+    """One actor of the pool. Errors of ours are rows: of an exception Ray keeps only the words."""
 
     def __init__(self, extraction: Extraction) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         self._size = extraction.config.input_size
+        self._failure = ""
         self._transform: features.Transform = features.identity
+        self._nothing: npt.NDArray[Any] = np.zeros((0, 1, 1, 1), np.uint8)
         if extraction.is_transfer:
-            self._transform = features.extractor(_backbone(extraction))
+            self._nothing = np.zeros((0, 1), np.float32)
+            try:
+                self._transform = features.extractor(_backbone(extraction))
+            except PintagError as error:
+                self._failure = _told(error)
 
     def __call__(self, row: Row) -> Row:
-        pixels = np.stack([images.read(Path(path), self._size) for path in row["paths"]])
-        return {"block": row["block"], "group": row["group"], "values": self._transform(pixels)}
+        values, failure = self._nothing, self._failure
+        if not failure:
+            try:
+                pixels = [images.read(Path(path), self._size) for path in row["paths"]]
+                values = self._transform(np.stack(pixels))
+            except PintagError as error:
+                failure = _told(error)
+        told = {"values": values, "failure": failure}
+        return {"block": row["block"], "group": row["group"], **told}
+
+
+def _told(error: PintagError) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _raise(told: str) -> None:
+    """The error that an actor told of, if it did."""
+    if told:
+        kind, _, words = told.partition(": ")
+        raise getattr(errors, kind)(words)
 
 
 def _backbone(extraction: Extraction) -> Any:

@@ -17,8 +17,8 @@ from pintag.errors import TrainingError
 from pintag.leaks import Leak
 from pintag.results import Data, Entry, Prediction, Timings
 from train import scoring
-from train.config import TrainConfig
-from train.learners import Outcome, SvmConfig
+from train.config import SvmConfig, TrainConfig
+from train.learners import Outcome
 from train.ledger import Ledger
 from train.material import Material
 from train.plan import Candidate

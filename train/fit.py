@@ -149,10 +149,7 @@ def _reason(error: Exception) -> PintagError:
     """The error of ours behind a failed run, or one that names the first failure."""
     failures = getattr(error, "worker_failures", None) or {0: error}
     first = next(iter(failures.values()))
-    cause: BaseException | None = first
-    while cause is not None and not isinstance(cause, PintagError):
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return cause if isinstance(cause, PintagError) else TrainingError(f"the fit failed: {first}")
+    return cluster.cause(first) or TrainingError(f"the fit failed: {first}")
 
 
 def _finish(

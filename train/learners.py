@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
 from pintag import networks
-from pintag.config import Strict
 from train import checkpoint, epochs
 from train.checkpoint import State
-from train.config import TrainConfig
+from train.config import SvmConfig, TrainConfig
 from train.epochs import Course, Indices
 from train.step import Step
 
@@ -26,16 +24,6 @@ Logits = npt.NDArray[np.float32]
 Targets = npt.NDArray[np.int64]
 
 _BATCH = 256
-
-
-class SvmConfig(Strict):
-    """A support vector machine with an RBF kernel on small grey pictures."""
-
-    C: float = Field(default=1.0, gt=0)
-    """How much a wrong picture costs against a wide margin."""
-    gamma: float = Field(default=0.01, gt=0)
-    """How fast pictures cease to be alike, for pixels from 0 to 1."""
-    input_size: int = Field(default=32, ge=32, le=1024)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,12 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pintag import files
 from pintag.dataset import DataSet, Progress
 from train import extraction, features
-from train.config import TrainConfig
+from train.config import SvmConfig, TrainConfig
 from train.epochs import Indices
 from train.extraction import Extraction
-from train.learners import SvmConfig, Targets
+from train.learners import Targets
+
+_SECONDS = "seconds.json"
 
 
 @dataclass(frozen=True)
@@ -82,5 +87,22 @@ class Material:
         """`[N, ...]`: what a learner sees of every image, computed where it is not on disk."""
         folder = self.cache / self.key(learner)
         folders = {folder / split: examples for split, examples in self.data.splits.items()}
-        rows = extraction.extract(self.extraction(learner), folders, progress)
+        started, before = time.perf_counter(), self.seconds(learner)
+        computed = False
+
+        def watch(done: int, total: int) -> None:
+            nonlocal computed
+            computed = True
+            if progress:
+                progress(done, total)
+
+        rows = extraction.extract(self.extraction(learner), folders, watch)
+        if computed:
+            taken = before + time.perf_counter() - started
+            files.write_atomic(folder / _SECONDS, json.dumps(taken))
         return rows.take(np.arange(len(rows)))
+
+    def seconds(self, learner: SvmConfig | TrainConfig) -> float:
+        """What computing those rows took, whenever that was."""
+        path = self.cache / self.key(learner) / _SECONDS
+        return float(json.loads(path.read_text())) if path.exists() else 0.0

@@ -14,8 +14,7 @@ from pintag import backbones
 from pintag.bundle import Name
 from pintag.config import Strict
 from pintag.results import Family
-from train.config import TrainConfig
-from train.learners import SvmConfig
+from train.config import SvmConfig, TrainConfig
 
 
 class GridConfig(Strict):

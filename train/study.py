@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -161,12 +160,9 @@ class _Study:
 
     def _rows(self, trial: Trial) -> Any:
         title = self._material.extraction(trial.learner).title
-        started = time.perf_counter()
         with self._ledger.stage("features"):
             rows = self._material.rows(trial.learner, self._bar(f"features: {title}"))
-        # A pass that found all on disk says nothing of what it took.
-        before = self._ledger.noted("features").get(title, 0.0)
-        self._ledger.note("features", title, max(before, time.perf_counter() - started))
+        self._ledger.note("features", title, self._material.seconds(trial.learner))
         return rows
 
     def _fine_tune(self) -> None:

@@ -20,9 +20,9 @@ import numpy.typing as npt
 
 from pintag import files
 from train import device, learners
-from train.config import TrainConfig
+from train.config import SvmConfig, TrainConfig
 from train.epochs import Indices
-from train.learners import Outcome, SvmConfig, Targets, Task
+from train.learners import Outcome, Targets, Task
 
 # Attempts after the first: nodes are lost more than once on a large cluster.
 _RETRIES = 3
