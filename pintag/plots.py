@@ -1,21 +1,38 @@
-"""Every picture the project draws, as PNG bytes."""
+"""The pictures of one model, and how every picture of the project is saved."""
 
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pintag.labels import Labels
 
+# Characters of a name that a picture has room for.
+_ROOM = 28
+
 
 def confusion_matrix(confusion: npt.NDArray[np.integer], labels: Labels, title: str) -> bytes:
     """Draw `int[C,C]`: colour is the share of the true label, the figure in a cell the count."""
+    return _png(confusion_figure(confusion, list(labels), title))
+
+
+def training_curves(history: Sequence[Mapping[str, Any]], title: str) -> bytes:
+    """Draw loss and accuracy by epoch from rows of a training history; a line parts its phases."""
+    return _png(curves_figure(history, title))
+
+
+def confusion_figure(
+    confusion: npt.NDArray[np.integer], labels: Sequence[str], title: str
+) -> Figure:
+    """As `confusion_matrix`, not yet saved."""
     count = len(labels)
     side = max(4.5, 0.62 * count + 2)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
@@ -28,19 +45,19 @@ def confusion_matrix(confusion: npt.NDArray[np.integer], labels: Labels, title: 
             axes.text(
                 column, row, str(confusion[row, column]), ha="center", va="center", color=colour
             )
-    names = [_literal(name) for name in labels]
+    names = [short(name) for name in labels]
     axes.set_xticks(range(count), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(count), names)
     axes.set(xlabel="predicted", ylabel="true")
-    figure.suptitle(_literal(title), wrap=True)
+    figure.suptitle(literal(title), wrap=True)
     figure.colorbar(image, ax=axes, label="share of the true label", shrink=0.8)
-    return _png(figure)
+    return figure
 
 
-def training_curves(history: Sequence[Mapping[str, Any]], title: str) -> bytes:
-    """Draw loss and accuracy by epoch from rows of a training history; a line parts its phases."""
+def curves_figure(history: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """As `training_curves`, not yet saved."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    figure.suptitle(_literal(title), wrap=True)
+    figure.suptitle(literal(title), wrap=True)
     epochs = range(1, len(history) + 1)
     phases = [row.get("phase") for row in history]
     begun = [at + 0.5 for at in range(1, len(phases)) if phases[at] != phases[at - 1]]
@@ -55,15 +72,33 @@ def training_curves(history: Sequence[Mapping[str, Any]], title: str) -> bytes:
         axes.xaxis.set_major_locator(whole)
         axes.grid(alpha=0.3)
         axes.legend()
-    return _png(figure)
+    return figure
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Labels and titles are names of folders: a dollar sign in one starts no formula."""
-    return text.replace("$", r"\$")
+    shown = " ".join(text.encode(errors="backslashreplace").decode().split())
+    return shown.replace("$", r"\$")
+
+
+def short(name: str, room: int = _ROOM) -> str:
+    """As `literal`; the middle of a long name is left out, as names often begin alike."""
+    if len(name) <= room:
+        return literal(name)
+    tail = room // 2
+    return literal(f"{name[: room - tail - 1]}…{name[-tail:]}")
+
+
+def saved(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
+    """As a file; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if kind == "svg" else None
+    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "pintag"}):
+        # Names may be of any alphabet, the fonts are not.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(buffer, format=kind, dpi=120, metadata=metadata)
+    return buffer.getvalue()
 
 
 def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
+    return saved(figure, "png")

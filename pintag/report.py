@@ -1,0 +1,274 @@
+"""The report of a study: what was found, for people, as one HTML page and as Markdown.
+
+Everything in it comes from the study's own figures; what is not known is said to be so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pintag import charts, comparison, document, files, portrait, quantities, recommendation
+from pintag.document import Block, Document, Heading, Items, Paragraph, Picture, Pictures, Table
+from pintag.errors import DataError
+from pintag.quantities import MISSING
+from pintag.results import Explained, Results, Timings
+from pintag.sketchbook import FOLDER, Sketchbook, slug
+
+# Leaks that are listed; all of them stand in results.json.
+_LISTED = 50
+_KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+
+
+def write(folder: Path, results: Results, timings: Timings) -> None:
+    """Write `report.html`, `report.md` and `figures/` into a study's folder.
+
+    Figures that an earlier report left in `figures/` are removed: they are of other results.
+
+    Raises:
+        DataError: the timings are not of these results.
+    """
+    _check(results, timings)
+    book = Sketchbook()
+    made = _Report(folder, results, timings, book).document()
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    for path, data in book.files.items():
+        files.write_atomic(folder / path, data)
+    files.write_atomic(folder / "report.html", document.html(made))
+    files.write_atomic(folder / "report.md", document.markdown(made))
+    kept = {folder / path for path in book.files}
+    kept |= {folder / each.picture for each in results.explained}
+    for old in (folder / FOLDER).iterdir():
+        if old.suffix in (".png", ".svg") and old not in kept:
+            old.unlink()
+
+
+def _check(results: Results, timings: Timings) -> None:
+    known = {entry.name for entry in results.entries}
+    told = {*timings.training, *(each.entry for each in timings.predictions)}
+    if timings.fast_best is not None:
+        told.add(timings.fast_best)
+    if strange := sorted(told - known):
+        raise DataError(f"timings of {', '.join(strange)}, of which the results know nothing")
+
+
+class _Report:
+    def __init__(self, folder: Path, results: Results, timings: Timings, book: Sketchbook) -> None:
+        self.folder, self.results, self.timings, self.book = folder, results, timings, book
+        # Unique whatever the names are, and in the order of the study.
+        self.files = {
+            entry.name: f"{number:02}-{slug(entry.name)}"
+            for number, entry in enumerate(results.entries, start=1)
+        }
+        self.anchors = {
+            entry.name: f"model-{number}" for number, entry in enumerate(results.entries, start=1)
+        }
+
+    def document(self) -> Document:
+        """All chapters, in order."""
+        return Document(self.results.title, tuple(self._blocks()))
+
+    def _blocks(self) -> Iterator[Block]:
+        results = self.results
+        yield from self._learnt_from()
+        yield Heading("Which model to take", anchor="recommendation")
+        yield from recommendation.chapter(results, self.timings)
+        if results.entries:
+            yield from comparison.chapter(results, self.timings, self.anchors, self.book)
+            yield Heading("The models one by one", anchor="models")
+        for entry in results.entries:
+            name, anchor = self.files[entry.name], self.anchors[entry.name]
+            yield from portrait.section(entry, results.data.labels, name, anchor, self.book)
+        yield from self._failures()
+        yield from self._cross_validation()
+        yield from self._leaks()
+        yield from self._explained()
+        yield from self._seconds()
+        yield from self._methods()
+
+    def _learnt_from(self) -> Iterator[Block]:
+        data = self.results.data
+        total = sum(sum(of_split.values()) for of_split in data.counts.values())
+        yield Heading("What was learnt from", anchor="data")
+        yield Paragraph(
+            f"{data.name}: {quantities.number(total)} images of {len(data.labels)} labels"
+            f" (fingerprint {data.fingerprint}). Machine: {self.timings.machine}."
+        )
+        if data.synthetic:
+            yield Paragraph(
+                [
+                    document.Strong("The images are synthetic. "),
+                    "The figures show that everything works; of photographs they say nothing.",
+                ]
+            )
+        else:
+            yield Paragraph("The images are not synthetic.")
+        rows = [
+            (label, *(quantities.number(of.get(label, 0)) for of in data.counts.values()))
+            for label in data.labels
+        ]
+        sums = [quantities.number(sum(of.values())) for of in data.counts.values()]
+        yield Table("Images by label and split", ("label", *data.counts), (*rows, ("all", *sums)))
+
+    def _failures(self) -> Iterator[Block]:
+        yield Heading("What failed", anchor="failures")
+        rows = []
+        for entry in self.results.entries:
+            if entry.failure:
+                rows.append((entry.name, "the model", entry.failure))
+            for number, trial in enumerate(entry.trials, start=1):
+                if trial.failure:
+                    settings = ", ".join(
+                        f"{key} {quantities.setting(value)}"
+                        for key, value in trial.settings.items()
+                    )
+                    rows.append((entry.name, f"trial {number}: {settings}", trial.failure))
+        if rows:
+            yield Table("Failures and their reasons", ("model", "what", "reason"), tuple(rows))
+        else:
+            yield Paragraph("Nothing failed.")
+
+    def _cross_validation(self) -> Iterator[Block]:
+        yield Heading("Cross-validation", anchor="cross-validation")
+        found = self.results.cross_validation
+        if found is None:
+            yield Paragraph("No cross-validation was made.")
+            return
+        folds = tuple(
+            (str(number), quantities.interval(fold))
+            for number, fold in enumerate(found.folds, start=1)
+        )
+        yield Paragraph(
+            f"{found.entry}, fitted and tested on {len(found.folds)} folds: mean accuracy"
+            f" {quantities.interval(found.mean)}, standard deviation"
+            f" {100 * found.deviation:.1f} percentage points. The interval of the mean is that of"
+            " a t-test over the folds; they share training images, so it is rather too narrow."
+        )
+        yield Table("Accuracy of each fold", ("fold", "accuracy"), folds)
+        told = ", ".join(quantities.share(fold.value) for fold in found.folds)
+        yield Pictures(
+            (
+                self.book.picture(
+                    "cross-validation",
+                    charts.cross_validation(found),
+                    f"Accuracies of the folds: {told}.",
+                    "A box from the first to the third quartile, with the median; each fold.",
+                ),
+                portrait.confusion(
+                    "cross-validation-confusion",
+                    f"{found.entry}, all folds together",
+                    found.confusion,
+                    self.results.data.labels,
+                    self.book,
+                ),
+            )
+        )
+
+    def _leaks(self) -> Iterator[Block]:
+        yield Heading("The same picture on two sides of a split", anchor="leaks")
+        leaks = self.results.leaks
+        if not leaks:
+            yield Paragraph("None was found, or none was looked for.")
+            return
+        moved = sum(leak.moved for leak in leaks)
+        yield Paragraph(
+            f"{quantities.number(len(leaks))} pairs were found, equal files or pictures whose"
+            f" perceptual hashes differ in a few bits; of {quantities.number(moved)} one picture"
+            " was moved, so that both lie on one side."
+            + (f" The first {_LISTED} are listed." if len(leaks) > _LISTED else "")
+        )
+        yield Table(
+            "Pictures on two sides of a split",
+            ("one file", "the other", "kind", "bits", "moved"),
+            tuple(
+                (
+                    each.first,
+                    each.second,
+                    each.kind,
+                    str(each.distance),
+                    "yes" if each.moved else "no",
+                )
+                for each in leaks[:_LISTED]
+            ),
+        )
+
+    def _explained(self) -> Iterator[Block]:
+        yield Heading("What the winner goes by", anchor="explained")
+        if not self.results.explained:
+            yield Paragraph("No picture was explained.")
+            return
+        yield Paragraph(
+            "LIME (Ribeiro, Singh and Guestrin, KDD 2016) on images of the test split: the"
+            " superpixels that weigh most for the predicted label, and against it."
+        )
+        pictures = [self._overlay(each) for each in self.results.explained]
+        if shown := tuple(each for each in pictures if each):
+            yield Pictures(shown)
+        missing = [
+            each.picture
+            for each, picture in zip(self.results.explained, pictures, strict=True)
+            if picture is None
+        ]
+        if missing:
+            yield Paragraph(f"Not to be found: {', '.join(missing)}.")
+
+    def _overlay(self, each: Explained) -> Picture | None:
+        """None where there is no such file below the folder."""
+        path = (self.folder / each.picture).resolve()
+        kind = _KINDS.get(path.suffix.lower())
+        if not (kind and path.is_relative_to(self.folder.resolve()) and path.is_file()):
+            return None
+        verdict = "right" if each.label == each.predicted else f"in truth {each.label}"
+        said = f"{each.predicted} at {quantities.share(each.confidence)}, {verdict}"
+        return Picture(
+            each.picture,
+            path.read_bytes(),
+            kind,
+            f"{each.image} with its superpixels marked: {said}.",
+            f"{each.image}: {said}.",
+        )
+
+    def _seconds(self) -> Iterator[Block]:
+        timings = self.timings
+        yield Heading("What it took", anchor="seconds")
+        for caption, taken in (
+            ("Wall time of each stage", timings.stages),
+            ("Features of all images, one pass of each backbone", timings.features),
+        ):
+            if taken:
+                rows = tuple((name, quantities.seconds(value)) for name, value in taken.items())
+                yield Table(caption, ("", "time"), rows)
+        if not timings.stages and not timings.features:
+            yield Paragraph("No times of stages were taken.")
+
+    def _methods(self) -> Iterator[Block]:
+        yield Heading("How the figures were made", anchor="methods")
+        yield Items(
+            (
+                "Settings and the winner were chosen by accuracy on the validation split, never on"
+                " the test split.",
+                "Intervals of accuracy and recall are Wilson's, 95 %: E. B. Wilson, “Probable"
+                " inference, the law of succession, and statistical inference”, JASA 22 (1927).",
+                "Intervals of macro-F1 and ECE are the percentile bootstrap's, 95 %, over the"
+                " images: B. Efron, “Bootstrap methods: another look at the jackknife”, Annals of"
+                " Statistics 7 (1979).",
+                "Two models are compared on the same test images by McNemar's exact test:"
+                " Q. McNemar, “Note on the sampling error of the difference between correlated"
+                " proportions or percentages”, Psychometrika 12 (1947).",
+                "The expected calibration error is that of C. Guo, G. Pleiss, Y. Sun and K. Q."
+                " Weinberger, “On calibration of modern neural networks”, ICML 2017.",
+                "The charts have the colours of M. Okabe and K. Ito; markers tell families, too.",
+            )
+        )
+        settings = tuple(_flat(self.results.config))
+        if settings:
+            yield Table("The study as it was asked for", ("setting", "value"), settings)
+
+
+def _flat(config: Mapping[str, object], above: str = "") -> Iterator[tuple[str, str]]:
+    """A configuration by dotted keys, as a user would override them."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", MISSING if value is None else quantities.setting(value)
