@@ -14,9 +14,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from pintag import placement, quantities, significance
 from pintag.calibration import BINS
@@ -24,7 +26,7 @@ from pintag.plots import literal, short
 from pintag.results import CrossValidation, Entry, Family, Scores, Trial
 
 BLUE, VERMILION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
-PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#6b6b6b"
+SKY, GREY = "#56b4e9", "#6b6b6b"
 
 FAMILIES: Mapping[Family, tuple[str, str, str]] = {
     "svm": ("support vector machine", "s", ORANGE),
@@ -44,10 +46,7 @@ def tuning(trials: Sequence[Trial], chosen: int | None) -> Figure | None:
     if keys is None:
         return None
     down, across = (_values(trials, key) for key in keys)
-    figure = Figure(
-        figsize=(max(5.2, 1.15 * len(across) + 2.6), max(2.8, 0.62 * len(down) + 1.7)),
-        layout="constrained",
-    )
+    figure = _blank(max(5.2, 1.15 * len(across) + 2.6), max(2.8, 0.62 * len(down) + 1.7))
     axes = figure.add_subplot()
     cells = np.full((len(down), len(across)), np.nan)
     for number, trial in enumerate(trials):
@@ -87,10 +86,7 @@ def recalls(entries: Sequence[Entry], labels: Sequence[str]) -> Figure | None:
         return None
     columns = min(len(labels), 4)
     rows = -(-len(labels) // columns)
-    figure = Figure(
-        figsize=(2.1 * columns + 2.4, rows * (0.25 * len(tested) + 0.6) + 0.9),
-        layout="constrained",
-    )
+    figure = _blank(2.1 * columns + 2.4, rows * (0.25 * len(tested) + 0.6) + 0.9)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for panel, label in zip(panels.flat, labels, strict=False):
         for place, (entry, scores) in enumerate(tested):
@@ -112,7 +108,7 @@ def recalls(entries: Sequence[Entry], labels: Sequence[str]) -> Figure | None:
 
 def recall(scores: Scores, labels: Sequence[str]) -> Figure:
     """Recall of every label by one model."""
-    figure = Figure(figsize=(6, 0.34 * len(labels) + 1.1), layout="constrained")
+    figure = _blank(6, 0.34 * len(labels) + 1.1)
     axes = figure.add_subplot()
     for place, label in enumerate(labels):
         _span(axes, place, scores.recall.get(label), "o", BLUE)
@@ -135,7 +131,7 @@ def trade(entries: Sequence[Entry], seconds: Mapping[str, float], budget: float)
     ]
     if not shown:
         return None
-    figure = Figure(figsize=(9.5, 6), layout="constrained")
+    figure = _blank(9.5, 6)
     axes = figure.add_subplot()
     for entry, scores, taken in shown:
         _, marker, colour = FAMILIES[entry.family]
@@ -167,13 +163,13 @@ def trade(entries: Sequence[Entry], seconds: Mapping[str, float], budget: float)
     more = [Line2D([], [], color="black", linestyle="--")] if budget > 0 else []
     told = [f"latency budget, {quantities.seconds(budget)}"] if budget > 0 else []
     _families(figure, [entry.family for entry, *_ in shown], more, told)
-    _name(figure, axes, [(entry.name, t, s.accuracy.value) for entry, s, t in shown])
+    _name(figure, axes, [(entry.name, t, s.accuracy) for entry, s, t in shown])
     return figure
 
 
 def cross_validation(found: CrossValidation) -> Figure:
     """A box over the accuracies of the folds, each fold, and their mean with its interval."""
-    figure = Figure(figsize=(7.5, 2.9), layout="constrained")
+    figure = _blank(7.5, 2.9)
     axes = figure.add_subplot()
     values = [fold.value for fold in found.folds]
     if values:
@@ -185,14 +181,19 @@ def cross_validation(found: CrossValidation) -> Figure:
             showfliers=False,
             medianprops={"color": "black", "linewidth": 2},
         )
-    for number, value in enumerate(values, start=1):
-        # Folds that are equal lie above one another.
-        height = 1 + 0.26 * ((number - 1) % 3 - 1) * 0.5
-        axes.plot(value, height, "o", color=BLUE, markersize=7, markeredgecolor="white", zorder=3)
+    for place, value in enumerate(values):
+        # Folds that are as good as equal lie above one another, and so do their numbers.
+        twins = _twins(values, place)
+        axes.plot(value, 1 + 0.08 * twins, "o", color=BLUE, ms=7, markeredgecolor="white", zorder=3)
+        number = str(place + 1)
         axes.annotate(
-            str(number), (value, 1.24), xytext=(0, 2 + 11 * _twins(values, number - 1)),
-            textcoords="offset points", ha="center", fontsize=9,
-        )  # fmt: skip
+            number,
+            (value, 1.24),
+            xytext=(0, 2 + 11 * twins),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+        )
     mean, low, high = _parts(found.mean)
     axes.errorbar(
         mean, 0.45, xerr=[[mean - low], [high - mean]], fmt="D", color=VERMILION, capsize=4, ms=8
@@ -207,7 +208,7 @@ def cross_validation(found: CrossValidation) -> Figure:
 
 def reliability(scores: Scores) -> Figure:
     """How often answers of a confidence are right; below, how many answers have it."""
-    figure = Figure(figsize=(5.4, 5.6), layout="constrained")
+    figure = _blank(5.4, 5.6)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     top.plot(
         [0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2, label="as confident as right"
@@ -252,11 +253,11 @@ def training(entries: Sequence[Entry], seconds: Mapping[str, float]) -> Figure |
     if not known:
         return None
     known.sort(key=lambda pair: pair[0])
-    figure = Figure(figsize=(8, 0.36 * len(known) + 1.3), layout="constrained")
+    figure = _blank(8, 0.36 * len(known) + 1.3)
     axes = figure.add_subplot()
     longest = max(taken for taken, _ in known)
-    for place, (taken, entry) in enumerate(known):
-        axes.barh(place, taken, color=FAMILIES[entry.family][2], edgecolor="black", linewidth=0.6)
+    for place, (taken, _) in enumerate(known):
+        axes.barh(place, taken, color=SKY, edgecolor="black", linewidth=0.6)
         axes.annotate(
             quantities.seconds(taken),
             (taken, place),
@@ -306,6 +307,11 @@ def _failed(axes: Axes, row: int, column: int) -> None:
         va="center",
         bbox={"facecolor": "white", "lw": 0, "pad": 2},
     )
+
+
+def _blank(width: float, height: float) -> Figure:
+    """Of this size in inches, with some room at its edges."""
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
 
 
 def _named(key: str) -> str:
@@ -362,7 +368,7 @@ def _families(
     )
 
 
-def _name(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
+def _name(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, Any]]) -> None:
     """Write a name beside each point, where it covers nothing."""
     canvas = FigureCanvasAgg(figure)
     # The places of points are final only when the layout is.
@@ -371,17 +377,20 @@ def _name(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float]]
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
     scale = figure.dpi / 72
     drawn = [line.get_window_extent(renderer).padded(2) for line in axes.lines]
-    bars = [each.get_window_extent(renderer).padded(2) for each in axes.collections]
+    bars = [
+        Bbox(axes.transData.transform([(x, low), (x, high)])).padded(2)
+        for _, x, span in points
+        for _, low, high in [_parts(span)]
+    ]
     labels = placement.Labels(axes.get_window_extent(renderer), [*drawn, *bars], scale)
-    for name, x, y in points:
+    for name, x, span in points:
         text = axes.annotate(
-            short(name), (x, y), xytext=(0, 0), textcoords="offset points", fontsize=9.5
+            short(name), (x, span.value), xytext=(0, 0), textcoords="offset points", fontsize=9.5
         )
-        across, up = (float(each) for each in axes.transData.transform((x, y)))
-        point = (across, up)
+        across, up = (float(each) for each in axes.transData.transform((x, span.value)))
         extent = text.get_window_extent(renderer)
-        box = labels.place(point, (extent.width, extent.height))
+        box = labels.place((across, up), (extent.width, extent.height))
         text.set_position(((box.x0 - across) / scale, (box.y0 - up) / scale))
-        if labels.is_far(point, box):
-            end = axes.transData.inverted().transform(placement.nearest(point, box))
-            axes.plot([x, end[0]], [y, end[1]], color=GREY, linewidth=0.8, zorder=1)
+        if labels.is_far((across, up), box):
+            end = axes.transData.inverted().transform(placement.nearest((across, up), box))
+            axes.plot([x, end[0]], [span.value, end[1]], color=GREY, linewidth=0.8, zorder=1)

@@ -142,12 +142,22 @@ def _pairs(results: Results, entries: Sequence[Entry]) -> Iterator[Block]:
         return
     yield Table(
         "McNemar's exact test on the same test images",
-        ("model", *names),
-        tuple((first, *(_compared(results, first, second) for second in names)) for first in names),
+        ("model", *names[:-1]),
+        tuple(
+            (
+                first,
+                *(
+                    _compared(results, first, second) if place > at else ""
+                    for at, second in enumerate(names[:-1])
+                ),
+            )
+            for place, first in enumerate(names)
+            if place
+        ),
     )
     yield Paragraph(
         "Each cell: the images that only the row's model has right, and those that only the"
-        " column's has; below them the probability of a difference as large as this between"
+        " column's has; then the probability of a difference as large as this between"
         f" equals. Bold where the two differ (p < 0.05). Of {len(results.pairs)} pairs of equals"
         " one in twenty would differ by chance as well; no correction is made for that.",
         aside=True,
@@ -158,8 +168,6 @@ def _compared(results: Results, first: str, second: str) -> Text:
     found = recommendation.pair(results, first, second)
     if found is None:
         return MISSING
-    text = (
-        f"{found.only_first}\u00a0:\u00a0{found.only_second},"
-        f" p\u00a0=\u00a0{quantities.probability(found.p)}"
-    ).replace("=\u00a0<", "<")
+    apart = f"{found.only_first}\u00a0:\u00a0{found.only_second}"
+    text = f"{apart}, {quantities.probability(found.p)}"
     return Strong(text) if found.differs else text

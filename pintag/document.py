@@ -12,8 +12,11 @@ from string import Template
 from typing import assert_never
 from urllib.parse import quote
 
+# More pictures than these stand in a gallery, and smaller.
+_PAIR = 2
 _TEMPLATE = resources.files("pintag") / "report.html"
-_NUMERIC = re.compile(r"[<>≤]?\s?-?\d|\u2013$")
+# A figure with its unit, in parts such as `3 min 20 s`, its interval or a remark in brackets.
+_NUMERIC = re.compile(r"[-<]?\s?[\d.,e-]+(\s(%|kB|MB|ms|s|min|h|\d+|\([^()]*\)))*|\u2013")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,8 @@ class Picture:
     alt: str
     """What it shows, for those who do not see it."""
     caption: str = ""
+    is_wide: bool = False
+    """Whether a phone should scroll it rather than make its letters tiny."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,8 @@ def _html(block: Block) -> str:
         case Picture():
             return _html_picture(block)
         case Pictures(pictures):
-            return '<div class="pictures">' + "\n".join(map(_html_picture, pictures)) + "</div>"
+            kind = "gallery" if len(pictures) > _PAIR else "pictures"
+            return f'<div class="{kind}">' + "\n".join(map(_html_picture, pictures)) + "</div>"
         case _:
             assert_never(block)
 
@@ -187,13 +193,15 @@ def _html_table(table: Table) -> str:
 
 
 def _is_numeric(cells: Sequence[Text]) -> bool:
-    return bool(cells) and all(_NUMERIC.match(_plain(cell)) for cell in cells)
+    return bool(cells) and all(_NUMERIC.fullmatch(_plain(cell)) for cell in cells)
 
 
 def _html_picture(picture: Picture) -> str:
     source = f"data:{picture.kind};base64,{b64encode(picture.data).decode()}"
     caption = f"<figcaption>{_escaped(picture.caption)}</figcaption>" if picture.caption else ""
-    return f'<figure><img alt="{_escaped(picture.alt)}" src="{source}">{caption}</figure>'
+    # What may scroll must be within reach of the keyboard.
+    kind = ' class="wide" tabindex="0"' if picture.is_wide else ""
+    return f'<figure{kind}><img alt="{_escaped(picture.alt)}" src="{source}">{caption}</figure>'
 
 
 def _nested(headings: Sequence[Heading]) -> str:
@@ -237,7 +245,10 @@ def _markdown_text(text: Text) -> str:
 def _markdown_inline(inline: Inline) -> str:
     match inline:
         case Strong(text):
-            return f"**{_marked(text)}**"
+            # Stars beside a space are stars.
+            inner = text.strip()
+            before, _, after = text.partition(inner)
+            return f"{before}**{_marked(inner)}**{after}" if inner else text
         case Link(text, anchor):
             return f"[{_marked(text)}](#{anchor})"
         case str():

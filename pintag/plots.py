@@ -62,11 +62,18 @@ def curves_figure(history: Sequence[Mapping[str, Any]], title: str) -> Figure:
     phases = [row.get("phase") for row in history]
     begun = [at + 0.5 for at in range(1, len(phases)) if phases[at] != phases[at - 1]]
     for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for key, name in ((measure, "training"), (f"validation_{measure}", "validation")):
+        for key, name, look in (
+            (measure, "training", {"color": "#0072b2", "marker": "o"}),
+            (
+                f"validation_{measure}",
+                "validation",
+                {"color": "#d55e00", "marker": "s", "ls": "--"},
+            ),
+        ):
             values = [row[key] for row in history]
-            axes.plot(epochs, values, marker="o", markersize=3, label=name)
+            axes.plot(epochs, values, markersize=4, label=name, **look)
         for at in begun:
-            axes.axvline(at, color="grey", linestyle="--")
+            axes.axvline(at, color="grey", linestyle=":", linewidth=2)
         axes.set(xlabel="epoch", ylabel=measure)
         whole = MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
         axes.xaxis.set_major_locator(whole)

@@ -23,19 +23,15 @@ def section(
     if entry.failure:
         yield Paragraph([Strong("It failed: "), entry.failure])
     if entry.settings:
-        told = ", ".join(f"{key} {quantities.setting(each)}" for key, each in _told(entry.settings))
-        yield Paragraph(["Chosen settings: ", Strong(told), "."])
+        yield Paragraph(["Chosen settings: ", Strong(quantities.settings(entry.settings)), "."])
     if entry.trials:
         yield _trials(entry)
-    yield from _side_by_side(_course(entry, name, book))
+    yield from _course(entry, name, book)
     if entry.test:
-        yield from _side_by_side(_tested(entry, entry.test, labels, name, book))
+        yield confusion(f"{name}-confusion", entry.name, entry.test.confusion, labels, book)
+        yield Pictures(tuple(_tested(entry, entry.test, labels, name, book)))
     else:
         yield Paragraph("There are no figures of the test split.")
-
-
-def _told(settings: dict[str, object]) -> list[tuple[str, object]]:
-    return [(key.replace("_", " "), value) for key, value in settings.items()]
 
 
 def _trials(entry: Entry) -> Table:
@@ -44,7 +40,7 @@ def _trials(entry: Entry) -> Table:
 
     def told(number: int, trial: Trial) -> Iterator[Text]:
         is_chosen = number == entry.chosen
-        yield Strong(f"{number + 1}, chosen") if is_chosen else str(number + 1)
+        yield Strong(f"{number + 1} (chosen)") if is_chosen else str(number + 1)
         for key in keys:
             yield quantities.setting(trial.settings[key]) if key in trial.settings else MISSING
         training = trial.training_accuracy
@@ -66,11 +62,6 @@ def _trials(entry: Entry) -> Table:
     )
 
 
-def _side_by_side(pictures: Iterator[Picture]) -> Iterator[Block]:
-    if found := tuple(pictures):
-        yield Pictures(found)
-
-
 def _course(entry: Entry, name: str, book: Sketchbook) -> Iterator[Picture]:
     tuning = charts.tuning(entry.trials, entry.chosen)
     if tuning:
@@ -87,14 +78,20 @@ def _course(entry: Entry, name: str, book: Sketchbook) -> Iterator[Picture]:
             plots.curves_figure(entry.history, f"{entry.name}: training"),
             f"Loss and accuracy of {entry.name} over {len(entry.history)} epochs; at the last one"
             f" the validation accuracy is {quantities.share(last['validation_accuracy'])}.",
-            f"Training of {entry.name} with the chosen settings.",
+            f"Training of {entry.name} with the chosen settings{_phases(entry)}.",
         )
+
+
+def _phases(entry: Entry) -> str:
+    phases = list(dict.fromkeys(str(row["phase"]) for row in entry.history if "phase" in row))
+    if len(phases) < 2:
+        return ""
+    return f"; dotted, where a phase begins: {', '.join(phases).replace('_', ' ')}"
 
 
 def _tested(
     entry: Entry, scores: Scores, labels: Sequence[str], name: str, book: Sketchbook
 ) -> Iterator[Picture]:
-    yield confusion(f"{name}-confusion", entry.name, scores.confusion, labels, book)
     told = "; ".join(
         f"{label} {quantities.interval(scores.recall[label])}"
         for label in labels
@@ -122,7 +119,7 @@ def confusion(
     """A confusion matrix, with its commonest mistake in words."""
     matrix = np.array(counts)
     wrong = matrix * (1 - np.eye(len(labels), dtype=int))
-    said = f"{np.trace(matrix)} of {matrix.sum()} images are right"
+    said = f"{np.trace(matrix):,} of {matrix.sum():,} images are right"
     if wrong.any():
         true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
         said += (

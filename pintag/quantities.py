@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pintag.results import Figure
 
 MISSING = "\u2013"
@@ -47,15 +49,21 @@ def seconds(value: float) -> str:
 
 
 def probability(p: float) -> str:
-    """Of McNemar's test: never rounded to nothing, nor from one side of 5 % to the other."""
+    """`p = 0.34`, never rounded to nothing."""
     if p < 0.001:
-        return f"<{_JOINT}0.001"
-    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+        return f"p{_JOINT}<{_JOINT}0.001"
+    shown = f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    return f"p{_JOINT}={_JOINT}{shown}"
 
 
 def setting(value: object) -> str:
     """A value of a configuration: `0.001`, `1e-05`, `[128, 64]`."""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def settings(values: Mapping[str, object]) -> str:
+    """`batch size 16, learning rate 0.001`"""
+    return ", ".join(f"{key.replace('_', ' ')} {setting(each)}" for key, each in values.items())
 
 
 def _figures(value: float) -> str:

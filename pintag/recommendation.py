@@ -111,7 +111,7 @@ def _faster(results: Results, entry: Entry, seconds: dict[str, float]) -> Iterat
     ]
     if alike:
         named = ", ".join(
-            f"{name} ({quantities.seconds(taken)} for one image, p = {quantities.probability(p)})"
+            f"{name} ({quantities.seconds(taken)} for one image, {quantities.probability(p)})"
             for name, taken, p in alike
         )
         images = f"The {entry.test.images} test images" if entry.test else "The test images"

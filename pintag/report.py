@@ -118,10 +118,7 @@ class _Report:
                 rows.append((entry.name, "the model", entry.failure))
             for number, trial in enumerate(entry.trials, start=1):
                 if trial.failure:
-                    settings = ", ".join(
-                        f"{key} {quantities.setting(value)}"
-                        for key, value in trial.settings.items()
-                    )
+                    settings = quantities.settings(trial.settings)
                     rows.append((entry.name, f"trial {number}: {settings}", trial.failure))
         if rows:
             yield Table("Failures and their reasons", ("model", "what", "reason"), tuple(rows))
@@ -146,35 +143,31 @@ class _Report:
         )
         yield Table("Accuracy of each fold", ("fold", "accuracy"), folds)
         told = ", ".join(quantities.share(fold.value) for fold in found.folds)
-        yield Pictures(
-            (
-                self.book.picture(
-                    "cross-validation",
-                    charts.cross_validation(found),
-                    f"Accuracies of the folds: {told}.",
-                    "A box from the first to the third quartile, with the median; each fold.",
-                ),
-                portrait.confusion(
-                    "cross-validation-confusion",
-                    f"{found.entry}, all folds together",
-                    found.confusion,
-                    self.results.data.labels,
-                    self.book,
-                ),
-            )
+        yield self.book.picture(
+            "cross-validation",
+            charts.cross_validation(found),
+            f"Accuracies of the folds: {told}.",
+            "A box from the first to the third quartile, with the median; each fold.",
+        )
+        yield portrait.confusion(
+            "cross-validation-confusion",
+            f"{found.entry}, all folds together",
+            found.confusion,
+            self.results.data.labels,
+            self.book,
         )
 
     def _leaks(self) -> Iterator[Block]:
         yield Heading("The same picture on two sides of a split", anchor="leaks")
         leaks = self.results.leaks
         if not leaks:
-            yield Paragraph("None was found, or none was looked for.")
+            yield Paragraph("No such pair is on record.")
             return
         moved = sum(leak.moved for leak in leaks)
         yield Paragraph(
             f"{quantities.number(len(leaks))} pairs were found, equal files or pictures whose"
-            f" perceptual hashes differ in a few bits; of {quantities.number(moved)} one picture"
-            " was moved, so that both lie on one side."
+            " perceptual hashes differ in a few bits. Of"
+            f" {quantities.number(moved)} of these pairs one picture was moved to the other's side."
             + (f" The first {_LISTED} are listed." if len(leaks) > _LISTED else "")
         )
         yield Table(
@@ -231,13 +224,13 @@ class _Report:
     def _seconds(self) -> Iterator[Block]:
         timings = self.timings
         yield Heading("What it took", anchor="seconds")
-        for caption, taken in (
-            ("Wall time of each stage", timings.stages),
-            ("Features of all images, one pass of each backbone", timings.features),
+        for head, caption, taken in (
+            ("stage", "Wall time of each stage", timings.stages),
+            ("backbone", "Features of all images, one pass of each backbone", timings.features),
         ):
             if taken:
                 rows = tuple((name, quantities.seconds(value)) for name, value in taken.items())
-                yield Table(caption, ("", "time"), rows)
+                yield Table(caption, (head, "time"), rows)
         if not timings.stages and not timings.features:
             yield Paragraph("No times of stages were taken.")
 

@@ -11,6 +11,8 @@ from pintag import plots
 from pintag.document import Picture
 
 FOLDER = "figures"
+# Inches of a figure that a phone shows whole.
+_NARROW = 6.5
 
 
 @dataclass
@@ -26,7 +28,14 @@ class Sketchbook:
             raise ValueError(f"two figures of the name {name!r}")
         self.files[f"{path}.png"] = plots.saved(figure, "png")
         self.files[f"{path}.svg"] = plots.saved(figure, "svg")
-        return Picture(f"{path}.png", self.files[f"{path}.svg"], "image/svg+xml", alt, caption)
+        return Picture(
+            f"{path}.png",
+            self.files[f"{path}.svg"],
+            "image/svg+xml",
+            alt,
+            caption,
+            is_wide=figure.get_figwidth() > _NARROW,
+        )
 
 
 def slug(name: str) -> str:
