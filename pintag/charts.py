@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,8 +21,9 @@ from matplotlib.transforms import Bbox
 
 from pintag import placement, quantities, significance
 from pintag.calibration import BINS
-from pintag.plots import literal, short
+from pintag.plots import any_alphabet, literal, short
 from pintag.results import CrossValidation, Entry, Family, Scores, Trial
+from pintag.results import Figure as Estimate
 
 BLUE, VERMILION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
 SKY, GREY = "#56b4e9", "#6b6b6b"
@@ -163,7 +163,8 @@ def trade(entries: Sequence[Entry], seconds: Mapping[str, float], budget: float)
     more = [Line2D([], [], color="black", linestyle="--")] if budget > 0 else []
     told = [f"latency budget, {quantities.seconds(budget)}"] if budget > 0 else []
     _families(figure, [entry.family for entry, *_ in shown], more, told)
-    _name(figure, axes, [(entry.name, t, s.accuracy) for entry, s, t in shown])
+    with any_alphabet():
+        _name(figure, axes, [(entry.name, t, s.accuracy) for entry, s, t in shown])
     return figure
 
 
@@ -276,7 +277,7 @@ def training(entries: Sequence[Entry], seconds: Mapping[str, float]) -> Figure |
 
 def _axes_of(trials: Sequence[Trial]) -> tuple[str, str] | None:
     """The two settings of a grid, if there are two and anything was found."""
-    if not any(trial.validation_accuracy for trial in trials):
+    if len(trials) < 2 or not any(trial.validation_accuracy for trial in trials):
         return None
     keys = list(trials[0].settings)
     if any(list(trial.settings) != keys for trial in trials):
@@ -319,12 +320,12 @@ def _named(key: str) -> str:
     return literal(key.replace("_", " "))
 
 
-def _parts(figure: Any) -> tuple[float, float, float]:
+def _parts(figure: Estimate) -> tuple[float, float, float]:
     """A value and its interval, which holds it even where rounding says otherwise."""
     return figure.value, min(figure.low, figure.value), max(figure.high, figure.value)
 
 
-def _span(axes: Axes, place: float, figure: Any, marker: str, colour: str) -> None:
+def _span(axes: Axes, place: float, figure: Estimate | None, marker: str, colour: str) -> None:
     if figure is None:
         return
     value, low, high = _parts(figure)
@@ -368,7 +369,7 @@ def _families(
     )
 
 
-def _name(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, Any]]) -> None:
+def _name(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, Estimate]]) -> None:
     """Write a name beside each point, where it covers nothing."""
     canvas = FigureCanvasAgg(figure)
     # The places of points are final only when the layout is.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -96,13 +97,19 @@ def short(name: str, room: int = _ROOM) -> str:
     return literal(f"{name[: room - tail - 1]}…{name[-tail:]}")
 
 
+@contextmanager
+def any_alphabet() -> Iterator[None]:
+    """Names may be of any alphabet, the fonts are not: a letter that they lack is a box."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        yield
+
+
 def saved(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
     """As a file; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else None
-    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "pintag"}):
-        # Names may be of any alphabet, the fonts are not.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+    with any_alphabet(), rc_context({"svg.hashsalt": "pintag"}):
         figure.savefig(buffer, format=kind, dpi=120, metadata=metadata)
     return buffer.getvalue()
 

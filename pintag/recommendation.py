@@ -98,17 +98,13 @@ def _faster(results: Results, entry: Entry, seconds: dict[str, float]) -> Iterat
     """Faster models that the test split cannot tell from one, fastest first."""
     if entry.name not in seconds:
         return
-    known = {each.name for each in results.entries}
-    faster = sorted(
-        (taken, name)
-        for name, taken in seconds.items()
-        if name in known and taken < seconds[entry.name]
-    )
-    alike = [
-        (name, taken, found.p)
+    faster = sorted((taken, name) for name, taken in seconds.items() if taken < seconds[entry.name])
+    compared = [
+        (name, taken, found)
         for taken, name in faster
-        if (found := pair(results, entry.name, name)) and not found.differs
+        if (found := pair(results, entry.name, name)) is not None
     ]
+    alike = [(name, taken, found.p) for name, taken, found in compared if not found.differs]
     if alike:
         named = ", ".join(
             f"{name} ({quantities.seconds(taken)} for one image, {quantities.probability(p)})"
@@ -119,5 +115,5 @@ def _faster(results: Results, entry: Entry, seconds: dict[str, float]) -> Iterat
             f"{images} cannot tell {entry.name} from what is faster: {named}."
             " That does not make them equal: more images might tell them apart."
         )
-    elif faster and results.pairs:
+    elif compared:
         yield f"McNemar's test tells {entry.name} from every faster model it was compared with."

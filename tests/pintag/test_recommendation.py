@@ -1,0 +1,86 @@
+"""Which model to take: by the rules, and in words that claim no more than was found."""
+
+from __future__ import annotations
+
+from pintag import document, recommendation
+from pintag.document import Document
+from pintag.results import Results, Timings
+from tests.pintag import studies
+
+
+def told(results: Results, timings: Timings) -> str:
+    blocks = recommendation.chapter(results, timings)
+    return document.markdown(Document("", tuple(blocks))).replace("\u00a0", " ")
+
+
+def test_the_best_and_the_best_within_the_budget_are_named() -> None:
+    found = studies.results([studies.entry("good", 19), studies.entry("quick", 17)], best="good")
+    text = told(found, studies.timings({"good": 0.2, "quick": 0.01}, fast_best="quick"))
+    assert "By rule 1: **The good** (good), validation accuracy 95.0 %" in text
+    assert "By rule 2, within 50.0 ms: **The quick** (quick), validation accuracy 85.0 %" in text
+
+
+def test_a_faster_model_that_the_test_cannot_tell_apart_is_named() -> None:
+    found = studies.results(
+        [studies.entry("good"), studies.entry("quick"), studies.entry("poor")],
+        pairs=[studies.pair("quick", "good", 0.34), studies.pair("good", "poor", 0.001)],
+        best="good",
+    )
+    text = told(found, studies.timings({"good": 0.2, "quick": 0.01, "poor": 0.001}))
+    assert "cannot tell good from what is faster: quick (10.0 ms for one image, p = 0.34)" in text
+    assert "poor (" not in text
+    assert "does not make them equal" in text
+
+
+def test_a_slower_model_is_no_alternative() -> None:
+    found = studies.results(
+        [studies.entry("good"), studies.entry("slow")], pairs=[studies.pair("good", "slow")]
+    )
+    text = told(found, studies.timings({"good": 0.01, "slow": 0.2}, fast_best="good"))
+    assert "slow" not in text
+    assert "the same model" in text
+
+
+def test_it_is_said_when_every_faster_model_differs() -> None:
+    found = studies.results(
+        [studies.entry("good"), studies.entry("quick")], pairs=[studies.pair("good", "quick", 0.01)]
+    )
+    text = told(found, studies.timings({"good": 0.2, "quick": 0.01}))
+    assert "tells good from every faster model" in text
+
+
+def test_it_is_not_said_of_models_that_were_not_compared() -> None:
+    found = studies.results(
+        [studies.entry("good"), studies.entry("quick"), studies.entry("other")],
+        pairs=[studies.pair("good", "other")],
+    )
+    text = told(found, studies.timings({"good": 0.2, "quick": 0.01}))
+    assert "tells good from" not in text
+
+
+def test_nothing_is_recommended_where_everything_failed() -> None:
+    text = told(studies.results([studies.failed("one")]), studies.timings())
+    assert "No model can be recommended" in text
+    assert "By rule" not in text
+
+
+def test_without_times_there_is_none_within_the_budget() -> None:
+    found = studies.results([studies.entry("good")])
+    assert "prediction times were not measured" in told(found, studies.timings())
+    assert "no model kept it" in told(found, studies.timings({"good": 0.2}))
+
+
+def test_a_model_is_as_fast_as_with_its_fastest_engine() -> None:
+    taken = studies.timings({"one": 0.2})
+    other = taken.predictions[0].model_copy(update={"engine": "other", "seconds": 0.1})
+    large = taken.predictions[0].model_copy(update={"batch": 32, "seconds": 0.01})
+    several = taken.model_copy(update={"predictions": [*taken.predictions, other, large]})
+    assert recommendation.fastest(several) == {"one": 0.1}
+
+
+def test_a_pair_is_seen_from_either_side() -> None:
+    found = studies.results([], pairs=[studies.pair("a", "b")])
+    turned = recommendation.pair(found, "b", "a")
+    assert turned is not None
+    assert (turned.first, turned.only_first, turned.only_second) == ("b", 3, 5)
+    assert recommendation.pair(found, "a", "c") is None
