@@ -108,7 +108,7 @@ def recalls(entries: Sequence[Entry], labels: Sequence[str]) -> Figure | None:
 
 def recall(scores: Scores, labels: Sequence[str]) -> Figure:
     """Recall of every label by one model."""
-    figure = _blank(6, 0.34 * len(labels) + 1.1)
+    figure = _blank(6, 0.34 * len(labels) + 1.3)
     axes = figure.add_subplot()
     for place, label in enumerate(labels):
         _span(axes, place, scores.recall.get(label), "o", BLUE)
@@ -116,7 +116,7 @@ def recall(scores: Scores, labels: Sequence[str]) -> Figure:
     names = [f"{short(label)} ({count})" for label, count in zip(labels, images, strict=True)]
     axes.set_yticks(range(len(labels)), names)
     axes.set(xlim=(-0.03, 1.03), ylim=(len(labels) - 0.4, -0.6))
-    axes.set_xlabel("recall (%), with 95 % intervals; in brackets the images")
+    axes.set_xlabel("recall (%), with 95 % intervals\nin brackets: images")
     axes.xaxis.set_major_formatter(_PERCENT)
     axes.grid(axis="x", alpha=0.35)
     return figure
@@ -153,7 +153,8 @@ def trade(entries: Sequence[Entry], seconds: Mapping[str, float], budget: float)
     axes.set_xlim(min(times) / 1.8, max(times) * 1.8)
     if budget > 0:
         axes.axvline(budget, color="black", linestyle="--", linewidth=1.2)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    few = max(times) / min(times) < 5
+    axes.xaxis.set_major_locator(LogLocator(subs=range(1, 10) if few else (1, 2, 5)))
     axes.xaxis.set_major_formatter(_SECONDS)
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(_PERCENT)
