@@ -191,8 +191,8 @@ class _Report:
             yield Paragraph("No picture was explained.")
             return
         yield Paragraph(
-            "LIME (Ribeiro, Singh and Guestrin, KDD 2016) on images of the test split: the"
-            " superpixels that weigh most for the predicted label, and against it."
+            "LIME (Ribeiro, Singh and Guestrin, KDD 2016): the superpixels of an image that weigh"
+            " most for the label that was predicted, and against it."
         )
         pictures = [self._overlay(each) for each in self.results.explained]
         if shown := tuple(each for each in pictures if each):
