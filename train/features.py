@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from pintag import backbones, dataset, files, images
 from pintag.dataset import Example
-from pintag.errors import TrainingError
+from pintag.errors import TrainingError, WeightsError
 from train.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -62,14 +62,21 @@ def _key(*parts: object) -> str:
 
 
 def weights_digest(config: TrainConfig) -> str:
-    """What tells one set of backbone weights from another."""
+    """What tells one set of backbone weights from another.
+
+    Raises:
+        WeightsError: there is no such file.
+    """
     weights = config.backbone.weights
     if weights == backbones.IMAGENET:
         return weights
     if weights == backbones.NONE:
         return f"random-{config.seed}"
-    with Path(weights).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with Path(weights).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"no weights file {weights!r}: {error.strerror}") from error
 
 
 def extractor(backbone: keras.Model) -> Transform:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pintag import bundle, evaluation, files, inspection, leaks
+from pintag import bundle, evaluation, files, inspection, leaks, report
 from pintag.bundle import ModelBundle
 from pintag.dataset import TEST, TRAIN, VALIDATION, DataSet
 from pintag.engine import TensorFlowEngine
@@ -72,6 +72,7 @@ def run(
         results, timings = study.run()
     ledger.write(RESULTS, results.model_dump_json(indent=1) + "\n")
     ledger.write(TIMINGS, timings.model_dump_json(indent=1) + "\n")
+    report.write(ledger.folder, results, timings)
     return results, timings
 
 
@@ -124,22 +125,20 @@ class _Study:
 
     def _try_settings(self) -> None:
         places = self._material.places
-        self._run_trials(
-            "trials",
-            [
-                Trial(
-                    name=candidate.trial(number),
-                    learner=learner,
-                    rows=self._material.key(learner),
-                    train=places[TRAIN],
-                    validation=places[VALIDATION],
-                    test=places[TEST],
-                )
-                for candidate in self._candidates
-                if candidate.family != "fine_tuned"
-                for number, learner in enumerate(candidate.learners)
-            ],
-        )
+        wanted = []
+        for candidate in self._candidates:
+            if candidate.family == "fine_tuned":
+                continue
+            for number, learner in enumerate(candidate.learners):
+                name = candidate.trial(number)
+                try:
+                    rows = self._material.key(learner)
+                except PintagError as error:
+                    self._failures[name] = str(error)
+                    continue
+                parts = (places[TRAIN], places[VALIDATION], places[TEST])
+                wanted.append(Trial(name, learner, rows, *parts))
+        self._run_trials("trials", wanted)
 
     def _run_trials(self, stage: str, wanted: Sequence[Trial]) -> None:
         outcomes = self._ledger.outcomes

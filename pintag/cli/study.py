@@ -50,6 +50,7 @@ def study(
     fine-tuned ones; the best is cross-validated, timed and explained. --out then has
 
     \b
+      report.html       the report, one file; report.md and figures/ beside it
       results.json      every figure, with its 95 % interval
       timings.json      what it took, on which machine
       bundle/           the best model, ready for `pintag serve`
@@ -139,5 +140,5 @@ def _summarise(results: Results, timings: Timings, out: Path) -> None:
         console.out.print("synthetic data: the figures say nothing about photographs")
     where = escape(str(out))
     console.out.print(f"best by validation: {escape(str(results.best))}", soft_wrap=True)
-    console.out.print(f"  {where}/results.json", soft_wrap=True)
+    console.out.print(f"  {where}/report.html", soft_wrap=True)
     console.out.print(f"  pintag serve --bundle {where}/bundle", soft_wrap=True)

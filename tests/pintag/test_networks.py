@@ -76,10 +76,11 @@ def test_default_widths_are_those_of_the_study() -> None:
         "resnet50": (256, 128, 64),
         "inception_v3": (256, 128, 64),
         "basic_cnn": (1024,),
+        "basic_ann": (3136, 1024, 512, 128),
     }
 
 
-def test_every_backbone_but_the_basic_cnn_is_transferred() -> None:
+def test_every_backbone_but_the_basic_ones_is_transferred() -> None:
     transferred = {
         name for name in networks.NAMES if spec(backbone=name, input_size=75).is_transfer
     }
@@ -103,6 +104,19 @@ def test_the_basic_cnn_is_the_one_of_the_study() -> None:
     ]
     assert blocks == [(32, (3, 3), (2, 2)), (64, (3, 3), (2, 2)), (128, (3, 3), (2, 2))]
     assert network.trainable_weights == network.weights
+
+
+@KERAS
+def test_the_basic_ann_is_the_one_of_the_study() -> None:
+    """9,408 pixels into 3136-1024-512-128."""
+    widths = networks.default_widths("basic_ann")
+    made = networks.build(spec(backbone="basic_ann", input_size=56, widths=widths, num_labels=8))
+    flat = made.get_layer("basic_ann")
+    assert flat.output_shape == (None, 56 * 56 * 3)
+    assert flat.count_params() == 0
+    assert made.count_params() == sum(
+        (above + 1) * below for above, below in zip((9408, *widths), (*widths, 8), strict=True)
+    )
 
 
 @KERAS

@@ -1,0 +1,229 @@
+"""`pintag study`: whole, the same each time, and never the same part twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from pintag import bundle
+from pintag.results import Results, Timings
+from tests.conftest import PINTAG, pintag, wait_for
+
+pytestmark = [pytest.mark.ray, pytest.mark.keras]
+
+TINY = {"name": "mobilenet", "alpha": 0.25, "weights": "none"}
+HEAD = {"widths": [8], "learning_rate": 1e-3, "epochs": 2}
+CNN = {"backbone": {"name": "basic_cnn"}, "input_size": 32, "head": HEAD}
+CONFIG: dict[str, Any] = {
+    "title": "A small study",
+    "svm": {"settings": [{"C": 1, "gamma": 0.1}, {"C": 2, "gamma": 0.01}]},
+    "models": [
+        {"name": "cnn", "train": CNN},
+        {
+            "name": "tiny",
+            "train": {"backbone": TINY, "input_size": 32, "head": HEAD},
+            "grid": {"batch_size": [16, 32]},
+        },
+        # Its weights are nowhere: it fails, and the others go on.
+        {
+            "name": "lost",
+            "train": {"backbone": TINY | {"weights": "nowhere.h5"}, "input_size": 32},
+        },
+    ],
+    "cross_validation": {"folds": 3},
+    "gallery": {"per_label": 1, "mode": "reference"},
+}
+TRIALS = {"svm.0", "svm.1", "cnn.0", "tiny.0", "tiny.1", "fold.00", "fold.01", "fold.02"}
+
+
+def study(config: Path, data: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return pintag("study", config, "--data", data, "--out", out, *options)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("study") / "study.yaml"
+    path.write_text(yaml.safe_dump(CONFIG))
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample, with a training picture that is tested on as well."""
+    root = tmp_path_factory.mktemp("leaking") / "data"
+    shutil.copytree(sample_dir, root)
+    leaking = min((root / "train" / "art").iterdir())
+    shutil.copy(leaking, root / "test" / "art" / "leaked.jpg")
+    return root
+
+
+@pytest.fixture(scope="module")
+def done(
+    config: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    out = tmp_path_factory.mktemp("studies") / "whole"
+    found = study(config, data, out)
+    assert found.returncode == 0, found.stderr
+    return out, found
+
+
+@pytest.fixture(scope="module")
+def results(done: tuple[Path, subprocess.CompletedProcess[str]]) -> Results:
+    return Results.model_validate_json((done[0] / "results.json").read_text())
+
+
+def outcomes(out: Path) -> dict[str, int]:
+    """Each trial that has ended, and when."""
+    return {path.stem: path.stat().st_mtime_ns for path in (out / "outcomes").glob("*.npz")}
+
+
+def test_every_model_has_its_figures(results: Results) -> None:
+    entries = {entry.name: entry for entry in results.entries}
+    assert list(entries) == ["svm", "cnn", "tiny", "lost"]
+    for name in ("svm", "cnn", "tiny"):
+        entry = entries[name]
+        assert entry.validation
+        assert entry.test
+        assert (entry.validation.images, entry.test.images) == (48, 49)
+        # The trial that was chosen is the best by validation.
+        assert entry.chosen is not None
+        tried = [
+            each.validation_accuracy.value for each in entry.trials if each.validation_accuracy
+        ]
+        assert tried[entry.chosen] == max(tried) == entry.validation.accuracy.value
+    assert len(entries["tiny"].trials) == 2
+    assert "weights are random" in entries["tiny"].note
+    assert entries["cnn"].parameters
+    assert len(entries["cnn"].history) == 2
+    assert results.cross_validation
+    assert len(results.cross_validation.folds) == 3
+    assert sum(map(sum, results.cross_validation.confusion)) == 8 * (20 + 6 + 6) + 1
+    assert {(each.first, each.second) for each in results.pairs} == {
+        ("svm", "cnn"),
+        ("svm", "tiny"),
+        ("cnn", "tiny"),
+    }
+
+
+def test_a_model_that_fails_is_told_with_its_reason(results: Results) -> None:
+    lost = results.entry("lost")
+    assert lost.test is None
+    assert lost.failure
+    assert "nowhere.h5" in lost.failure
+    assert lost.trials[0].failure == lost.failure
+
+
+def test_the_winner_is_a_bundle_that_can_be_served(
+    done: tuple[Path, subprocess.CompletedProcess[str]], results: Results
+) -> None:
+    out, found = done
+    assert results.best in ("cnn", "tiny")
+    assert bundle.load(out / "bundle").manifest.name == results.best
+    assert f"pintag serve --bundle {out}/bundle" in found.stdout
+
+
+def test_a_picture_on_two_sides_is_told(
+    done: tuple[Path, subprocess.CompletedProcess[str]], results: Results
+) -> None:
+    ((leak),) = results.leaks
+    assert leak.first.startswith("train/art/")
+    assert (leak.second, leak.kind, leak.moved) == ("test/art/leaked.jpg", "equal", False)
+    assert "--drop-leaks" in done[1].stdout
+
+
+def test_the_report_shows_what_was_found(
+    done: tuple[Path, subprocess.CompletedProcess[str]], results: Results
+) -> None:
+    out, _ = done
+    timings = Timings.model_validate_json((out / "timings.json").read_text())
+    assert {each.entry for each in timings.predictions} == {"cnn", "tiny"}
+    assert timings.stages["trials"] > 0
+    page = (out / "report.html").read_text()
+    assert "A small study" in page
+    assert "nowhere.h5" in page
+    assert len(results.explained) == 8
+    assert all((out / each.picture).is_file() for each in results.explained)
+    assert (out / "report.md").is_file()
+
+
+def test_what_is_done_is_not_done_again(
+    done: tuple[Path, subprocess.CompletedProcess[str]], config: Path, data: Path
+) -> None:
+    out, _ = done
+    assert set(outcomes(out)) == TRIALS
+    before = outcomes(out), (out / "results.json").read_bytes()
+    again = study(config, data, out, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert (outcomes(out), (out / "results.json").read_bytes()) == before
+
+
+@contextmanager
+def interrupted(config: Path, data: Path, out: Path) -> Iterator[subprocess.Popen[str]]:
+    """A study that has some outcomes, and not all."""
+    environment = os.environ | {"XDG_CACHE_HOME": os.environ["PINTAG_TEST_CACHE"]}
+    command = [PINTAG, "study", config, "--data", data, "--out", out]
+    with subprocess.Popen(
+        list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        wait_for(lambda: len(outcomes(out)) >= 2 or process.poll() is not None, 200, "two outcomes")
+        assert process.poll() is None
+        yield process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
+def test_an_interrupted_study_goes_on_to_the_same_results(
+    done: tuple[Path, subprocess.CompletedProcess[str]],
+    config: Path,
+    data: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    out = tmp_path / "out"
+    with interrupted(config, data, out) as process:
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        process.wait(60)
+        assert process.returncode != 0
+        psutil.wait_procs(children, 60)
+    begun = outcomes(out)
+    assert 2 <= len(begun) < len(TRIALS)
+    assert not (out / "results.json").exists()
+    again = study(config, data, out, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert begun.items() <= outcomes(out).items()
+    assert (out / "results.json").read_bytes() == (done[0] / "results.json").read_bytes()
+
+
+def test_leaks_can_be_moved(config: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = study(
+        config, data, out, "--drop-leaks", "cross_validation.folds=0", "gallery.per_label=0"
+    )
+    assert found.returncode == 0, found.stderr
+    told = Results.model_validate_json((out / "results.json").read_text())
+    assert [leak.moved for leak in told.leaks] == [True]
+    assert told.data.counts["train"]["art"] == 21
+    assert told.data.counts["test"]["art"] == 6
+    assert told.cross_validation is None
+    assert told.explained == []
+
+
+def test_a_study_is_not_replaced_by_accident(
+    done: tuple[Path, subprocess.CompletedProcess[str]], config: Path, data: Path
+) -> None:
+    found = study(config, data, done[0])
+    assert found.returncode == 1
+    assert "give --resume to go on with it, or --overwrite" in found.stderr
+    found = study(config, data, done[0], "--resume", "seed=1", "title=Another")
+    assert found.returncode == 1
+    assert "different: config.seed, config.title" in found.stderr
