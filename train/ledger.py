@@ -48,7 +48,7 @@ class Ledger:
             TrainingError: something stands in the way, or nothing can be written there.
         """
         if resume:
-            self._check_same(request)
+            workspace.check_same(self.folder / _REQUEST, request)
         elif self.folder.exists() and any(self.folder.iterdir()):
             self._clear(overwrite)
         try:
@@ -98,14 +98,3 @@ class Ledger:
                 " start again"
             )
         shutil.rmtree(self.folder)
-
-    def _check_same(self, request: dict[str, Any]) -> None:
-        path = self.folder / _REQUEST
-        try:
-            before = json.loads(path.read_text())
-        except FileNotFoundError as error:
-            raise TrainingError(f"nothing to resume: {path} is missing") from error
-        if changed := sorted(workspace.differences(before, request)):
-            raise TrainingError(
-                f"{self.folder} was begun with another request; different: {', '.join(changed)}"
-            )

@@ -55,7 +55,7 @@ class Workspace:
         if self.out.exists() and not (self.out / bundle.MANIFEST).exists():
             raise TrainingError(f"{self.out} exists and is no bundle; choose another --out")
         if resume:
-            self._check_same(request)
+            check_same(self.folder / _REQUEST, request)
         elif self.folder.exists():
             if not overwrite:
                 raise TrainingError(
@@ -68,17 +68,6 @@ class Workspace:
             files.write_atomic(self.folder / _REQUEST, json.dumps(request, indent=2))
         except OSError as error:
             raise TrainingError(f"{self.folder}: cannot be written: {error.strerror}") from error
-
-    def _check_same(self, request: dict[str, Any]) -> None:
-        path = self.folder / _REQUEST
-        try:
-            before = json.loads(path.read_text())
-        except FileNotFoundError as error:
-            raise TrainingError(f"nothing to resume: {path} is missing") from error
-        if changed := sorted(differences(before, request)):
-            raise TrainingError(
-                f"{self.folder} was begun with another request; different: {', '.join(changed)}"
-            )
 
     @contextmanager
     def watching(self, watch: Watch | None) -> Iterator[None]:
@@ -125,6 +114,22 @@ class Workspace:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def check_same(path: Path, request: dict[str, Any]) -> None:
+    """Refuse to go on with what was begun with another request than the one in a file.
+
+    Raises:
+        TrainingError: there is none, or it differs, by these keys.
+    """
+    try:
+        before = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise TrainingError(f"nothing to resume: {path} is missing") from error
+    if changed := sorted(_differences(before, request)):
+        raise TrainingError(
+            f"{path.parent} was begun with another request; different: {', '.join(changed)}"
+        )
+
+
 def check_space(folder: Path, needed: int) -> None:
     """Refuse a folder that cannot be written to, or lies on a disk without `needed` bytes."""
     try:
@@ -142,11 +147,10 @@ def check_space(folder: Path, needed: int) -> None:
         )
 
 
-def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """The keys, dotted, under which two requests differ."""
+def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for key in before.keys() | now.keys():
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            yield from differences(old, new, f"{prefix}{key}.")
+            yield from _differences(old, new, f"{prefix}{key}.")
         elif old != new:
             yield prefix + key

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -66,6 +73,20 @@ def bars(*, shown: bool = True, transient: bool = False) -> Progress:
         disable=not (shown and err.is_terminal),
         transient=transient,
     )
+
+
+class Stages:
+    """A bar for each stage of long work, shown when the stage is first told of."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def move(self, stage: str, done: float, total: int, note: str = "") -> None:
+        """Say how far a stage is."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(escape(stage), note="")
+        self._bars.update(self._tasks[stage], completed=done, total=total, note=note)
 
 
 def import_quietly(module: str) -> None:

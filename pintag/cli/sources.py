@@ -1,4 +1,4 @@
-"""The images that a command is given: files, folders of them, or standard input."""
+"""The images that a command is given: files, folders of them, standard input, or a data set."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+import click
 from rich.markup import escape
 
-from pintag import images
+from pintag import dataset, images
 from pintag.cli import console
+from pintag.dataset import DataSet
 from pintag.errors import DataError, NotAnImageError, PintagError
 
 Read = Callable[[], bytes]
@@ -44,6 +46,22 @@ def require(names: Sequence[str]) -> None:
     """
     if not any(name == STDIN or Path(name).exists() for name in names):
         raise DataError(f"{', '.join(names)}: no such file or folder")
+
+
+def data_set(directory: Path | None, seed: int) -> DataSet:
+    """The data set in a folder, by default ./data; files that cannot be read are named.
+
+    Raises:
+        UsageError: no folder is given, and there is no ./data.
+        DataError: it is no data set.
+    """
+    if directory is None and not Path("data").is_dir():
+        raise click.UsageError("give --data; there is no ./data here")
+    with console.progress("reading") as progress:
+        scanned = dataset.scan(directory or Path("data"), seed=seed, progress=progress)
+    for file in scanned.unreadable:
+        console.skipped(file)
+    return scanned
 
 
 def failed(name: str, error: PintagError) -> dict[str, object]:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import click
 from rich.markup import escape
-from rich.progress import Progress, TaskID
 
-from pintag import config, dataset
-from pintag.cli import console
+from pintag import config
+from pintag.cli import console, sources
 from pintag.results import Results, Timings
 
 
@@ -66,13 +65,8 @@ def study(
     """
     from train.plan import StudyConfig
 
-    if data_dir is None and not Path("data").is_dir():
-        raise click.UsageError("give --data; there is no ./data here")
     settings = config.load(StudyConfig, configuration, overrides)
-    with console.progress("reading") as progress:
-        scanned = dataset.scan(data_dir or Path("data"), seed=settings.seed, progress=progress)
-    for file in scanned.unreadable:
-        console.skipped(file)
+    scanned = sources.data_set(data_dir, settings.seed)
     console.err.print(f"{len(scanned)} images, {len(scanned.labels)} labels; working on Ray …")
     console.import_quietly("keras")
     from train import study as studies
@@ -86,7 +80,7 @@ def study(
                 resume=resume,
                 overwrite=overwrite,
                 drop_leaks=drop_leaks,
-                watch=_Bars(bars).show,
+                watch=console.Stages(bars).move,
             )
     except KeyboardInterrupt:
         console.err.print("interrupted; the same command with --resume goes on")
@@ -95,20 +89,6 @@ def study(
         console.print_json(results.model_dump(mode="json"))
     else:
         _summarise(results, timings, out)
-
-
-class _Bars:
-    """A progress bar for each stage."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
-
-    def show(self, stage: str, done: float, total: int) -> None:
-        """Move the bar of a stage."""
-        if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(escape(stage), note="")
-        self._bars.update(self._tasks[stage], completed=done, total=total)
 
 
 def _summarise(results: Results, timings: Timings, out: Path) -> None:

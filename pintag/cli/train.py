@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.markup import escape
-from rich.progress import Progress, TaskID
 
-from pintag import config, dataset
+from pintag import config
 from pintag.bundle import ModelBundle
-from pintag.cli import console
+from pintag.cli import console, sources
 
 
 @click.command()
@@ -60,14 +60,9 @@ def train(
     """
     from train.config import TrainConfig
 
-    if data_dir is None and not Path("data").is_dir():
-        raise click.UsageError("give --data; there is no ./data here")
     settings = config.load(TrainConfig, configuration, overrides)
     target = out or Path("runs") / (settings.name or configuration.stem)
-    with console.progress("reading") as progress:
-        scanned = dataset.scan(data_dir or Path("data"), seed=settings.seed, progress=progress)
-    for file in scanned.unreadable:
-        console.skipped(file)
+    scanned = sources.data_set(data_dir, settings.seed)
     console.err.print(f"{len(scanned)} images, {len(scanned.labels)} labels; fitting on Ray …")
     # After what may be wrong with the request: this takes seconds.
     console.import_quietly("keras")
@@ -82,7 +77,7 @@ def train(
                 target,
                 resume=resume,
                 overwrite=overwrite,
-                watch=_Bars(bars).show,
+                watch=partial(_show, console.Stages(bars)),
             )
     except KeyboardInterrupt:
         console.err.print("interrupted; the same command with --resume goes on, if it had begun")
@@ -93,26 +88,16 @@ def train(
         _summarise(made)
 
 
-class _Bars:
-    """A progress bar for each stage of a fit."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
-
-    def show(self, message: dict[str, Any]) -> None:
-        """Move a bar by one message of `train.loop`."""
-        if message["stage"] == "training":
-            name, done, total = message["phase"], message["epoch"], message["epochs"]
-            note = (
-                f"loss {message['loss']:.3f}, validation {message['validation_loss']:.3f}, "
-                f"{message['validation_accuracy']:.1%} right"
-            )
-        else:
-            name, done, total, note = message["stage"], message["done"], message["total"], ""
-        if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, note="")
-        self._bars.update(self._tasks[name], completed=done, total=total, note=note)
+def _show(stages: console.Stages, message: dict[str, Any]) -> None:
+    """Move a bar by one message of `train.loop`."""
+    if message["stage"] == "training":
+        note = (
+            f"loss {message['loss']:.3f}, validation {message['validation_loss']:.3f}, "
+            f"{message['validation_accuracy']:.1%} right"
+        )
+        stages.move(message["phase"], message["epoch"], message["epochs"], note)
+    else:
+        stages.move(message["stage"], message["done"], message["total"])
 
 
 def _summarise(made: ModelBundle) -> None:
