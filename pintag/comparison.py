@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from pintag import charts, quantities, recommendation
+from pintag import charts, quantities, recommendation, tradeoff
 from pintag.document import Block, Heading, Link, Paragraph, Strong, Table, Text
 from pintag.quantities import MISSING
 from pintag.results import Entry, Figure, Results, Scores, Timings
@@ -27,7 +27,8 @@ def chapter(
     yield _costs(entries, timings, anchors)
     yield Paragraph(
         "Prediction is the wall time for one image, its decoding not included; training is that"
-        f" of the chosen settings, features not included. Machine: {timings.machine}.",
+        " of the chosen settings, features not included. The parameters of a support vector machine"
+        f" are the numbers in its support vectors. Machine: {timings.machine}.",
         aside=True,
     )
     yield from _drawn(timings, entries, book)
@@ -91,21 +92,23 @@ def _seconds(value: float | None) -> str:
 def _drawn(timings: Timings, entries: Sequence[Entry], book: Sketchbook) -> Iterator[Block]:
     yield Heading("Accuracy against prediction time", anchor="trade")
     seconds = recommendation.fastest(timings)
-    trade = charts.trade(entries, seconds, timings.latency_budget)
+    shown = tradeoff.points(entries, seconds)
+    trade = tradeoff.chart(shown, timings.latency_budget)
     if trade is None:
         yield Paragraph("No model has both figures of the test split and a prediction time.")
     else:
         told = "; ".join(
-            f"{entry.name} {quantities.share(entry.test.accuracy.value)} in"
-            f" {quantities.seconds(seconds[entry.name])}"
-            for entry in entries
-            if entry.test and entry.name in seconds
+            f"{each.name} {quantities.interval(each.accuracy)} in"
+            f" {quantities.seconds(each.seconds)}"
+            for each in shown
         )
+        front = ", ".join(each.name for each in tradeoff.front(shown))
         yield book.picture(
             "accuracy-and-time",
             trade,
             f"Test accuracy against prediction time: {told}.",
-            "Each model by the engine that is fastest with it.",
+            "Each model by the engine that is fastest with it. On the Pareto front, as none is"
+            f" faster and as accurate: {front}. Nothing was chosen by it.",
         )
     training = charts.training(entries, timings.training)
     if training:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from matplotlib import rc_context
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -42,7 +43,7 @@ def confusion_figure(
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(count, count):
         if confusion[row, column]:
-            colour = "white" if share[row, column] > 0.5 else "black"
+            colour = ink(image.to_rgba(share[row, column]))
             axes.text(
                 column, row, str(confusion[row, column]), ha="center", va="center", color=colour
             )
@@ -81,6 +82,16 @@ def curves_figure(history: Sequence[Mapping[str, Any]], title: str) -> Figure:
         axes.grid(alpha=0.3)
         axes.legend()
     return figure
+
+
+def ink(ground: Any) -> str:
+    """Black or white, whichever is read better on a colour: by contrast, as WCAG 2 defines it."""
+    red, green, blue = (
+        each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4
+        for each in to_rgb(ground)
+    )
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return "black" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "white"
 
 
 def literal(text: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from pintag import charts, plots, quantities
+from pintag import charts, plots, quantities, tuning
 from pintag.document import Block, Heading, Paragraph, Picture, Pictures, Strong, Table, Text
 from pintag.quantities import MISSING
 from pintag.results import Entry, Scores, Trial
@@ -63,11 +64,11 @@ def _trials(entry: Entry) -> Table:
 
 
 def _course(entry: Entry, name: str, book: Sketchbook) -> Iterator[Picture]:
-    tuning = charts.tuning(entry.trials, entry.chosen)
-    if tuning:
+    tried = tuning.chart(entry.trials, entry.chosen)
+    if tried:
         yield book.picture(
             f"{name}-tuning",
-            tuning,
+            tried,
             f"Validation accuracy of {entry.name} by its settings, as in the table above.",
             f"Tuning of {entry.name}; the chosen settings are framed.",
         )
@@ -118,17 +119,22 @@ def confusion(
 ) -> Picture:
     """A confusion matrix, with its commonest mistake in words."""
     matrix = np.array(counts)
-    wrong = matrix * (1 - np.eye(len(labels), dtype=int))
-    said = f"{np.trace(matrix):,} of {matrix.sum():,} images are right"
-    if wrong.any():
-        true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
-        said += (
-            f"; the commonest mistake is {labels[predicted]} for {labels[true]},"
-            f" {wrong[true, predicted]} times"
-        )
+    said = f"{np.trace(matrix):,} of {matrix.sum():,} images are right{_mistake(matrix, labels)}"
     return book.picture(
         file,
         plots.confusion_figure(matrix, labels, name),
         f"Confusion matrix of {name}: {said}.",
         f"{said[0].upper()}{said[1:]}.",
     )
+
+
+def _mistake(matrix: npt.NDArray[np.integer], labels: Sequence[str]) -> str:
+    """The commonest one, if one is; what happened once is none to learn from."""
+    wrong = matrix * (1 - np.eye(len(labels), dtype=int))
+    most = int(wrong.max(initial=0))
+    if most < 2:
+        return "; no mistake was made twice" if most else ""
+    true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
+    is_alone = (wrong == most).sum() == 1
+    which = "the commonest mistake" if is_alone else "one of the commonest mistakes"
+    return f"; {which} is {labels[predicted]} for {labels[true]}, {most:,} times"

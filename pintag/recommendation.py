@@ -1,12 +1,12 @@
 """Which model to take, in plain words, by rules that are stated beforehand.
 
 Models are chosen by their figures on the validation split; the test split is asked only whether it
-can tell the chosen one from faster ones.
+can tell the chosen one from smaller or faster ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pintag import quantities
 from pintag.document import Items, Paragraph, Strong, Text
@@ -19,13 +19,13 @@ def chapter(results: Results, timings: Timings) -> list[Paragraph | Items]:
     return [
         Items(
             (
-                "Rule 1: where time does not matter, take the model of the best accuracy on the"
-                " validation split.",
+                "Rule 1: where time does not matter, take the network of the best accuracy on the"
+                " validation split. A support vector machine is compared, but cannot be served.",
                 "Rule 2: where one image must be answered within a latency budget"
                 f" ({budget}, alone in its batch), take the best one on the validation split of"
                 " those that keep it.",
                 "If McNemar's exact test on the test split cannot tell the recommended model from"
-                " a faster one, the faster one is named too.",
+                " a smaller or faster one, that one is named too.",
             )
         ),
         *(Paragraph(text) for text in _sentences(results, timings)),
@@ -65,10 +65,11 @@ def _sentences(results: Results, timings: Timings) -> Iterator[Text]:
     seconds = fastest(timings)
     best = results.entry(results.best)
     yield ["By rule 1: ", Strong(best.title), f" ({best.name}){_figures(best, seconds)}."]
-    yield from _faster(results, best, seconds)
+    yield from _better(results, best)
+    yield from _cheaper(results, best, seconds)
     budget = quantities.seconds(timings.latency_budget)
     if timings.fast_best is None:
-        told = "no model kept it" if seconds else "prediction times were not measured"
+        told = "no network kept it" if seconds else "prediction times were not measured"
         yield f"By rule 2, within {budget}: none; {told}."
     elif timings.fast_best == best.name:
         yield f"By rule 2, within {budget}: the same model."
@@ -79,41 +80,77 @@ def _sentences(results: Results, timings: Timings) -> Iterator[Text]:
             Strong(fast.title),
             f" ({fast.name}){_figures(fast, seconds)}.",
         ]
-        yield from _faster(results, fast, seconds)
+        yield from _cheaper(results, fast, seconds)
 
 
-def _figures(entry: Entry, seconds: dict[str, float]) -> str:
+def _figures(entry: Entry, seconds: Mapping[str, float]) -> str:
     """What is known of it, after its name."""
     parts = []
     if entry.validation:
         parts.append(f"validation accuracy {quantities.interval(entry.validation.accuracy)}")
     if entry.test:
         parts.append(f"test accuracy {quantities.interval(entry.test.accuracy)}")
-    if entry.name in seconds:
-        parts.append(f"{quantities.seconds(seconds[entry.name])} for one image")
+    parts += _costs(entry, seconds)
     return "".join(f", {part}" for part in parts)
 
 
-def _faster(results: Results, entry: Entry, seconds: dict[str, float]) -> Iterator[Text]:
-    """Faster models that the test split cannot tell from one, fastest first."""
-    if entry.name not in seconds:
+def _costs(entry: Entry, seconds: Mapping[str, float]) -> list[str]:
+    parts = [] if entry.bytes is None else [quantities.size(entry.bytes)]
+    if entry.name in seconds:
+        parts.append(f"{quantities.seconds(seconds[entry.name])} for one image")
+    return parts
+
+
+def _better(results: Results, best: Entry) -> Iterator[Text]:
+    """Whatever has a higher accuracy, and yet is not recommended."""
+    if best.validation is None:
         return
-    faster = sorted((taken, name) for name, taken in seconds.items() if taken < seconds[entry.name])
-    compared = [
-        (name, taken, found)
-        for taken, name in faster
-        if (found := pair(results, entry.name, name)) is not None
+    reached = best.validation.accuracy.value
+    higher = [
+        f"{entry.name} ({quantities.interval(entry.validation.accuracy)})"
+        for entry in results.entries
+        if entry.family == "svm" and entry.validation and entry.validation.accuracy.value > reached
     ]
-    alike = [(name, taken, found.p) for name, taken, found in compared if not found.differs]
+    if higher:
+        yield (
+            f"A higher validation accuracy has {', '.join(higher)}: a support vector machine,"
+            " which cannot be served."
+        )
+
+
+def _cheaper(results: Results, entry: Entry, seconds: Mapping[str, float]) -> Iterator[Text]:
+    """Smaller or faster networks that the test split cannot tell from one, in the study's order."""
+    compared = [
+        (other, gain, found)
+        for other in results.entries
+        if other.family != "svm"
+        and (gain := _gain(other, entry, seconds))
+        and (found := pair(results, entry.name, other.name))
+    ]
+    alike = [(other, gain, found.p) for other, gain, found in compared if not found.differs]
     if alike:
-        named = ", ".join(
-            f"{name} ({quantities.seconds(taken)} for one image, {quantities.probability(p)})"
-            for name, taken, p in alike
+        named = "; ".join(
+            f"{other.name}, {gain}"
+            f" ({', '.join([*_costs(other, seconds), quantities.probability(p)])})"
+            for other, gain, p in alike
         )
         images = f"The {entry.test.images} test images" if entry.test else "The test images"
         yield (
-            f"{images} cannot tell {entry.name} from what is faster: {named}."
+            f"{images} cannot tell {entry.name} from what is smaller or faster: {named}."
             " That does not make them equal: more images might tell them apart."
         )
     elif compared:
-        yield f"McNemar's test tells {entry.name} from every faster model it was compared with."
+        yield (
+            f"McNemar's test tells {entry.name} from every smaller or faster network it was"
+            " compared with."
+        )
+
+
+def _gain(other: Entry, entry: Entry, seconds: Mapping[str, float]) -> str:
+    """`smaller`, `faster`, both, or nothing: as far as it is known of the two."""
+    gains = []
+    if other.bytes is not None and entry.bytes is not None and other.bytes < entry.bytes:
+        gains.append("smaller")
+    if other.name in seconds and seconds[other.name] < seconds.get(entry.name, 0):
+        gains.append("faster")
+    return " and ".join(gains)

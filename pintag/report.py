@@ -5,13 +5,22 @@ Everything in it comes from the study's own figures; what is not known is said t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pintag import charts, comparison, document, files, portrait, quantities, recommendation
-from pintag.document import Block, Document, Heading, Items, Paragraph, Picture, Pictures, Table
+from pintag import (
+    charts,
+    comparison,
+    document,
+    files,
+    methods,
+    portrait,
+    quantities,
+    recommendation,
+    wording,
+)
+from pintag.document import Block, Document, Heading, Paragraph, Picture, Pictures, Table
 from pintag.errors import DataError
-from pintag.quantities import MISSING
 from pintag.results import Explained, Results, Timings
 from pintag.sketchbook import FOLDER, Sketchbook, slug
 
@@ -26,7 +35,7 @@ def write(folder: Path, results: Results, timings: Timings) -> None:
     Figures that an earlier report left in `figures/` are removed: they are of other results.
 
     Raises:
-        DataError: the timings are not of these results.
+        DataError: the timings, or the results themselves, name an entry that is none of theirs.
     """
     _check(results, timings)
     book = Sketchbook()
@@ -45,11 +54,18 @@ def write(folder: Path, results: Results, timings: Timings) -> None:
 
 def _check(results: Results, timings: Timings) -> None:
     known = {entry.name for entry in results.entries}
-    told = {*timings.training, *(each.entry for each in timings.predictions)}
-    if timings.fast_best is not None:
-        told.add(timings.fast_best)
-    if strange := sorted(told - known):
-        raise DataError(f"timings of {', '.join(strange)}, of which the results know nothing")
+    timed = {*timings.training, *(each.entry for each in timings.predictions), timings.fast_best}
+    if strange := timed - known - {None}:
+        raise DataError(f"timings of {_names(strange)}, of which the results know nothing")
+    told = {results.best, *(name for each in results.pairs for name in (each.first, each.second))}
+    if results.cross_validation:
+        told.add(results.cross_validation.entry)
+    if strange := told - known - {None}:
+        raise DataError(f"results of {_names(strange)}, which is no entry of them")
+
+
+def _names(names: Iterable[str | None]) -> str:
+    return ", ".join(sorted(str(name) for name in names))
 
 
 class _Report:
@@ -84,7 +100,7 @@ class _Report:
         yield from self._leaks()
         yield from self._explained()
         yield from self._seconds()
-        yield from self._methods()
+        yield from methods.chapter(results.config)
 
     def _learnt_from(self) -> Iterator[Block]:
         data = self.results.data
@@ -165,9 +181,9 @@ class _Report:
             return
         moved = sum(leak.moved for leak in leaks)
         yield Paragraph(
-            f"{quantities.number(len(leaks))} pairs were found, equal files or pictures whose"
-            " perceptual hashes differ in a few bits. Of"
-            f" {quantities.number(moved)} of these pairs one picture was moved to the other's side."
+            f"Pairs found, equal files or pictures whose perceptual hashes differ in a few bits:"
+            f" {quantities.number(len(leaks))}. Pairs of which a picture was moved to the other's"
+            f" side: {quantities.number(moved)}."
             + (f" The first {_LISTED} are listed." if len(leaks) > _LISTED else "")
         )
         yield Table(
@@ -212,7 +228,7 @@ class _Report:
         if not (kind and path.is_relative_to(self.folder.resolve()) and path.is_file()):
             return None
         verdict = "right" if each.label == each.predicted else f"in truth {each.label}"
-        said = f"{each.predicted} at {quantities.share(each.confidence)}, {verdict}"
+        said = f"{each.predicted} at {wording.percent(each.confidence)}, {verdict}"
         return Picture(
             each.picture,
             path.read_bytes(),
@@ -233,35 +249,3 @@ class _Report:
                 yield Table(caption, (head, "time"), rows)
         if not timings.stages and not timings.features:
             yield Paragraph("No times of stages were taken.")
-
-    def _methods(self) -> Iterator[Block]:
-        yield Heading("How the figures were made", anchor="methods")
-        yield Items(
-            (
-                "Settings and the winner were chosen by accuracy on the validation split, never on"
-                " the test split.",
-                "Intervals of accuracy and recall are Wilson's, 95 %: E. B. Wilson, “Probable"
-                " inference, the law of succession, and statistical inference”, JASA 22 (1927).",
-                "Intervals of macro-F1 and ECE are the percentile bootstrap's, 95 %, over the"
-                " images: B. Efron, “Bootstrap methods: another look at the jackknife”, Annals of"
-                " Statistics 7 (1979).",
-                "Two models are compared on the same test images by McNemar's exact test:"
-                " Q. McNemar, “Note on the sampling error of the difference between correlated"
-                " proportions or percentages”, Psychometrika 12 (1947).",
-                "The expected calibration error is that of C. Guo, G. Pleiss, Y. Sun and K. Q."
-                " Weinberger, “On calibration of modern neural networks”, ICML 2017.",
-                "The charts have the colours of M. Okabe and K. Ito; markers tell families, too.",
-            )
-        )
-        settings = tuple(_flat(self.results.config))
-        if settings:
-            yield Table("The study as it was asked for", ("setting", "value"), settings)
-
-
-def _flat(config: Mapping[str, object], above: str = "") -> Iterator[tuple[str, str]]:
-    """A configuration by dotted keys, as a user would override them."""
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", MISSING if value is None else quantities.setting(value)

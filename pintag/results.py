@@ -161,7 +161,10 @@ class Results(Strict):
     cross_validation: CrossValidation | None
     explained: list[Explained]
     best: str | None
-    """The entry of the best validation accuracy: the winner, which is written as a bundle."""
+    """The network of the best validation accuracy: the winner, which is written as a bundle.
+
+    No SVM, as none can be served.
+    """
     config: dict[str, Any]
     """As it was asked for."""
 
@@ -194,4 +197,4 @@ class Timings(Strict):
     latency_budget: float
     """Seconds for one image, batch of one."""
     fast_best: str | None
-    """The entry of the best validation accuracy within the budget."""
+    """The network of the best validation accuracy within the budget."""

@@ -96,6 +96,14 @@ def test_epochs_are_counted_in_whole_numbers(epochs: int, monkeypatch: pytest.Mo
         assert [x for x in axes.get_xticks() if low <= x <= high] == list(range(1, epochs + 1))
 
 
+@pytest.mark.parametrize(
+    ("ground", "read"),
+    [("white", "black"), ("#ffff00", "black"), ("#777777", "black"), ("#0072b2", "white")],
+)
+def test_ink_is_what_can_be_read(ground: str, read: str) -> None:
+    assert plots.ink(ground) == read
+
+
 def test_a_dollar_sign_starts_no_formula() -> None:
     name = "$^$ and $^$"
     assert opened(plots.confusion_matrix(matrix(2), Labels((name, "x")), name)).size[0] > 500

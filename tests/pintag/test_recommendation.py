@@ -27,7 +27,10 @@ def test_a_faster_model_that_the_test_cannot_tell_apart_is_named() -> None:
         best="good",
     )
     text = told(found, studies.timings({"good": 0.2, "quick": 0.01, "poor": 0.001}))
-    assert "cannot tell good from what is faster: quick (10.0 ms for one image, p = 0.34)" in text
+    assert (
+        "cannot tell good from what is smaller or faster: quick, faster"
+        " (4.9 MB, 10.0 ms for one image, p = 0.34)" in text
+    )
     assert "poor (" not in text
     assert "does not make them equal" in text
 
@@ -41,12 +44,39 @@ def test_a_slower_model_is_no_alternative() -> None:
     assert "the same model" in text
 
 
+def test_a_smaller_model_is_named_even_where_no_times_are_known() -> None:
+    found = studies.results(
+        [studies.entry("good"), studies.entry("small", bytes=1_000_000)],
+        pairs=[studies.pair("good", "small", 0.2)],
+    )
+    assert "smaller or faster: small, smaller (1.0 MB, p = 0.20)" in told(found, studies.timings())
+    timed = studies.timings({"good": 0.2, "small": 0.1})
+    assert "small, smaller and faster (1.0 MB, 100 ms" in told(found, timed)
+
+
+def test_a_machine_that_cannot_be_served_is_named_and_not_recommended() -> None:
+    found = studies.results(
+        [studies.entry("network", 17), studies.entry("svm", 19, "svm", bytes=1000)],
+        best="network",
+        pairs=[studies.pair("network", "svm", 0.4)],
+    )
+    text = told(found, studies.timings({"network": 0.2, "svm": 0.1}))
+    assert "A higher validation accuracy has svm (95.0 % (83.5 to 98.6))" in text
+    assert "which cannot be served" in text
+    assert "smaller or faster: svm" not in text
+
+
+def test_a_worse_machine_is_not_worth_a_word() -> None:
+    found = studies.results([studies.entry("network"), studies.entry("svm", 17, "svm")])
+    assert "higher validation accuracy" not in told(found, studies.timings())
+
+
 def test_it_is_said_when_every_faster_model_differs() -> None:
     found = studies.results(
         [studies.entry("good"), studies.entry("quick")], pairs=[studies.pair("good", "quick", 0.01)]
     )
     text = told(found, studies.timings({"good": 0.2, "quick": 0.01}))
-    assert "tells good from every faster model" in text
+    assert "tells good from every smaller or faster network" in text
 
 
 def test_it_is_not_said_of_models_that_were_not_compared() -> None:
@@ -67,7 +97,7 @@ def test_nothing_is_recommended_where_everything_failed() -> None:
 def test_without_times_there_is_none_within_the_budget() -> None:
     found = studies.results([studies.entry("good")])
     assert "prediction times were not measured" in told(found, studies.timings())
-    assert "no model kept it" in told(found, studies.timings({"good": 0.2}))
+    assert "no network kept it" in told(found, studies.timings({"good": 0.2}))
 
 
 def test_a_model_is_as_fast_as_with_its_fastest_engine() -> None:

@@ -1,0 +1,17 @@
+"""What tests ask of a drawing."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+
+def written(figure: Figure | None) -> list[str]:
+    """Every text of it."""
+    assert figure is not None
+    return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
+
+
+def ticks(axes: Axes) -> list[str]:
+    return [label.get_text() for label in axes.get_yticklabels()]
