@@ -10,7 +10,7 @@ from matplotlib.transforms import Bbox
 
 # About a point, the better place first; and how far from it, in points of type.
 _DIRECTIONS = ((1, 0), (1, 1), (1, -1), (-1, 0), (-1, 1), (-1, -1), (0, 1), (0, -1))
-_DISTANCES = (9, 15, 23, 33, 45, 60, 80, 105, 135, 170, 210)
+_DISTANCES = (11, 15, 23, 33, 45, 60, 80, 105, 135, 170, 210)
 # From here on a line leads from the point to its name.
 _FAR = 20
 

@@ -65,8 +65,9 @@ def _sentences(results: Results, timings: Timings) -> Iterator[Text]:
     seconds = fastest(timings)
     best = results.entry(results.best)
     yield ["By rule 1: ", Strong(best.title), f" ({best.name}){_figures(best, seconds)}."]
-    yield from _better(results, best)
+    yield from _unserved(results, best)
     yield from _cheaper(results, best, seconds)
+    yield from _better(results, best)
     budget = quantities.seconds(timings.latency_budget)
     if timings.fast_best is None:
         told = "no network kept it" if seconds else "prediction times were not measured"
@@ -81,6 +82,7 @@ def _sentences(results: Results, timings: Timings) -> Iterator[Text]:
             f" ({fast.name}){_figures(fast, seconds)}.",
         ]
         yield from _cheaper(results, fast, seconds)
+        yield from _better(results, fast)
 
 
 def _figures(entry: Entry, seconds: Mapping[str, float]) -> str:
@@ -101,8 +103,8 @@ def _costs(entry: Entry, seconds: Mapping[str, float]) -> list[str]:
     return parts
 
 
-def _better(results: Results, best: Entry) -> Iterator[Text]:
-    """Whatever has a higher accuracy, and yet is not recommended."""
+def _unserved(results: Results, best: Entry) -> Iterator[Text]:
+    """Machines of a higher accuracy, and why they are not recommended all the same."""
     if best.validation is None:
         return
     reached = best.validation.accuracy.value
@@ -139,10 +141,27 @@ def _cheaper(results: Results, entry: Entry, seconds: Mapping[str, float]) -> It
             f"{images} cannot tell {entry.name} from what is smaller or faster: {named}."
             " That does not make them equal: more images might tell them apart."
         )
-    elif compared:
+    elif compared and all(each.only_first > each.only_second for *_, each in compared):
         yield (
-            f"McNemar's test tells {entry.name} from every smaller or faster network it was"
-            " compared with."
+            f"McNemar's test finds {entry.name} better than every smaller or faster network it"
+            " was compared with."
+        )
+
+
+def _better(results: Results, entry: Entry) -> Iterator[Text]:
+    """What the test split finds better than one: no reason to choose it, and worth knowing."""
+    found = [
+        f"{other.name} ({each.only_second} images that it alone has right to {each.only_first},"
+        f" {quantities.probability(each.p)})"
+        for other in results.entries
+        if (each := pair(results, entry.name, other.name))
+        and each.differs
+        and each.only_second > each.only_first
+    ]
+    if found:
+        yield (
+            f"On the test split McNemar's test finds better than {entry.name}: {', '.join(found)}."
+            " The recommendation stays: what is tested on must not choose."
         )
 
 

@@ -76,7 +76,19 @@ def test_it_is_said_when_every_faster_model_differs() -> None:
         [studies.entry("good"), studies.entry("quick")], pairs=[studies.pair("good", "quick", 0.01)]
     )
     text = told(found, studies.timings({"good": 0.2, "quick": 0.01}))
-    assert "tells good from every smaller or faster network" in text
+    assert "finds good better than every smaller or faster network" in text
+
+
+def test_what_the_test_finds_better_is_told_and_chooses_nothing() -> None:
+    found = studies.results(
+        [studies.entry("good"), studies.entry("quick")],
+        best="good",
+        pairs=[studies.pair("quick", "good", 0.01)],
+    )
+    text = told(found, studies.timings({"good": 0.2, "quick": 0.01}))
+    assert "better than good: quick (5 images that it alone has right to 3, p = 0.010)" in text
+    assert "what is tested on must not choose" in text
+    assert "finds good better" not in text
 
 
 def test_it_is_not_said_of_models_that_were_not_compared() -> None:
@@ -85,7 +97,7 @@ def test_it_is_not_said_of_models_that_were_not_compared() -> None:
         pairs=[studies.pair("good", "other")],
     )
     text = told(found, studies.timings({"good": 0.2, "quick": 0.01}))
-    assert "tells good from" not in text
+    assert "finds good better" not in text
 
 
 def test_nothing_is_recommended_where_everything_failed() -> None:
