@@ -18,7 +18,7 @@ def section(
     entry: Entry, labels: Sequence[str], name: str, anchor: str, book: Sketchbook
 ) -> Iterator[Block]:
     """Everything that is known of one model; `name` begins the names of its figures' files."""
-    yield Heading(f"{entry.name}: {entry.title}", 3, anchor)
+    yield Heading(f"{entry.name}: {entry.title}" if entry.is_titled else entry.name, 3, anchor)
     if entry.note:
         yield Paragraph(entry.note)
     if entry.failure:

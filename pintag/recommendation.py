@@ -64,7 +64,7 @@ def _sentences(results: Results, timings: Timings) -> Iterator[Text]:
         return
     seconds = fastest(timings)
     best = results.entry(results.best)
-    yield ["By rule 1: ", Strong(best.title), f" ({best.name}){_figures(best, seconds)}."]
+    yield ["By rule 1: ", Strong(best.title), f"{_figures(best, seconds)}."]
     yield from _unserved(results, best)
     yield from _cheaper(results, best, seconds)
     yield from _better(results, best)
@@ -76,24 +76,22 @@ def _sentences(results: Results, timings: Timings) -> Iterator[Text]:
         yield f"By rule 2, within {budget}: the same model."
     else:
         fast = results.entry(timings.fast_best)
-        yield [
-            f"By rule 2, within {budget}: ",
-            Strong(fast.title),
-            f" ({fast.name}){_figures(fast, seconds)}.",
-        ]
+        told = f"{_figures(fast, seconds)}."
+        yield [f"By rule 2, within {budget}: ", Strong(fast.title), told]
         yield from _cheaper(results, fast, seconds)
         yield from _better(results, fast)
 
 
 def _figures(entry: Entry, seconds: Mapping[str, float]) -> str:
-    """What is known of it, after its name."""
+    """What is known of it, after its title."""
     parts = []
     if entry.validation:
         parts.append(f"validation accuracy {quantities.interval(entry.validation.accuracy)}")
     if entry.test:
         parts.append(f"test accuracy {quantities.interval(entry.test.accuracy)}")
     parts += _costs(entry, seconds)
-    return "".join(f", {part}" for part in parts)
+    name = f" ({entry.name})" if entry.is_titled else ""
+    return name + "".join(f", {part}" for part in parts)
 
 
 def _costs(entry: Entry, seconds: Mapping[str, float]) -> list[str]:

@@ -87,6 +87,11 @@ class Entry(Strict):
         """Those of the chosen trial."""
         return {} if self.chosen is None else self.trials[self.chosen].settings
 
+    @property
+    def is_titled(self) -> bool:
+        """Whether the title says more than the name."""
+        return self.title != self.name
+
 
 class Pair(Strict):
     """Two models on the same test images (McNemar's exact test)."""

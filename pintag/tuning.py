@@ -25,18 +25,21 @@ def chart(trials: Sequence[Trial], chosen: int | None) -> Figure | None:
     figure = canvas.blank(max(5.2, 1.15 * len(across) + 2.6), max(2.8, 0.62 * len(down) + 1.7))
     axes = figure.add_subplot()
     cells = np.full((len(down), len(across)), np.nan)
+    tried = np.zeros(cells.shape, bool)
     for number, trial in enumerate(trials):
-        row, column = (
+        place = tuple(
             values.index(quantities.setting(trial.settings[key]))
             for key, values in zip(keys, (down, across), strict=True)
         )
+        tried[place] = True
         if trial.validation_accuracy:
-            cells[row, column] = trial.validation_accuracy.value
-        else:
-            _failed(axes, row, column)
+            cells[place] = trial.validation_accuracy.value
         if number == chosen:
-            _framed(axes, row, column)
+            _framed(axes, *place)
     image = _coloured(axes, cells)
+    for row, column in np.argwhere(np.isnan(cells)):
+        # White would be the worst of the colours.
+        _hatched(axes, row, column, "failed" if tried[row, column] else "not tried")
     axes.set_xticks(range(len(across)), [short(value) for value in across])
     axes.set_yticks(range(len(down)), [short(value) for value in down])
     axes.set(xlabel=canvas.named(keys[1]), ylabel=canvas.named(keys[0]))
@@ -45,7 +48,7 @@ def chart(trials: Sequence[Trial], chosen: int | None) -> Figure | None:
 
 
 def _coloured(axes: Axes, cells: npt.NDArray[np.float64]) -> AxesImage:
-    """Each cell in the colour of its accuracy, with its figure; what is not known stays blank."""
+    """Each cell in the colour of its accuracy, with its figure."""
     low, high = np.nanmin(cells), np.nanmax(cells)
     image = axes.imshow(cells, cmap="Blues", vmin=low - 0.02, vmax=high + 0.02, aspect="auto")
     for row, column in np.argwhere(np.isfinite(cells)):
@@ -82,16 +85,10 @@ def _framed(axes: Axes, row: int, column: int) -> None:
     axes.add_patch(frame)
 
 
-def _failed(axes: Axes, row: int, column: int) -> None:
+def _hatched(axes: Axes, row: int, column: int, why: str) -> None:
     cell = Rectangle(
         (column - 0.5, row - 0.5), 1, 1, hatch="///", facecolor="#eeeeee", edgecolor="#999999"
     )
     axes.add_patch(cell)
-    axes.text(
-        column,
-        row,
-        "failed",
-        ha="center",
-        va="center",
-        bbox={"facecolor": "white", "lw": 0, "pad": 2},
-    )
+    ground = {"facecolor": "white", "lw": 0, "pad": 2}
+    axes.text(column, row, why, ha="center", va="center", bbox=ground)

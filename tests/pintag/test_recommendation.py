@@ -20,6 +20,11 @@ def test_the_best_and_the_best_within_the_budget_are_named() -> None:
     assert "By rule 2, within 50.0 ms: **The quick** (quick), validation accuracy 85.0 %" in text
 
 
+def test_a_title_that_is_the_name_is_told_once() -> None:
+    found = studies.results([studies.entry("good", title="good")])
+    assert "By rule 1: **good**, validation accuracy" in told(found, studies.timings())
+
+
 def test_a_faster_model_that_the_test_cannot_tell_apart_is_named() -> None:
     found = studies.results(
         [studies.entry("good"), studies.entry("quick"), studies.entry("poor")],

@@ -30,6 +30,12 @@ def test_a_setting_that_failed_is_marked_as_such() -> None:
     assert "failed" in written(tuning.chart(trials, 3))
 
 
+def test_a_setting_of_the_grid_that_was_not_tried_is_no_bad_one() -> None:
+    full = studies.grid(C=[1, 2], gamma=[0.1, 0.2])
+    assert "not tried" in written(tuning.chart(full[:-1], 0))
+    assert "not tried" not in written(tuning.chart(full, 0))
+
+
 def test_the_chosen_setting_is_framed() -> None:
     trials = studies.grid(C=[1, 2], gamma=[0.1, 0.2])
     one, two = tuning.chart(trials, 3), tuning.chart(trials, None)
