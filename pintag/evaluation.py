@@ -16,6 +16,9 @@ from pintag.dataset import Example, Progress
 from pintag.engine import Confidences, Engine
 from pintag.labels import Labels
 
+# Below the smallest confidence that float32 can hold, for the logarithm of a zero.
+_TINY = 1e-38
+
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
@@ -53,6 +56,11 @@ class Prediction:
     targets: npt.NDArray[np.int64]
     seconds_per_image: dict[str, float]
     """Wall seconds: `engine` inside predict calls alone, `total` with reading and decoding."""
+
+    @property
+    def logits(self) -> Confidences:
+        """`float32[N,C]`, up to a constant of each row, which a softmax does not see."""
+        return np.log(np.maximum(self.confidences, _TINY))
 
 
 def predict(

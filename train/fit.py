@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 # Now, the best, and the optimizer's two moments, in this checkpoint and the one before it.
 _COPIES_OF_WEIGHTS = 8
-# Below the smallest confidence that float32 can hold, for the logarithm of a zero.
-_TINY = 1e-38
 
 
 def fit(
@@ -162,10 +160,8 @@ def _finish(
 ) -> ModelBundle:
     """Calibrate on the validation split, evaluate, and write the bundle."""
     plain = evaluation.predict(TensorFlowEngine(network), data.splits[VALIDATION])
-    # Logits up to a constant of each row, which a softmax does not see.
-    logits = np.log(np.maximum(plain.confidences, _TINY))
-    temperature = fit_temperature(logits, plain.targets)
-    calibrated = softmax(logits / temperature, axis=1).astype(np.float32)
+    temperature = fit_temperature(plain.logits, plain.targets)
+    calibrated = softmax(plain.logits / temperature, axis=1).astype(np.float32)
     validation = evaluation.evaluate(calibrated, plain.targets, data.labels)
     tested = evaluation.predict(TensorFlowEngine(network, temperature), data.splits[TEST])
     test = evaluation.evaluate(tested.confidences, tested.targets, data.labels)

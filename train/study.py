@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pintag import bundle, evaluation, files, inspection, leaks, report
 from pintag.bundle import ModelBundle
 from pintag.dataset import TEST, TRAIN, VALIDATION, DataSet
@@ -35,8 +33,6 @@ Watch = Callable[[str, float, int], None]
 RESULTS, TIMINGS = "results.json", "timings.json"
 # What may change between an interrupted study and the one that goes on with it.
 _FREE_TO_CHANGE = {"trial", "cache_dir"}
-# Below the smallest confidence that float32 can hold, for the logarithm of a zero.
-_TINY = 1e-38
 
 
 def run(
@@ -199,12 +195,11 @@ class _Study:
         network = made.network()
         engine = TensorFlowEngine(network)
         splits = self._material.data.splits
-        confidences = {
-            split: evaluation.predict(engine, splits[split]).confidences
+        logits = {
+            split: evaluation.predict(engine, splits[split]).logits
             for split in (TRAIN, VALIDATION, TEST)
         }
-        right = confidences[TRAIN].argmax(axis=1) == self._material.targets_of(TRAIN)
-        logits = {split: np.log(np.maximum(each, _TINY)) for split, each in confidences.items()}
+        right = logits[TRAIN].argmax(axis=1) == self._material.targets_of(TRAIN)
         history = json.loads((made.path / "history.json").read_text())
         return Outcome(
             validation=logits[VALIDATION],
