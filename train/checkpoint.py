@@ -26,6 +26,8 @@ class State:
 
     The best is the one of the highest validation accuracy; of equals, that of the lowest
     validation loss. It carries over from phase to phase, so fine-tuning cannot make a run worse.
+    Where the learning rate falls to zero the last is the best: it was not chosen by the validation
+    split, which then measures it without flattery.
     """
 
     phase: int = 0
@@ -43,8 +45,14 @@ class State:
     """Validation accuracy, and minus the validation loss."""
     history: tuple[Row, ...] = ()
 
-    def after(self, row: Row, weights: Weights, optimizer: Weights) -> State:
-        """The state one epoch later."""
+    def after(
+        self, row: Row, weights: Weights, optimizer: Weights, *, keep_last: bool = False
+    ) -> State:
+        """The state one epoch later.
+
+        Args:
+            keep_last: the new epoch is the best, whatever its score.
+        """
         score = (row["validation_accuracy"], -row["validation_loss"])
         state = replace(
             self,
@@ -53,7 +61,7 @@ class State:
             optimizer=optimizer,
             history=(*self.history, row),
         )
-        if score <= self.best_score:
+        if score <= self.best_score and not keep_last:
             return state
         return replace(
             state,

@@ -30,28 +30,56 @@ class BackboneConfig(Strict):
         return name
 
 
-class HeadConfig(Strict):
-    """The first phase: the head on a frozen backbone, or the whole of the basic CNN."""
+class PhaseConfig(Strict):
+    """What both phases are told."""
+
+    learning_rate: float = Field(gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    """`cosine`: the learning rate falls to zero over the epochs, and the last epoch is kept instead
+    of the one that the validation split likes best."""
+    batch_size: int = Field(default=32, ge=1)
+    """Images a step over all workers together, so that a result does not depend on their number."""
+    epochs: int
+
+    @property
+    def keeps_last(self) -> bool:
+        """Whether the last epoch is the one to keep."""
+        return self.schedule == "cosine"
+
+    def decay_steps(self, steps: int) -> int | None:
+        """Steps to a learning rate of zero, of so many an epoch; None: it never falls."""
+        return steps * self.epochs if self.schedule == "cosine" else None
+
+
+class HeadConfig(PhaseConfig):
+    """The first phase: the head on a frozen backbone, or the whole of a network without one."""
 
     widths: tuple[Width, ...] | None = None
     """Dense-ReLU layers before the softmax; by default those of the study."""
     learning_rate: float = Field(default=1e-4, gt=0)
-    batch_size: int = Field(default=32, ge=1)
-    """Images a step over all workers together, so that a result does not depend on their number."""
     epochs: int = Field(default=20, ge=1)
     early_stopping: int | None = Field(default=None, ge=1)
     """Epochs without a better validation accuracy after which the phase ends."""
+    views: int = Field(default=0, ge=0, le=64)
+    """Random views of each training image that have their features computed once, for each epoch to
+    choose from; a network that learns from pixels sees new ones in every epoch. 0: the image as it
+    is."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = "none"
 
+    @model_validator(mode="after")
+    def _whole_schedule(self) -> HeadConfig:
+        if self.schedule == "cosine" and self.early_stopping is not None:
+            raise ValueError("early_stopping would cut a cosine schedule short: set one of the two")
+        return self
 
-class FineTuneConfig(Strict):
-    """The second phase: augmented images through the network, its last blocks unfrozen."""
+
+class FineTuneConfig(PhaseConfig):
+    """The second phase: random views through the network, its last blocks unfrozen."""
 
     epochs: int = Field(default=0, ge=0)
     learning_rate: float = Field(default=1e-5, gt=0)
-    batch_size: int = Field(default=32, ge=1)
     unfreeze: int = Field(default=2, ge=0)
     """Blocks of the backbone, counted from its end; BatchNormalization stays frozen."""
 

@@ -14,7 +14,7 @@ from train.trials import Trial
 
 def trials(
     learner: SvmConfig | TrainConfig,
-    rows: str,
+    sees: tuple[str, ...],
     targets: Targets,
     groups: npt.NDArray[np.integer],
     folds: int,
@@ -26,7 +26,7 @@ def trials(
     of one fold.
 
     Args:
-        rows: the name of what the learner sees.
+        sees: the names of what the learner sees.
         groups: `int[N]`, of every row.
 
     Raises:
@@ -42,7 +42,7 @@ def trials(
         Trial(
             name=f"fold.{number:02}",
             learner=learner,
-            rows=rows,
+            sees=sees,
             train=np.setdiff1d(everything, np.concatenate([held[number - 1], held[number]])),
             validation=held[number - 1],
             test=held[number],

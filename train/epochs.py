@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from train.step import Step, augmentation
+from train.step import Array, Step
 
 Indices = npt.NDArray[np.int64]
 
@@ -25,7 +25,13 @@ _EVALUATION_BATCH = 64
 class Rows(Protocol):
     """What is trained on, by its place: features, or the pixels of images."""
 
-    def take(self, indices: Indices) -> npt.NDArray[Any]: ...
+    def take(self, indices: Indices) -> Array: ...
+
+
+class Views(Protocol):
+    """What rows look like while they are trained on: otherwise in every epoch."""
+
+    def take(self, indices: Indices, epoch: int) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,15 @@ class Course:
     """Of the run, and the name of the phase."""
     weights: npt.NDArray[np.float32]
     """`float32[C]`: how much a row of each label counts."""
-    augmented: bool = False
+    views: Views | None = None
+    """Of the rows to train on; None: the rows as they are."""
     rank: int = 0
     world: int = 1
+
+    @property
+    def steps(self) -> int:
+        """Of one epoch."""
+        return -(-len(self.train) // self.batch_size)
 
 
 def label_weights(
@@ -64,15 +76,12 @@ def label_weights(
 def run(course: Course, epoch: int, step: Step) -> dict[str, Any]:
     """One epoch, counted from 0, and what came of it; every worker must call it."""
     started = time.perf_counter()
-    augment = augmentation(_seed(course, epoch)) if course.augmented else None
     results = []
     for batch in _batches(course, epoch):
         mine = batch[course.rank :: course.world]
         targets = course.targets[mine]
-        images = course.rows.take(mine)
-        if augment is not None and len(mine):
-            images = augment(images)
-        results.append(step.train(images, targets, course.weights[targets], len(batch)))
+        rows = course.views.take(mine, epoch) if course.views else course.rows.take(mine)
+        results.append(step.train(rows, targets, course.weights[targets], len(batch)))
     losses = [float(loss) for loss, _ in results]
     validation_loss, validation_accuracy = _validate(course, step)
     return {

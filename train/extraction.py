@@ -25,7 +25,6 @@ from train import device, features
 from train.config import TrainConfig
 from train.features import BLOCK, Rows
 
-_BATCH = 32
 # Actors at most; as many as have room are started.
 _ACTORS = 256
 
@@ -39,6 +38,8 @@ class Extraction:
     config: TrainConfig
     num_labels: int
     use_gpu: bool = False
+    views: int = 0
+    """Random views of each image instead of the picture; see `train.views`."""
 
     @property
     def is_transfer(self) -> bool:
@@ -52,14 +53,15 @@ class Extraction:
         if not self.is_transfer:
             return f"pixels at {size}"
         width = f" {backbone.alpha:g}" if backbones.TABLE[backbone.name].has_alpha else ""
-        return f"{backbone.name}{width} at {size}"
+        many = f", {self.views} views" if self.views else ""
+        return f"{backbone.name}{width} at {size}{many}"
 
     def key(self, fingerprint: str) -> str:
         """The folder of these rows of a data set, below the cache."""
         if not self.is_transfer:
             return features.pixels_key(fingerprint, self.config.input_size)
         digest = features.weights_digest(self.config)
-        return features.key(fingerprint, self.config, digest, "float32")
+        return features.key(fingerprint, self.config, digest, "float32", self.views)
 
 
 def extract(
@@ -107,9 +109,14 @@ def _run(
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     groups = [
-        {"block": number, "group": group, "paths": [os.fspath(each.path) for each in examples]}
+        {
+            "block": number,
+            "group": group,
+            "paths": [os.fspath(each.path) for each in examples],
+            "digests": [each.digest for each in examples],
+        }
         for number, block in enumerate(missing.values())
-        for group, examples in enumerate(_groups(block))
+        for group, examples in enumerate(features.groups(block))
     ]
     done = total - sum(map(len, missing.values()))
     blocks = _Blocks(missing)
@@ -131,11 +138,6 @@ def _run(
         raise TrainingError(f"no features: {error}") from error
 
 
-def _groups(examples: Sequence[Example]) -> list[Sequence[Example]]:
-    """What an engine sees together: always the same, so that its rounding is, too."""
-    return [examples[start : start + _BATCH] for start in range(0, len(examples), _BATCH)]
-
-
 class _Extractor:
     """One actor of the pool. Errors of ours are rows: of an exception Ray keeps only the words."""
 
@@ -148,7 +150,7 @@ class _Extractor:
         if extraction.is_transfer:
             self._nothing = np.zeros((0, 1), np.float32)
             try:
-                self._transform = features.extractor(_backbone(extraction))
+                self._transform = _transform(extraction)
             except PintagError as error:
                 self._failure = _told(error)
 
@@ -157,7 +159,7 @@ class _Extractor:
         if not failure:
             try:
                 pixels = [images.read(Path(path), self._size) for path in row["paths"]]
-                values = self._transform(np.stack(pixels))
+                values = self._transform(np.stack(pixels), row["digests"])
             except PintagError as error:
                 failure = _told(error)
         told = {"values": values, "failure": failure}
@@ -173,6 +175,13 @@ def _raise(told: str) -> None:
     if told:
         kind, _, words = told.partition(": ")
         raise getattr(errors, kind)(words)
+
+
+def _transform(extraction: Extraction) -> features.Transform:
+    made = features.extractor(_backbone(extraction))
+    if not extraction.views:
+        return made
+    return features.of_views(made, extraction.config.seed, extraction.views)
 
 
 def _backbone(extraction: Extraction) -> Any:
@@ -193,7 +202,7 @@ class _Blocks:
 
     def __init__(self, missing: Mapping[Path, Sequence[Example]]) -> None:
         self._paths = list(missing)
-        self._counts = [len(_groups(block)) for block in missing.values()]
+        self._counts = [len(features.groups(block)) for block in missing.values()]
         self._waiting: dict[int, dict[int, npt.NDArray[Any]]] = defaultdict(dict)
 
     def add(self, row: Row) -> None:

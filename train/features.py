@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pintag import backbones, dataset, files, images
 from pintag.dataset import Example
 from pintag.errors import TrainingError, WeightsError
+from train import views
 from train.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ _BATCH = 32
 # Part of every key: raise it when decoding or the layout on disk changes.
 _FORMAT = 2
 
-Transform = Callable[[images.Pixels], npt.NDArray[Any]]
+Transform = Callable[[images.Pixels, Sequence[str]], npt.NDArray[Any]]
+"""`uint8[n,S,S,3]` and the digests of those images to `[n, ...]`."""
 
 
 def default_cache() -> Path:
@@ -38,17 +40,17 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pintag"
 
 
-def key(fingerprint: str, config: TrainConfig, digest: str, dtype: str) -> str:
+def key(fingerprint: str, config: TrainConfig, digest: str, dtype: str, count: int = 0) -> str:
     """The folder of a data set's features.
 
     Args:
         digest: of the backbone's weights; see `weights_digest`.
         dtype: that the backbone computes in.
+        count: random views of each image; 0: of the pictures themselves.
     """
     backbone = config.backbone
-    return _key(
-        "features", fingerprint, digest, backbone.name, backbone.alpha, config.input_size, dtype
-    )
+    parts = ("features", fingerprint, digest, backbone.name, backbone.alpha, config.input_size)
+    return _key(*parts, dtype, *((views.VERSION, config.seed, count) if count else ()))
 
 
 def pixels_key(fingerprint: str, input_size: int) -> str:
@@ -88,10 +90,20 @@ def extractor(backbone: keras.Model) -> Transform:
         lambda pixels: tf.cast(backbone(pixels, training=False), tf.float32),
         input_signature=[tf.TensorSpec(shape, tf.uint8)],
     )
-    return lambda pixels: function(pixels).numpy()
+    return lambda pixels, _: function(pixels).numpy()
 
 
-def identity(pixels: images.Pixels) -> images.Pixels:
+def of_views(transform: Transform, seed: int, count: int) -> Transform:
+    """`uint8[n,S,S,3] -> [n, 1+V, ...]`: a transform of the mirror and of `count` random views."""
+
+    def each(pixels: images.Pixels, digests: Sequence[str]) -> npt.NDArray[Any]:
+        shown = (views.views(pixels, digests, seed, number) for number in views.stored(count))
+        return np.stack([transform(view, digests) for view in shown], axis=1)
+
+    return each
+
+
+def identity(pixels: images.Pixels, digests: Sequence[str]) -> images.Pixels:
     """The pixels themselves."""
     return pixels
 
@@ -106,7 +118,7 @@ def compute(
     world: int = 1,
     progress: dataset.Progress | None = None,
 ) -> None:
-    """Write this worker's missing blocks: `transform(uint8[n,S,S,3]) -> array[n, ...]`, by row.
+    """Write this worker's missing blocks of `transform`'s rows.
 
     Args:
         progress: called with the rows that lie in the folder, and all rows, after each block.
@@ -117,14 +129,22 @@ def compute(
         path = block_path(folder, number)
         if number % world != rank or path.exists():
             continue
+        block = examples[start : start + BLOCK]
         rows = [
-            transform(pixels)
-            for pixels, _ in dataset.batches(examples[start : start + BLOCK], input_size, _BATCH)
+            transform(pixels, [example.digest for example in group])
+            for (pixels, _), group in zip(
+                dataset.batches(block, input_size, _BATCH), groups(block), strict=True
+            )
         ]
         write_block(path, np.concatenate(rows))
         if progress:
             done = sum(block_path(folder, i).exists() for i in range(len(starts)))
             progress(min(done * BLOCK, len(examples)), len(examples))
+
+
+def groups(examples: Sequence[Example]) -> list[Sequence[Example]]:
+    """What an engine sees together: always the same, so that its rounding is, too."""
+    return [examples[start : start + _BATCH] for start in range(0, len(examples), _BATCH)]
 
 
 def write_block(path: Path, rows: npt.NDArray[Any]) -> None:

@@ -199,6 +199,8 @@ def _check_space(job: Job, network: keras.Model, width: int) -> None:
     images = len(job.train) + len(job.validation)
     size = job.config.input_size
     rows = features.row_bytes(size, width) * images if job.is_transfer else 0
+    if job.is_transfer and (views := job.config.head.views):
+        rows += features.row_bytes(size, width) * len(job.train) * (1 + views)
     if not job.is_transfer or FINE_TUNE in job.phases:
         rows += features.row_bytes(size, None) * images
     workspace.check_space(job.cache, rows)

@@ -7,6 +7,7 @@ says are logits, or what a temperature can be fitted to.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from train.checkpoint import State
 from train.config import SvmConfig, TrainConfig
 from train.epochs import Course, Indices
 from train.step import Step
+from train.views import DrawnViews, StoredViews
 
 Logits = npt.NDArray[np.float32]
 Targets = npt.NDArray[np.int64]
@@ -37,6 +39,10 @@ class Task:
     train: Indices
     validation: Indices
     test: Indices
+    digests: Sequence[str] = ()
+    """Of the N images; wanted where views are drawn from pixels."""
+    views: npt.NDArray[Any] | None = None
+    """`[N, 1+V, D]`: the features of views, where the learner sees any; see `train.views`."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +102,9 @@ def fit_network(config: TrainConfig, task: Task) -> Outcome:
     keras.utils.set_random_seed(config.seed)
     started = time.perf_counter()
     model = _model(config, task)
-    step = Step(
-        tf.distribute.get_strategy(), model, config.head.learning_rate, config.head.label_smoothing
-    )
     course = Course(
         rows=_InMemory(task.rows),
+        views=_views(config, task),
         targets=task.targets,
         train=task.train,
         validation=task.validation,
@@ -110,12 +114,24 @@ def fit_network(config: TrainConfig, task: Task) -> Outcome:
             task.targets[task.train], task.num_labels, config.head.class_weights
         ),
     )
+    step = Step(
+        tf.distribute.get_strategy(),
+        model,
+        config.head.learning_rate,
+        config.head.label_smoothing,
+        config.head.decay_steps(course.steps),
+    )
     state = State()
     while state.epoch < config.head.epochs and not state.is_stale(config.head.early_stopping):
         row = epochs.run(course, state.epoch, step)
         row.pop("step_losses")
         row.pop("seconds")
-        state = state.after(row | {"phase": "head"}, checkpoint.values(model.variables), [])
+        state = state.after(
+            row | {"phase": "head"},
+            checkpoint.values(model.variables),
+            [],
+            keep_last=config.head.keeps_last,
+        )
     checkpoint.assign(model.variables, state.best_weights)
     seconds = time.perf_counter() - started
     right = _logits(model, task.rows, task.train).argmax(axis=1) == task.targets[task.train]
@@ -135,6 +151,16 @@ class _InMemory:
 
     def take(self, indices: Indices) -> npt.NDArray[Any]:
         return self.rows[indices]
+
+
+def _views(config: TrainConfig, task: Task) -> epochs.Views | None:
+    if not config.head.views:
+        return None
+    plain = _InMemory(task.rows)
+    if task.views is None:
+        return DrawnViews(plain, task.digests, config.seed)
+    others = _InMemory(task.views)
+    return StoredViews(plain, others, config.head.views, len(task.rows), config.seed)
 
 
 def _model(config: TrainConfig, task: Task) -> Any:

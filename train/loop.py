@@ -1,7 +1,7 @@
 """The training loop that runs in every Ray Train worker.
 
 Phase "head" trains the head on frozen features, or the whole of a network that has no pretrained
-part; phase "fine_tune" goes on through the unfrozen blocks with augmented images. The workers
+part; phase "fine_tune" goes on through the unfrozen blocks with random views. The workers
 share each global batch (see `train.step`), so their number does not change what is learnt.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,10 @@ from pintag import backbones, networks
 from pintag.dataset import TRAIN, VALIDATION, Example
 from train import checkpoint, device, epochs, features
 from train.checkpoint import State
-from train.config import FineTuneConfig, HeadConfig, TrainConfig
+from train.config import PhaseConfig, TrainConfig
 from train.epochs import Course
 from train.step import Step
+from train.views import DrawnViews, StoredViews
 
 if TYPE_CHECKING:
     import keras
@@ -85,6 +87,7 @@ class _Worker:
                 spec, self._backbone.output_shape[-1], seed=job.config.seed
             )
             self._network = networks.assemble(self._backbone, self._head)
+            self._extractor = features.extractor(self._backbone)
 
     def run(self, state: State) -> dict[str, Any]:
         for number, phase in enumerate(self._job.phases):
@@ -104,7 +107,7 @@ class _Worker:
 
     def _train(self, phase: str, state: State) -> State:
         head, fine_tune = self._job.config.head, self._job.config.fine_tune
-        config: HeadConfig | FineTuneConfig = head if phase == HEAD else fine_tune
+        config: PhaseConfig = head if phase == HEAD else fine_tune
         patience = head.early_stopping if phase == HEAD else None
         if phase == FINE_TUNE:
             name = self._job.config.backbone.name
@@ -112,7 +115,13 @@ class _Worker:
         course = self._course(phase, config.batch_size)
         model = self._model(phase)
         started = reported = time.perf_counter()
-        step = Step(self._strategy, model, config.learning_rate, head.label_smoothing)
+        step = Step(
+            self._strategy,
+            model,
+            config.learning_rate,
+            head.label_smoothing,
+            config.decay_steps(course.steps),
+        )
         if state.weights:
             checkpoint.assign(model.variables, state.weights)
             checkpoint.assign(step.optimizer.variables, state.optimizer)
@@ -122,6 +131,7 @@ class _Worker:
                 row | {"phase": phase, "epochs": config.epochs},
                 checkpoint.values(model.variables),
                 checkpoint.values(step.optimizer.variables),
+                keep_last=config.keeps_last,
             )
             self._say(stage="training", **_figures(state))
             done = state.epoch == config.epochs or state.is_stale(patience)
@@ -135,8 +145,9 @@ class _Worker:
         job = self._job
         targets = np.array([example.target for example in job.train + job.validation], np.int64)
         count = len(job.train)
+        rows = self._rows(phase)
         return Course(
-            rows=self._rows(phase),
+            rows=rows,
             targets=targets,
             train=np.arange(count),
             validation=np.arange(count, len(targets)),
@@ -145,30 +156,48 @@ class _Worker:
             weights=epochs.label_weights(
                 targets[:count], job.num_labels, job.config.head.class_weights
             ),
-            augmented=phase == FINE_TUNE,
+            views=self._views(phase, rows),
             rank=self._rank,
             world=self._world,
         )
 
     def _rows(self, phase: str) -> features.Rows:
-        """What the phase trains on, computed by all workers together where it is not on disk."""
+        """What the phase trains on and is validated on, as it is."""
+        job = self._job
+        splits = {TRAIN: job.train, VALIDATION: job.validation}
+        if phase == HEAD and job.is_transfer:
+            return self._computed("features", self._key(), self._extractor, splits)
+        key = features.pixels_key(job.fingerprint, job.config.input_size)
+        return self._computed("decoding", key, features.identity, splits)
+
+    def _views(self, phase: str, rows: features.Rows) -> epochs.Views | None:
+        """What the phase sees instead of the rows to train on."""
+        job, seed, count = self._job, self._job.config.seed, self._job.config.head.views
+        if phase == HEAD and not count:
+            return None
+        if phase == FINE_TUNE or not job.is_transfer:
+            return DrawnViews(rows, [example.digest for example in job.train], seed)
+        transform = features.of_views(self._extractor, seed, count)
+        others = self._computed("views", self._key(count), transform, {TRAIN: job.train})
+        return StoredViews(rows, others, count, len(job.train), seed)
+
+    def _key(self, views: int = 0) -> str:
+        job = self._job
+        dtype = self._backbone.compute_dtype
+        return features.key(job.fingerprint, job.config, job.weights_digest, dtype, views)
+
+    def _computed(
+        self,
+        stage: str,
+        key: str,
+        transform: features.Transform,
+        splits: Mapping[str, Sequence[Example]],
+    ) -> features.Rows:
+        """Rows of those splits, by all workers together where they are not on disk."""
         from ray.train.collective import barrier
 
-        config = self._job.config
-        if phase == HEAD and self._job.is_transfer:
-            stage, transform = "features", features.extractor(self._backbone)
-            key = features.key(
-                self._job.fingerprint,
-                config,
-                self._job.weights_digest,
-                self._backbone.compute_dtype,
-            )
-        else:
-            stage, transform = "decoding", features.identity
-            key = features.pixels_key(self._job.fingerprint, config.input_size)
         started = time.perf_counter()
         folder = self._job.cache / key
-        splits = {TRAIN: self._job.train, VALIDATION: self._job.validation}
         total = sum(map(len, splits.values()))
         before = 0
 
@@ -177,7 +206,7 @@ class _Worker:
 
         for split, examples in splits.items():
             features.compute(
-                folder / split, examples, config.input_size, transform,
+                folder / split, examples, self._job.config.input_size, transform,
                 rank=self._rank, world=self._world, progress=progress,
             )  # fmt: skip
             before += len(examples)

@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from pintag import files
 from pintag.dataset import DataSet, Progress
-from train import extraction, features
+from train import features
 from train.config import SvmConfig, TrainConfig
 from train.epochs import Indices
-from train.extraction import Extraction
+from train.extraction import Extraction, extract
 from train.learners import Targets
 
 _SECONDS = "seconds.json"
@@ -65,12 +65,18 @@ class Material:
     def targets_of(self, split: str) -> Targets:
         return self.targets[self.places[split]]
 
-    def key(self, learner: SvmConfig | TrainConfig) -> str:
-        """What tells the rows that a learner sees from other rows of these images."""
-        return self.extraction(learner).key(self.data.fingerprint)
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of every row's image."""
+        splits = self.data.splits.values()
+        return tuple(each.digest for examples in splits for each in examples)
 
-    def extraction(self, learner: SvmConfig | TrainConfig) -> Extraction:
-        """What makes the rows that a learner sees."""
+    def key(self, extraction: Extraction) -> str:
+        """What tells its rows of these images from others."""
+        return extraction.key(self.data.fingerprint)
+
+    def extractions(self, learner: SvmConfig | TrainConfig) -> tuple[Extraction, ...]:
+        """What makes the rows that a learner sees, and those of their views if it sees any."""
         import ray
 
         if isinstance(learner, SvmConfig):
@@ -79,15 +85,16 @@ class Material:
                 {"backbone": {"name": "basic_cnn"}, "input_size": learner.input_size}
             )
         has_gpu = bool(ray.cluster_resources().get("GPU", 0))
-        return Extraction(learner, self.num_labels, use_gpu=has_gpu)
+        plain = Extraction(learner, self.num_labels, use_gpu=has_gpu)
+        if not plain.is_transfer or not learner.head.views:
+            return (plain,)
+        return plain, replace(plain, views=learner.head.views)
 
-    def rows(
-        self, learner: SvmConfig | TrainConfig, progress: Progress | None = None
-    ) -> npt.NDArray[Any]:
-        """`[N, ...]`: what a learner sees of every image, computed where it is not on disk."""
-        folder = self.cache / self.key(learner)
+    def rows(self, extraction: Extraction, progress: Progress | None = None) -> npt.NDArray[Any]:
+        """`[N, ...]`: a row for every image, computed where it is not on disk."""
+        folder = self.cache / self.key(extraction)
         folders = {folder / split: examples for split, examples in self.data.splits.items()}
-        started, before = time.perf_counter(), self.seconds(learner)
+        started, before = time.perf_counter(), self.seconds(extraction)
         computed = False
 
         def watch(done: int, total: int) -> None:
@@ -96,13 +103,13 @@ class Material:
             if progress:
                 progress(done, total)
 
-        rows = extraction.extract(self.extraction(learner), folders, watch)
+        rows = extract(extraction, folders, watch)
         if computed:
             taken = before + time.perf_counter() - started
             files.write_atomic(folder / _SECONDS, json.dumps(taken))
         return rows.take(np.arange(len(rows)))
 
-    def seconds(self, learner: SvmConfig | TrainConfig) -> float:
+    def seconds(self, extraction: Extraction) -> float:
         """What computing those rows took, whenever that was."""
-        path = self.cache / self.key(learner) / _SECONDS
+        path = self.cache / self.key(extraction) / _SECONDS
         return float(json.loads(path.read_text())) if path.exists() else 0.0

@@ -22,13 +22,27 @@ class Step:
     """Training and validation of one model by one optimizer, under a strategy."""
 
     def __init__(
-        self, strategy: Any, model: keras.Model, learning_rate: float, label_smoothing: float
+        self,
+        strategy: Any,
+        model: keras.Model,
+        learning_rate: float,
+        label_smoothing: float = 0.0,
+        decay_steps: int | None = None,
     ) -> None:
+        """Build the optimizer and trace nothing yet.
+
+        Args:
+            decay_steps: until the learning rate has fallen to zero along half a cosine (Loshchilov
+                and Hutter, SGDR, 2017); None: it stays.
+        """
         import keras
         import tensorflow as tf
 
         with strategy.scope():
-            self.optimizer: keras.optimizers.Optimizer = keras.optimizers.Adam(learning_rate)
+            rate: Any = learning_rate
+            if decay_steps is not None:
+                rate = keras.optimizers.schedules.CosineDecay(learning_rate, decay_steps)
+            self.optimizer: keras.optimizers.Optimizer = keras.optimizers.Adam(rate)
             if "float16" in {layer.compute_dtype for layer in model.layers}:
                 self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
             self.optimizer.build(model.trainable_variables)
@@ -102,25 +116,3 @@ class Step:
         """The sum of `float32[k]` over the workers; every worker must call it."""
         total: npt.NDArray[np.float32] = self._add_up(values).numpy()
         return total
-
-
-def augmentation(seed: int) -> Any:
-    """A random function of `uint8[n,S,S,3]` to the same: flip, turn, zoom, shift, contrast."""
-    import keras
-    import tensorflow as tf
-
-    layers = keras.Sequential(
-        [
-            keras.layers.RandomFlip("horizontal", seed=seed),
-            keras.layers.RandomRotation(0.04, fill_mode="reflect", seed=seed + 1),
-            keras.layers.RandomZoom((-0.15, 0.1), fill_mode="reflect", seed=seed + 2),
-            keras.layers.RandomTranslation(0.08, 0.08, fill_mode="reflect", seed=seed + 3),
-            keras.layers.RandomContrast(0.2, value_range=(0, 255), seed=seed + 4),
-        ]
-    )
-
-    def augment(pixels: Any) -> Any:
-        changed = layers(tf.cast(pixels, tf.float32), training=True)
-        return tf.cast(tf.clip_by_value(tf.round(changed), 0.0, 255.0), tf.uint8)
-
-    return tf.function(augment, reduce_retracing=True)

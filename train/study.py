@@ -19,7 +19,8 @@ from pintag.errors import DataError, PintagError, TrainingError
 from pintag.explain import ExplainConfig
 from pintag.results import CrossValidation, Explained, Results, Timings
 from train import cluster, crossval, exhibits, findings, fit, plan, scoring, speed, trials
-from train.config import TrainConfig
+from train.config import SvmConfig, TrainConfig
+from train.extraction import Extraction
 from train.findings import Finding
 from train.learners import Outcome
 from train.ledger import Ledger
@@ -128,36 +129,47 @@ class _Study:
             for number, learner in enumerate(candidate.learners):
                 name = candidate.trial(number)
                 try:
-                    rows = self._material.key(learner)
+                    sees = self._keys(learner)
                 except PintagError as error:
                     self._failures[name] = str(error)
                     continue
                 parts = (places[TRAIN], places[VALIDATION], places[TEST])
-                wanted.append(Trial(name, learner, rows, *parts))
+                wanted.append(Trial(name, learner, sees, *parts))
         self._run_trials("trials", wanted)
 
     def _run_trials(self, stage: str, wanted: Sequence[Trial]) -> None:
         outcomes = self._ledger.outcomes
-        missing = {trial.rows: trial for trial in wanted if trial.name not in outcomes}
+        material = self._material
+        missing = {
+            material.key(extraction): extraction
+            for trial in wanted
+            if trial.name not in outcomes
+            for extraction in material.extractions(trial.learner)
+        }
         if not missing:
             return
         arrays = {}
-        for name, trial in missing.items():
+        for name, extraction in missing.items():
             try:
-                arrays[name] = self._rows(trial)
+                arrays[name] = self._rows(extraction)
             except PintagError as error:
-                self._failures |= {each.name: str(error) for each in wanted if each.rows == name}
-        ready = [trial for trial in wanted if trial.rows in arrays or trial.name in outcomes]
-        data = RowsOf(arrays, self._material.targets, self._material.num_labels)
+                self._failures |= {each.name: str(error) for each in wanted if name in each.sees}
+        ready = [
+            trial for trial in wanted if trial.name in outcomes or arrays.keys() >= {*trial.sees}
+        ]
+        data = RowsOf(arrays, material.targets, material.num_labels, material.digests)
         given = Resources(self._config.trial.cpus, self._config.trial.gpus)
         with self._ledger.stage(stage):
             self._failures |= trials.run(ready, data, outcomes, given, self._bar(stage))
 
-    def _rows(self, trial: Trial) -> Any:
-        title = self._material.extraction(trial.learner).title
+    def _keys(self, learner: SvmConfig | TrainConfig) -> tuple[str, ...]:
+        return tuple(map(self._material.key, self._material.extractions(learner)))
+
+    def _rows(self, extraction: Extraction) -> Any:
+        title = extraction.title
         with self._ledger.stage("features"):
-            rows = self._material.rows(trial.learner, self._bar(f"features: {title}"))
-        self._ledger.note("features", title, self._material.seconds(trial.learner))
+            rows = self._material.rows(extraction, self._bar(f"features: {title}"))
+        self._ledger.note("features", title, self._material.seconds(extraction))
         return rows
 
     def _fine_tune(self) -> None:
@@ -223,7 +235,7 @@ class _Study:
         targets = self._material.targets
         folds = crossval.trials(
             best.learner,
-            self._material.key(best.learner),
+            self._keys(best.learner),
             targets,
             self._groups,
             wanted.folds,

@@ -37,8 +37,8 @@ class Trial:
     name: str
     """Unique in its study, and the name of a file."""
     learner: SvmConfig | TrainConfig
-    rows: str
-    """Which of the arrays it sees."""
+    sees: tuple[str, ...]
+    """Which of the arrays it sees: that of the images, and that of their views if it sees those."""
     train: Indices
     validation: Indices
     test: Indices
@@ -49,10 +49,12 @@ class RowsOf:
     """What trials see of a data set."""
 
     arrays: Mapping[str, npt.NDArray[Any]]
-    """`[N, ...]` by name: features of a backbone, or pixels."""
+    """`[N, ...]` by name: features of a backbone, or of views, or pixels."""
     targets: Targets
     """`int64[N]`, of every row."""
     num_labels: int
+    digests: tuple[str, ...] = ()
+    """Of the N images."""
 
 
 @dataclass(frozen=True)
@@ -170,13 +172,16 @@ def _try(config: Mapping[str, int], trials: Sequence[Trial], data: RowsOf) -> No
     from ray import tune
 
     trial = trials[config["number"]]
+    rows, *views = (data.arrays[name] for name in trial.sees)
     task = Task(
-        data.arrays[trial.rows],
+        rows,
         data.targets,
         data.num_labels,
         trial.train,
         trial.validation,
         trial.test,
+        data.digests,
+        *views,
     )
     try:
         if isinstance(trial.learner, SvmConfig):

@@ -46,6 +46,8 @@ def test_the_experiments_hold_the_best_settings_of_the_study(
         ("seed=-1", "seed"),
         ("input_size=32 ", "inception_v3 needs an input size of at least 75"),
         ("colour=red", "colour"),
+        ("head.views=65", "head.views"),
+        ("fine_tune.schedule=linear", "fine_tune.schedule"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(override: str, complaint: str) -> None:
@@ -62,3 +64,14 @@ def test_widths_that_are_not_given_are_those_of_the_study() -> None:
 def test_a_head_may_be_a_single_layer() -> None:
     single = config.load(TrainConfig, None, ["head.widths=[]"])
     assert single.network_spec(num_labels=8).widths == ()
+
+
+def test_a_schedule_is_not_cut_short() -> None:
+    with pytest.raises(ConfigError, match="early_stopping would cut a cosine schedule short"):
+        config.load(TrainConfig, None, ["head.schedule=cosine", "head.early_stopping=3"])
+
+
+def test_a_cosine_ends_with_the_last_step_of_the_last_epoch() -> None:
+    head = config.load(TrainConfig, None, ["head.schedule=cosine", "head.epochs=7"]).head
+    assert (head.decay_steps(12), head.keeps_last) == (84, True)
+    assert (TrainConfig().head.decay_steps(12), TrainConfig().head.keeps_last) == (None, False)

@@ -17,7 +17,7 @@ ALONE = np.arange(60)
 
 
 def folds(groups: np.ndarray = ALONE, count: int = 5, seed: int = 0) -> list[Trial]:
-    return crossval.trials(SvmConfig(), "pixels", TARGETS, groups, count, seed)
+    return crossval.trials(SvmConfig(), ("pixels",), TARGETS, groups, count, seed)
 
 
 def test_every_image_is_tested_on_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
     return made
 
 
-def number_of(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def number_of(pixels: npt.NDArray[np.uint8], _: Sequence[str]) -> npt.NDArray[np.float32]:
     """The number of each image, read back from its first pixel: `float32[n,1]`."""
     corner = pixels[:, 0, 0].astype(np.float32)
     return corner[:, :1] + 256 * corner[:, 1:2]
@@ -45,13 +46,23 @@ def test_rows_lie_in_the_order_of_the_examples(examples: list[Example], tmp_path
     assert rows.take(picked)[:, 0].tolist() == picked.tolist()
 
 
+def test_a_transform_is_told_whose_pixels_it_sees(examples: list[Example], tmp_path: Path) -> None:
+    def told(pixels: npt.NDArray[np.uint8], digests: Sequence[str]) -> npt.NDArray[np.float32]:
+        return np.array([[float(digest)] for digest in digests], np.float32)
+
+    features.compute(tmp_path, examples, 32, told)
+    assert Rows({tmp_path: COUNT}).take(np.arange(COUNT))[:, 0].tolist() == list(range(COUNT))
+
+
 def test_workers_share_the_blocks(examples: list[Example], tmp_path: Path) -> None:
     seen: list[int] = []
     for rank in (0, 1):
 
-        def transform(pixels: npt.NDArray[np.uint8], rank: int = rank) -> npt.NDArray[np.float32]:
+        def transform(
+            pixels: npt.NDArray[np.uint8], digests: Sequence[str], rank: int = rank
+        ) -> npt.NDArray[np.float32]:
             seen.extend([rank] * len(pixels))
-            return number_of(pixels)
+            return number_of(pixels, digests)
 
         features.compute(tmp_path, examples, 32, transform, rank=rank, world=2)
     assert seen == [0] * BLOCK + [1] * 40
@@ -61,8 +72,10 @@ def test_workers_share_the_blocks(examples: list[Example], tmp_path: Path) -> No
 def test_what_is_on_disk_is_not_computed_again(examples: list[Example], tmp_path: Path) -> None:
     features.compute(tmp_path, examples, 32, number_of, rank=0, world=2)
 
-    def only_the_rest(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        numbers = number_of(pixels)
+    def only_the_rest(
+        pixels: npt.NDArray[np.uint8], digests: Sequence[str]
+    ) -> npt.NDArray[np.float32]:
+        numbers = number_of(pixels, digests)
         assert numbers.min() >= BLOCK
         return numbers
 
@@ -74,7 +87,7 @@ def test_what_is_on_disk_is_not_computed_again(examples: list[Example], tmp_path
 
 
 def test_an_interrupted_block_leaves_no_file(examples: list[Example], tmp_path: Path) -> None:
-    def interrupted(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def interrupted(pixels: npt.NDArray[np.uint8], _: Sequence[str]) -> npt.NDArray[np.float32]:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -122,6 +135,12 @@ def test_keys_tell_apart_what_features_are_determined_by() -> None:
     key = features.key("a", config, "imagenet", "float32")
     assert key == features.key("a", TrainConfig(seed=3), "imagenet", "float32")
     assert len({key, *(features.key(*each) for each in others)}) == 7
+
+
+def test_features_of_views_are_also_those_of_a_seed_and_a_number_of_views() -> None:
+    asked = [(TrainConfig(), 0), (TrainConfig(), 4), (TrainConfig(), 8), (TrainConfig(seed=3), 8)]
+    keys = {features.key("a", config, "imagenet", "float32", views) for config, views in asked}
+    assert len(keys) == 4
 
 
 def test_pixels_are_those_of_a_data_set_at_a_size() -> None:

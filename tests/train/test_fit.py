@@ -164,13 +164,13 @@ def test_fine_tuning_that_does_harm_is_thrown_away(
 
 
 def test_every_option_of_a_fit_works_together(sample_dir: Path, tmp_path: Path) -> None:
-    """Two workers, mixed precision, dropout, smoothing, class weights, both phases."""
+    """Two workers, mixed precision, dropout, smoothing, class weights, views, both phases."""
     out = tmp_path / "all"
     done = pintag(
         "train", *SMALL, "--data", sample_dir, "--out", out, "head.dropout=0.1",
         "head.class_weights=balanced", "head.early_stopping=2", "head.label_smoothing=0.1",
-        "fine_tune.epochs=2", "fine_tune.unfreeze=1", "scaling.mixed_precision=true",
-        "scaling.num_workers=2",
+        "head.views=2", "fine_tune.epochs=2", "fine_tune.unfreeze=1", "fine_tune.schedule=cosine",
+        "scaling.mixed_precision=true", "scaling.num_workers=2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = history(out)

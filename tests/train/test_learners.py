@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,32 @@ def test_the_best_epoch_counts_and_not_the_last(features: Task) -> None:
     assert right(made.validation, features.targets[features.validation]) == pytest.approx(best)
 
 
+def test_a_learning_rate_that_falls_to_zero_leaves_the_last_epoch(features: Task) -> None:
+    """At a rate that ruins the first epochs: what is kept is what the last one says."""
+    made = learners.fit_network(head(12, learning_rate=0.5, schedule="cosine"), features)
+    last = made.history[-1]["validation_accuracy"]
+    assert right(made.validation, features.targets[features.validation]) == pytest.approx(last)
+    losses = [row["loss"] for row in made.history]
+    # The last steps are too small to change anything.
+    assert abs(losses[-1] - losses[-2]) < abs(losses[1] - losses[0])
+
+
+def test_a_head_learns_from_views_and_is_asked_about_pictures(features: Task) -> None:
+    """Views that say what the pictures do not: without them half of the labels are never learnt."""
+    noise = np.random.default_rng(1).normal(size=features.rows.shape).astype(np.float32)
+    shown = np.stack([features.rows, features.rows, features.rows], axis=1)
+    hidden = replace(features, rows=np.where(np.arange(96)[:, None] % 2, noise, features.rows))
+    places = np.flatnonzero(np.arange(96) % 2 == 0)
+    asked = replace(hidden, test=np.setdiff1d(places, features.train), views=shown)
+    made = learners.fit_network(head(12, views=2), asked)
+    assert right(made.test, features.targets[asked.test]) > 0.9
+    assert made.training_accuracy < 0.9
+    again = learners.fit_network(head(12, views=2), asked)
+    np.testing.assert_array_equal(made.test, again.test)
+    plain = learners.fit_network(head(12), asked)
+    assert (plain.test != made.test).any()
+
+
 def test_it_stops_when_nothing_gets_better(features: Task) -> None:
     made = learners.fit_network(head(200, early_stopping=3, learning_rate=2.0), features)
     assert len(made.history) < 100
@@ -143,3 +170,20 @@ def test_a_whole_network_learns_from_pixels(name: str, pictures: Task) -> None:
     made = learners.fit_network(config, pictures)
     assert made.training_accuracy > 0.9
     assert made.parameters == networks.count_parameters(config.network_spec(LABELS))
+
+
+def test_a_whole_network_sees_views_of_pixels(pictures: Task) -> None:
+    digests = [f"{number:032x}" for number in range(len(pictures.targets))]
+    config = TrainConfig.model_validate(
+        {
+            "backbone": {"name": "basic_cnn"},
+            "input_size": 32,
+            "head": {"widths": [8], "learning_rate": 1e-3, "batch_size": 8, "epochs": 2},
+        }
+    )
+    plain = learners.fit_network(config, pictures)
+    head = config.head.model_copy(update={"views": 1})
+    viewed = config.model_copy(update={"head": head})
+    made = learners.fit_network(viewed, replace(pictures, digests=digests))
+    assert (made.test != plain.test).any()
+    assert made.parameters == plain.parameters

@@ -45,9 +45,9 @@ def outcomes(tmp_path: Path) -> Outcomes:
     return Outcomes(tmp_path / "outcomes")
 
 
-def svm(name: str, rows: str = "pixels", gamma: float = 0.01) -> Trial:
+def svm(name: str, sees: str = "pixels", gamma: float = 0.01) -> Trial:
     parts = (PLACES[:12], PLACES[12:18], PLACES[18:])
-    return Trial(name, SvmConfig(gamma=gamma), rows, *parts)
+    return Trial(name, SvmConfig(gamma=gamma), (sees,), *parts)
 
 
 def network(name: str, epochs: int) -> Trial:
@@ -57,7 +57,7 @@ def network(name: str, epochs: int) -> Trial:
             "backbone": {"weights": "none"},
         }
     )
-    return Trial(name, config, "features", PLACES[:12], PLACES[12:18], PLACES[18:])
+    return Trial(name, config, ("features",), PLACES[:12], PLACES[12:18], PLACES[18:])
 
 
 def run(wanted: list[Trial], data: RowsOf, outcomes: Outcomes, **options: Any) -> dict[str, str]:
@@ -87,7 +87,8 @@ def test_trials_do_what_learners_do_in_one_process(data: RowsOf, outcomes: Outco
     assert run(wanted, data, outcomes, progress=lambda *each: told.append(each)) == {}
     assert told[-1] == (3, 3)
     for trial in wanted:
-        task = Task(data.arrays[trial.rows], TARGETS, 2, trial.train, trial.validation, trial.test)
+        (rows,) = (data.arrays[name] for name in trial.sees)
+        task = Task(rows, TARGETS, 2, trial.train, trial.validation, trial.test)
         fit: Any = (
             learners.fit_svm if isinstance(trial.learner, SvmConfig) else learners.fit_network
         )
@@ -99,7 +100,7 @@ def test_trials_do_what_learners_do_in_one_process(data: RowsOf, outcomes: Outco
 
 def test_a_trial_that_fails_is_told_and_harms_no_other(data: RowsOf, outcomes: Outcomes) -> None:
     # Features are no pictures: the machine cannot see them.
-    failures = run([svm("bad", rows="features"), svm("good")], data, outcomes)
+    failures = run([svm("bad", sees="features"), svm("good")], data, outcomes)
     assert list(failures) == ["bad"]
     assert "Error: " in failures["bad"]
     assert "good" in outcomes
@@ -113,7 +114,7 @@ def test_what_has_an_outcome_is_not_tried_again(data: RowsOf, outcomes: Outcomes
     assert (outcomes.folder / "a.npz").stat().st_mtime_ns == before
     assert "b" in outcomes
     # What failed is: the reason may have gone.
-    assert run([svm("bad", rows="features")], data, outcomes) != {}
+    assert run([svm("bad", sees="features")], data, outcomes) != {}
     assert run([svm("bad")], data, outcomes) == {}
 
 
