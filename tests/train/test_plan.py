@@ -108,3 +108,13 @@ def test_the_configurations_that_come_with_it_are_right(path: Path) -> None:
     found = config.load(StudyConfig, path)
     assert plan.candidates(found)
     assert f"pintag study configs/study/{path.name}" in path.read_text()
+
+
+@pytest.mark.parametrize("name", ["pins", "offline"])
+def test_a_study_compares_the_recommended_experiment_as_it_is(name: str) -> None:
+    recommended = config.load(TrainConfig, CONFIGS / "train/recommended.yaml")
+    found = config.load(StudyConfig, CONFIGS / f"study/{name}.yaml")
+    (tuned,) = (each.train for each in found.models if each.train.fine_tune.epochs)
+    own = {"name": recommended.name, "backbone": recommended.backbone}
+    assert tuned.model_copy(update=own) == recommended
+    assert tuned.backbone.alpha == recommended.backbone.alpha

@@ -4,86 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from pintag import bundle
 from pintag.results import Results, Timings
-from tests.conftest import PINTAG, pintag, wait_for
+from tests.conftest import PINTAG, wait_for
+from tests.train.small_study import HEAD, TINY, TRIALS, Done, outcomes, study
 
 pytestmark = [pytest.mark.ray, pytest.mark.keras]
 
-TINY = {"name": "mobilenet", "alpha": 0.25, "weights": "none"}
-HEAD = {"widths": [8], "learning_rate": 1e-3, "epochs": 2}
-CNN = {"backbone": {"name": "basic_cnn"}, "input_size": 32, "head": HEAD}
-CONFIG: dict[str, Any] = {
-    "title": "A small study",
-    "svm": {"settings": [{"C": 1, "gamma": 0.1}, {"C": 2, "gamma": 0.01}]},
-    "models": [
-        {"name": "cnn", "train": CNN},
-        {
-            "name": "tiny",
-            "train": {"backbone": TINY, "input_size": 32, "head": HEAD},
-            "grid": {"batch_size": [16, 32]},
-        },
-        # Its weights are nowhere: it fails, and the others go on.
-        {
-            "name": "lost",
-            "train": {"backbone": TINY | {"weights": "nowhere.h5"}, "input_size": 32},
-        },
-    ],
-    "cross_validation": {"folds": 3},
-    "gallery": {"per_label": 1, "mode": "reference"},
-}
-TRIALS = {"svm.0", "svm.1", "cnn.0", "tiny.0", "tiny.1", "fold.00", "fold.01", "fold.02"}
-
-
-def study(config: Path, data: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return pintag("study", config, "--data", data, "--out", out, *options)
-
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("study") / "study.yaml"
-    path.write_text(yaml.safe_dump(CONFIG))
-    return path
-
-
-@pytest.fixture(scope="module")
-def data(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample, with a training picture that is tested on as well."""
-    root = tmp_path_factory.mktemp("leaking") / "data"
-    shutil.copytree(sample_dir, root)
-    leaking = min((root / "train" / "art").iterdir())
-    shutil.copy(leaking, root / "test" / "art" / "leaked.jpg")
-    return root
-
-
-@pytest.fixture(scope="module")
-def done(
-    config: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    out = tmp_path_factory.mktemp("studies") / "whole"
-    found = study(config, data, out)
-    assert found.returncode == 0, found.stderr
-    return out, found
-
-
-@pytest.fixture(scope="module")
-def results(done: tuple[Path, subprocess.CompletedProcess[str]]) -> Results:
-    return Results.model_validate_json((done[0] / "results.json").read_text())
-
-
-def outcomes(out: Path) -> dict[str, int]:
-    """Each trial that has ended, and when."""
-    return {path.stem: path.stat().st_mtime_ns for path in (out / "outcomes").glob("*.npz")}
+def results(done: Done) -> Results:
+    return Results.model_validate_json((done.out / "results.json").read_text())
 
 
 def test_every_model_has_its_figures(results: Results) -> None:
@@ -122,28 +60,22 @@ def test_a_model_that_fails_is_told_with_its_reason(results: Results) -> None:
     assert lost.trials[0].failure == lost.failure
 
 
-def test_the_winner_is_a_bundle_that_can_be_served(
-    done: tuple[Path, subprocess.CompletedProcess[str]], results: Results
-) -> None:
-    out, found = done
+def test_the_winner_is_a_bundle_that_can_be_served(done: Done, results: Results) -> None:
+    out = done.out
     assert results.best in ("cnn", "tiny")
     assert bundle.load(out / "bundle").manifest.name == results.best
-    assert f"pintag serve --bundle {out}/bundle" in found.stdout
+    assert f"pintag serve --bundle {out}/bundle" in done.said
 
 
-def test_a_picture_on_two_sides_is_told(
-    done: tuple[Path, subprocess.CompletedProcess[str]], results: Results
-) -> None:
+def test_a_picture_on_two_sides_is_told(done: Done, results: Results) -> None:
     ((leak),) = results.leaks
     assert leak.first.startswith("train/art/")
     assert (leak.second, leak.kind, leak.moved) == ("test/art/leaked.jpg", "equal", False)
-    assert "--drop-leaks" in done[1].stdout
+    assert "--drop-leaks" in done.said
 
 
-def test_the_report_shows_what_was_found(
-    done: tuple[Path, subprocess.CompletedProcess[str]], results: Results
-) -> None:
-    out, _ = done
+def test_the_report_shows_what_was_found(done: Done, results: Results) -> None:
+    out = done.out
     timings = Timings.model_validate_json((out / "timings.json").read_text())
     assert {each.entry for each in timings.predictions} == {"cnn", "tiny"}
     assert timings.stages["trials"] > 0
@@ -155,10 +87,8 @@ def test_the_report_shows_what_was_found(
     assert (out / "report.md").is_file()
 
 
-def test_what_is_done_is_not_done_again(
-    done: tuple[Path, subprocess.CompletedProcess[str]], config: Path, data: Path
-) -> None:
-    out, _ = done
+def test_what_is_done_is_not_done_again(done: Done, config: Path, data: Path) -> None:
+    out = done.out
     assert set(outcomes(out)) == TRIALS
     before = outcomes(out), (out / "results.json").read_bytes()
     again = study(config, data, out, "--resume")
@@ -184,7 +114,7 @@ def end(number: signal.Signals, count: int, out: Path, *command: str | Path) -> 
 
 
 def test_an_interrupted_study_goes_on_to_the_same_results(
-    done: tuple[Path, subprocess.CompletedProcess[str]], config: Path, data: Path, tmp_path: Path
+    done: Done, config: Path, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     end(signal.SIGINT, 2, out, config, "--data", data)
@@ -197,18 +127,27 @@ def test_an_interrupted_study_goes_on_to_the_same_results(
     again = study(config, data, out, "--resume")
     assert again.returncode == 0, again.stderr
     assert begun.items() <= outcomes(out).items()
-    assert (out / "results.json").read_bytes() == (done[0] / "results.json").read_bytes()
+    assert (out / "results.json").read_bytes() == (done.out / "results.json").read_bytes()
 
 
-def test_leaks_can_be_moved(config: Path, data: Path, tmp_path: Path) -> None:
+def test_a_model_may_be_fine_tuned_and_leaks_moved(
+    config: Path, data: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    # A small network alone: the images are what this is about.
+    tuned = {"backbone": TINY, "input_size": 32, "head": HEAD, "fine_tune": {"epochs": 1}}
     found = study(
         config, data, out, "--drop-leaks", "cross_validation.folds=0", "gallery.per_label=0",
-        "svm.enabled=false", f"models={json.dumps([{'name': 'cnn', 'train': CNN}])}",
+        "svm.enabled=false", f"models={json.dumps([{'name': 'tuned', 'train': tuned}])}",
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     told = Results.model_validate_json((out / "results.json").read_text())
+    (entry,) = told.entries
+    assert (entry.family, entry.failure) == ("fine_tuned", None)
+    assert [row["phase"] for row in entry.history] == ["head", "head", "fine_tune"]
+    fitted = bundle.load(out / "bundle").manifest
+    assert fitted == bundle.load(out / "models" / "tuned").manifest
+    assert entry.test
+    assert entry.test.accuracy.value == fitted.metrics["test"]["accuracy"]
     assert [leak.moved for leak in told.leaks] == [True]
     assert told.data.counts["train"]["art"] == 21
     assert told.data.counts["test"]["art"] == 6
@@ -216,12 +155,10 @@ def test_leaks_can_be_moved(config: Path, data: Path, tmp_path: Path) -> None:
     assert told.explained == []
 
 
-def test_a_study_is_not_replaced_by_accident(
-    done: tuple[Path, subprocess.CompletedProcess[str]], config: Path, data: Path
-) -> None:
-    found = study(config, data, done[0])
+def test_a_study_is_not_replaced_by_accident(done: Done, config: Path, data: Path) -> None:
+    found = study(config, data, done.out)
     assert found.returncode == 1
     assert "give --resume to go on with it, or --overwrite" in found.stderr
-    found = study(config, data, done[0], "--resume", "seed=1", "title=Another")
+    found = study(config, data, done.out, "--resume", "seed=1", "title=Another")
     assert found.returncode == 1
     assert "different: config.seed, config.title" in found.stderr

@@ -1,0 +1,52 @@
+"""A study of a minute, and what it comes to: small networks on the synthetic sample."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import pintag
+
+TINY = {"name": "mobilenet", "alpha": 0.25, "weights": "none"}
+HEAD = {"widths": [8], "learning_rate": 1e-3, "epochs": 2}
+CNN = {"backbone": {"name": "basic_cnn"}, "input_size": 32, "head": HEAD}
+CONFIG: dict[str, Any] = {
+    "title": "A small study",
+    "svm": {"settings": [{"C": 1, "gamma": 0.1}, {"C": 2, "gamma": 0.01}]},
+    "models": [
+        {"name": "cnn", "train": CNN},
+        {
+            "name": "tiny",
+            "train": {"backbone": TINY, "input_size": 32, "head": HEAD | {"views": 1}},
+            "grid": {"batch_size": [16, 32]},
+        },
+        # Its weights are nowhere: it fails, and the others go on.
+        {
+            "name": "lost",
+            "train": {"backbone": TINY | {"weights": "nowhere.h5"}, "input_size": 32},
+        },
+    ],
+    "cross_validation": {"folds": 3},
+    "gallery": {"per_label": 1, "mode": "reference"},
+}
+TRIALS = {"svm.0", "svm.1", "cnn.0", "tiny.0", "tiny.1", "fold.00", "fold.01", "fold.02"}
+
+
+@dataclass(frozen=True)
+class Done:
+    """A study that nothing happened to."""
+
+    out: Path
+    said: str
+
+
+def study(config: Path, data: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`pintag study`, waited for."""
+    return pintag("study", config, "--data", data, "--out", out, *options)
+
+
+def outcomes(out: Path) -> dict[str, int]:
+    """Each trial that has ended, and when."""
+    return {path.stem: path.stat().st_mtime_ns for path in (out / "outcomes").glob("*.npz")}
