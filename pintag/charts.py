@@ -61,39 +61,34 @@ def recall(scores: Scores, labels: Sequence[str]) -> Figure:
     return figure
 
 
-def cross_validation(found: CrossValidation) -> Figure:
-    """A box over the accuracies of the folds, each fold, and their mean with its interval."""
-    figure = canvas.blank(7.5, 2.9)
+def cross_validation(found: Sequence[CrossValidation]) -> Figure:
+    """Of each model a box over the accuracies of its folds, and below their mean."""
+    figure = canvas.blank(7.5, 1.3 + 1.1 * len(found))
     axes = figure.add_subplot()
-    values = [fold.value for fold in found.folds]
-    if values:
-        axes.boxplot(
-            values,
-            orientation="horizontal",
-            positions=[1],
-            widths=0.42,
-            showfliers=False,
-            medianprops={"color": "black", "linewidth": 2},
-        )
-    for place, value in enumerate(values):
-        # Folds that are as good as equal lie above one another, and so do their numbers.
-        twins = _twins(values, place)
-        axes.plot(value, 1 + 0.08 * twins, "o", color=BLUE, ms=7, markeredgecolor="white", zorder=3)
-        number = str(place + 1)
-        axes.annotate(
-            number,
-            (value, 1.24),
-            xytext=(0, 2 + 11 * twins),
-            textcoords="offset points",
-            ha="center",
-            fontsize=9,
-        )
-    mean, low, high = canvas.parts(found.mean)
-    axes.errorbar(
-        mean, 0.45, xerr=[[mean - low], [high - mean]], fmt="D", color=VERMILION, capsize=4, ms=8
+    axes.boxplot(
+        [[fold.value for fold in each.folds] for each in found],
+        orientation="horizontal",
+        positions=range(len(found)),
+        widths=0.36,
+        showfliers=False,
+        medianprops={"color": "black", "linewidth": 2},
     )
-    axes.set_yticks([0.45, 1], ["mean, 95 % interval", "folds, by number"])
-    axes.set_ylim(0.1, 1.62)
+    for place, each in enumerate(found):
+        values = [fold.value for fold in each.folds]
+        # Folds that are as good as equal lie above one another.
+        heights = [place - 0.07 * _twins(values, number) for number in range(len(values))]
+        folds = axes.plot(values, heights, "o", color=BLUE, ms=7, markeredgecolor="white", zorder=3)
+        mean, low, high = canvas.parts(each.mean)
+        spread = [[mean - low], [high - mean]]
+        means = axes.errorbar(
+            mean, place + 0.34, xerr=spread, fmt="D", color=VERMILION, capsize=4, ms=7
+        )
+        if place == 0:
+            folds[0].set_label("folds, and a box over them")
+            means.set_label("mean, 95 % interval")
+    axes.set_yticks(range(len(found)), [short(each.entry, 22) for each in found])
+    axes.set_ylim(len(found) - 0.4, -0.6)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     axes.xaxis.set_major_formatter(canvas.PERCENT)
     axes.set_xlabel("accuracy of a fold (%)")
     axes.grid(axis="x", alpha=0.35)

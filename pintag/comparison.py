@@ -20,10 +20,12 @@ def chapter(
     yield _scores(entries, anchors)
     yield Paragraph(
         "In brackets are 95 % intervals. Models stand in the order of their accuracy on the"
-        " validation split, by which they are chosen. ECE is the expected calibration error: how"
-        " far confidences are from the share of answers that are right.",
+        " validation split, which flatters those whose epoch or settings were chosen by it. ECE is"
+        " the expected calibration error: how far confidences are from the share of answers that"
+        " are right.",
         aside=True,
     )
+    yield from _notes(entries)
     yield _costs(entries, timings, anchors)
     yield Paragraph(
         "Prediction is the wall time for one image, its decoding not included; training is that"
@@ -54,7 +56,7 @@ def _scores(entries: Sequence[Entry], anchors: Mapping[str, str]) -> Table:
         ("model", "validation accuracy", "test accuracy", "test macro-F1", "test ECE"),
         tuple(
             (
-                Link(entry.name, anchors[entry.name]),
+                _linked(entry, anchors),
                 interval(entry.validation, lambda scores: scores.accuracy),
                 interval(entry.test, lambda scores: scores.accuracy),
                 interval(entry.test, lambda scores: scores.macro_f1),
@@ -65,12 +67,28 @@ def _scores(entries: Sequence[Entry], anchors: Mapping[str, str]) -> Table:
     )
 
 
+def _linked(entry: Entry, anchors: Mapping[str, str]) -> Text:
+    """Its name, and a mark where there is a note."""
+    link = Link(entry.name, anchors[entry.name])
+    return [link, " *"] if entry.note else link
+
+
+def _notes(entries: Sequence[Entry]) -> Iterator[Paragraph]:
+    """Every note once, with all whom it concerns."""
+    concerned: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.note:
+            concerned.setdefault(entry.note, []).append(entry.name)
+    for note, names in concerned.items():
+        yield Paragraph(["* ", Strong(", ".join(names)), f": {note}"])
+
+
 def _costs(entries: Sequence[Entry], timings: Timings, anchors: Mapping[str, str]) -> Table:
     taken = {(each.entry, each.engine, each.batch): each.seconds for each in timings.predictions}
     ways = sorted({(engine, batch) for _, engine, batch in taken})
 
     def told(entry: Entry) -> Iterator[Text]:
-        yield Link(entry.name, anchors[entry.name])
+        yield _linked(entry, anchors)
         yield MISSING if entry.parameters is None else quantities.number(entry.parameters)
         yield MISSING if entry.bytes is None else quantities.size(entry.bytes)
         yield _seconds(timings.training.get(entry.name))

@@ -95,7 +95,14 @@ class Pictures:
     pictures: tuple[Picture, ...]
 
 
-Block = Heading | Paragraph | Items | Table | Picture | Pictures
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Lines for machines, such as a configuration."""
+
+    text: str
+
+
+Block = Code | Heading | Paragraph | Items | Table | Picture | Pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +147,8 @@ def _html(block: Block) -> str:
             return f"<p{kind}>{_html_text(text)}</p>"
         case Items(items):
             return "<ul>" + "".join(f"<li>{_html_text(each)}</li>" for each in items) + "</ul>"
+        case Code(text):
+            return f"<pre>{_escaped(text)}</pre>"
         case Table():
             return _html_table(block)
         case Picture():
@@ -228,6 +237,9 @@ def _markdown(block: Block) -> str:
             return _markdown_text(text)
         case Items(items):
             return "\n".join(f"- {_markdown_text(each)}" for each in items)
+        case Code(text):
+            # Indented, not fenced: no text can end it.
+            return "\n".join(f"    {line}" for line in text.splitlines())
         case Table():
             return _markdown_table(block)
         case Picture():

@@ -58,8 +58,7 @@ def _check(results: Results, timings: Timings) -> None:
     if strange := timed - known - {None}:
         raise DataError(f"timings of {_names(strange)}, of which the results know nothing")
     told = {results.best, *(name for each in results.pairs for name in (each.first, each.second))}
-    if results.cross_validation:
-        told.add(results.cross_validation.entry)
+    told |= {each.entry for each in results.cross_validation}
     if strange := told - known - {None}:
         raise DataError(f"results of {_names(strange)}, which is no entry of them")
 
@@ -144,31 +143,46 @@ class _Report:
     def _cross_validation(self) -> Iterator[Block]:
         yield Heading("Cross-validation", anchor="cross-validation")
         found = self.results.cross_validation
-        if found is None:
+        if not found:
             yield Paragraph("No cross-validation was made.")
             return
-        folds = tuple(
-            (str(number), quantities.interval(fold))
-            for number, fold in enumerate(found.folds, start=1)
-        )
         yield Paragraph(
-            f"{found.entry}, fitted and tested on {len(found.folds)} folds: mean accuracy"
-            f" {quantities.interval(found.mean)}, standard deviation"
-            f" {100 * found.deviation:.1f} percentage points. The interval of the mean is that of"
-            " a t-test over the folds; they share training images, so it is rather too narrow."
+            "The networks that the validation split cannot tell from the best on it (fine-tuned"
+            " ones take too long), fitted and tested fold by fold on the training and validation"
+            " images. Each fold's epoch is chosen by the fold before it."
         )
-        yield Table("Accuracy of each fold", ("fold", "accuracy"), folds)
-        told = ", ".join(quantities.share(fold.value) for fold in found.folds)
+        yield Table(
+            "Accuracy over the folds",
+            ("model", "folds", "mean", "standard deviation", "lowest", "highest"),
+            tuple(
+                (
+                    each.entry,
+                    str(len(each.folds)),
+                    quantities.interval(each.mean),
+                    quantities.share(each.deviation),
+                    quantities.share(min(fold.value for fold in each.folds)),
+                    quantities.share(max(fold.value for fold in each.folds)),
+                )
+                for each in found
+            ),
+        )
+        told = "; ".join(
+            f"{each.entry} {', '.join(quantities.share(fold.value) for fold in each.folds)}"
+            for each in found
+        )
         yield self.book.picture(
             "cross-validation",
             charts.cross_validation(found),
             f"Accuracies of the folds: {told}.",
-            "A box from the first to the third quartile, with the median; each fold.",
+            "A box from the first to the third quartile, with the median. The interval of the mean"
+            " is that of a t-test over the folds; they share training images, so it is rather too"
+            " narrow.",
         )
+        best = self.results.folds(self.results.best or "") or found[0]
         yield portrait.confusion(
             "cross-validation-confusion",
-            f"{found.entry}, all folds together",
-            found.confusion,
+            f"{best.entry}, all folds together",
+            best.confusion,
             self.results.data.labels,
             self.book,
         )

@@ -107,7 +107,7 @@ class Pair(Strict):
 
 
 class CrossValidation(Strict):
-    """The best model, fitted and tested fold by fold."""
+    """One model, fitted and tested fold by fold on the training and validation images."""
 
     entry: str
     folds: list[Figure]
@@ -163,19 +163,24 @@ class Results(Strict):
     entries: list[Entry]
     pairs: list[Pair]
     """Every two entries that have test figures."""
-    cross_validation: CrossValidation | None
+    cross_validation: list[CrossValidation]
+    """Of the networks that the validation split cannot tell from the best on it."""
     explained: list[Explained]
     best: str | None
-    """The network of the best validation accuracy: the winner, which is written as a bundle.
+    """The winner, which is written as a bundle: see `pintag.recommendation` for the rule.
 
     No SVM, as none can be served.
     """
     config: dict[str, Any]
-    """As it was asked for."""
+    """What was asked for, where it differs from what goes without saying."""
 
     def entry(self, name: str) -> Entry:
         """The entry of this name, which must exist."""
         return next(each for each in self.entries if each.name == name)
+
+    def folds(self, name: str) -> CrossValidation | None:
+        """The cross-validation of an entry, if there is one."""
+        return next((each for each in self.cross_validation if each.entry == name), None)
 
 
 class Prediction(Strict):
@@ -202,4 +207,4 @@ class Timings(Strict):
     latency_budget: float
     """Seconds for one image, batch of one."""
     fast_best: str | None
-    """The network of the best validation accuracy within the budget."""
+    """The winner among the networks that keep the budget."""

@@ -26,6 +26,8 @@ def connected(workers: int = 1) -> Iterator[None]:
         yield
         return
     options: dict[str, Any] = {"include_dashboard": False}
+    # Below that, Ray's native code writes of its own affairs between our bars of progress.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if not os.environ.get("RAY_ADDRESS"):
         # Not one that `ray start` left on this machine, which Ray would find by itself.
         options["address"] = "local"

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pintag import calibration, results
+from pintag import calibration, results, significance
 from pintag.dataset import TEST, VALIDATION, DataSet
 from pintag.errors import TrainingError
 from pintag.leaks import Leak
-from pintag.results import Data, Entry, Prediction, Timings
+from pintag.results import CrossValidation, Data, Entry, Prediction, Timings
 from train import scoring
 from train.config import SvmConfig, TrainConfig
-from train.learners import Outcome
+from train.learners import Outcome, Targets
 from train.ledger import Ledger
 from train.material import Material
 from train.plan import Candidate
@@ -58,16 +58,34 @@ def find(candidates: Sequence[Candidate], ledger: Ledger, material: Material) ->
     return best
 
 
-def winner(findings: Sequence[Finding]) -> Finding:
-    """The best that can be served: an SVM cannot.
+def contenders(findings: Sequence[Finding], targets: Targets) -> list[Finding]:
+    """Networks that the validation split cannot tell from the best of them; an SVM is not served.
+
+    Args:
+        targets: of the validation split.
+    """
+    networks = [each for each in findings if each.candidate.family != "svm"]
+    if not networks:
+        return []
+    best = max(networks, key=lambda each: each.rank)
+    right = {each.name: each.outcome.validation.argmax(axis=1) == targets for each in networks}
+    return [
+        each
+        for each in networks
+        if not significance.mcnemar(right[best.name], right[each.name]).differs
+    ]
+
+
+def winner(contending: Sequence[Finding], folds: Sequence[CrossValidation]) -> Finding:
+    """The contender of the best mean over its folds; without folds its validation accuracy counts.
 
     Raises:
         TrainingError: there is none.
     """
-    networks = [each for each in findings if each.candidate.family != "svm"]
-    if not networks:
+    if not contending:
         raise TrainingError("no network could be fitted: there is nothing to serve")
-    return max(networks, key=lambda each: each.rank)
+    means = {each.entry: each.mean.value for each in folds}
+    return max(contending, key=lambda each: (means.get(each.name, each.rank[0]), each.rank))
 
 
 def entry(
@@ -148,7 +166,13 @@ def leak(data: DataSet, found: Leak, *, moved: bool) -> results.Leak:
     return results.Leak(first=first, second=second, kind=kind, distance=found.distance, moved=moved)
 
 
-def timings(findings: Sequence[Finding], ledger: Ledger, budget: float) -> Timings:
+def timings(
+    findings: Sequence[Finding],
+    ledger: Ledger,
+    material: Material,
+    folds: Sequence[CrossValidation],
+    budget: float,
+) -> Timings:
     """What the study took; the best within the budget is of those that were timed."""
     predictions = [
         Prediction(entry=name, engine=engine, batch=int(batch), seconds=seconds)
@@ -157,7 +181,9 @@ def timings(findings: Sequence[Finding], ledger: Ledger, budget: float) -> Timin
         for batch, seconds in batches.items()
     ]
     fast = {each.entry for each in predictions if each.batch == 1 and each.seconds <= budget}
-    within = [each for each in findings if each.name in fast]
+    within = contenders(
+        [each for each in findings if each.name in fast], material.targets_of(VALIDATION)
+    )
     return Timings(
         machine=_machine(),
         stages=ledger.noted("stages"),
@@ -165,7 +191,7 @@ def timings(findings: Sequence[Finding], ledger: Ledger, budget: float) -> Timin
         training={each.name: each.outcome.seconds for each in findings},
         predictions=predictions,
         latency_budget=budget,
-        fast_best=winner(within).name if within else None,
+        fast_best=winner(within, folds).name if within else None,
     )
 
 

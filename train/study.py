@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pintag import bundle, evaluation, files, inspection, leaks, report
 from pintag.bundle import ModelBundle
 from pintag.dataset import TEST, TRAIN, VALIDATION, DataSet
@@ -92,8 +94,9 @@ class _Study:
         self._try_settings()
         self._fine_tune()
         found = findings.find(self._candidates, self._ledger, self._material)
-        best = findings.winner(found) if found else self._nothing()
-        folds = self._cross_validate(found)
+        contending = findings.contenders(found, self._material.targets_of(VALIDATION))
+        folds = self._cross_validate(contending)
+        best = findings.winner(contending, folds) if found else self._nothing()
         self._keep(best)
         self._time(found)
         by_name = {each.name: each for each in found}
@@ -112,9 +115,12 @@ class _Study:
             cross_validation=folds,
             explained=self._explain(),
             best=best.name,
-            config=self._config.model_dump(mode="json", exclude=_FREE_TO_CHANGE),
+            config=self._config.model_dump(
+                mode="json", exclude=_FREE_TO_CHANGE, exclude_defaults=True
+            ),
         )
-        return results, findings.timings(found, self._ledger, self._config.latency_budget)
+        budget = self._config.latency_budget
+        return results, findings.timings(found, self._ledger, self._material, folds, budget)
 
     def _nothing(self) -> Finding:
         first = next(iter(self._failures.values()), "nothing was tried")
@@ -225,28 +231,37 @@ class _Study:
             seconds=float(made.manifest.training["seconds"]["fit"]),
         )
 
-    def _cross_validate(self, found: Sequence[Finding]) -> CrossValidation | None:
-        """Of the best that is no more than a trial: fine-tuning ten times takes hours."""
-        wanted = self._config.cross_validation
-        tried = [each for each in found if each.candidate.family in ("transfer", "network")]
-        if not wanted.folds or not tried:
-            return None
-        best = max(tried, key=lambda each: each.rank)
-        targets = self._material.targets
-        folds = crossval.trials(
-            best.learner,
-            self._keys(best.learner),
-            targets,
-            self._groups,
-            wanted.folds,
-            wanted.seed,
-        )
-        self._run_trials("cross-validation", folds)
-        outcomes = self._ledger.outcomes
-        if not all(fold.name in outcomes for fold in folds):
-            return None
+    def _cross_validate(self, contending: Sequence[Finding]) -> list[CrossValidation]:
+        """Of those that are no more than trials: fine-tuning ten times takes hours."""
+        wanted, material = self._config.cross_validation, self._material
+        if not wanted.folds:
+            return []
+        places = np.concatenate([material.places[split] for split in (TRAIN, VALIDATION)])
+        folds = {
+            each.name: crossval.trials(
+                each.name,
+                each.learner,
+                self._keys(each.learner),
+                material.targets,
+                self._groups,
+                places,
+                wanted.folds,
+                wanted.seed,
+            )
+            for each in contending
+            if each.candidate.family != "fine_tuned"
+        }
+        self._run_trials("cross-validation", [fold for each in folds.values() for fold in each])
+        return [
+            self._validated(name, each)
+            for name, each in folds.items()
+            if all(fold.name in self._ledger.outcomes for fold in each)
+        ]
+
+    def _validated(self, name: str, folds: Sequence[Trial]) -> CrossValidation:
+        outcomes, targets = self._ledger.outcomes, self._material.targets
         said = [(outcomes.read(fold.name).test, targets[fold.test]) for fold in folds]
-        return scoring.cross_validation(best.name, said, self._material.data.labels)
+        return scoring.cross_validation(name, said, self._material.data.labels)
 
     def _keep(self, best: Finding) -> None:
         """The winner as a bundle, ready to be served."""

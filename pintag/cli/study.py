@@ -92,7 +92,7 @@ def study(
 
 
 def _summarise(results: Results, timings: Timings, out: Path) -> None:
-    shown = console.table("model", "settings", "validation", "test", "95 % interval", "ECE", "fit")
+    shown = console.table("model", "validation", "test", "95 % interval", "ECE", "fit")
     for entry in results.entries:
         if entry.validation is None or entry.test is None:
             shown.add_row(escape(entry.name), escape(f"failed: {entry.failure}"))
@@ -100,7 +100,6 @@ def _summarise(results: Results, timings: Timings, out: Path) -> None:
         accuracy = entry.test.accuracy
         shown.add_row(
             escape(entry.name),
-            escape(", ".join(f"{key} {value:g}" for key, value in entry.settings.items())),
             f"{entry.validation.accuracy.value:.2%}",
             f"{accuracy.value:.2%}",
             f"{accuracy.low:.1%} to {accuracy.high:.1%}",
@@ -108,10 +107,10 @@ def _summarise(results: Results, timings: Timings, out: Path) -> None:
             f"{timings.training[entry.name]:.1f} s",
         )
     console.out.print(shown)
-    if folds := results.cross_validation:
+    for each in results.cross_validation:
         console.out.print(
-            f"{len(folds.folds)}-fold cross-validation of {escape(folds.entry)}:"
-            f" {folds.mean.value:.2%}, standard deviation {folds.deviation:.2%}"
+            f"{len(each.folds)}-fold cross-validation of {escape(each.entry)}:"
+            f" {each.mean.value:.2%}, standard deviation {each.deviation:.2%}"
         )
     if leaks := len(results.leaks):
         what = "moved" if results.leaks[0].moved else "left: --drop-leaks moves them"
@@ -119,6 +118,6 @@ def _summarise(results: Results, timings: Timings, out: Path) -> None:
     if results.data.synthetic:
         console.out.print("synthetic data: the figures say nothing about photographs")
     where = escape(str(out))
-    console.out.print(f"best by validation: {escape(str(results.best))}", soft_wrap=True)
+    console.out.print(f"best: {escape(str(results.best))}", soft_wrap=True)
     console.out.print(f"  {where}/report.html", soft_wrap=True)
     console.out.print(f"  pintag serve --bundle {where}/bundle", soft_wrap=True)

@@ -122,7 +122,7 @@ def results(entries: Sequence[Entry], **changes: Any) -> Results:
         "leaks": [],
         "entries": list(entries),
         "pairs": [],
-        "cross_validation": None,
+        "cross_validation": [],
         "explained": [],
         "best": next((each.name for each in entries if each.validation), None),
         "config": {},

@@ -63,7 +63,7 @@ def full(folder: Path) -> tuple[Page, str]:
             studies.failed("third", "no room <here>"),
         ],
         pairs=[studies.pair("first", "second", 0.34)],
-        cross_validation=studies.folds("first", 18, 17, 19),
+        cross_validation=[studies.folds("first", 18, 17, 19)],
         leaks=[studies.leak()],
         explained=[studies.explained("lime/1.png")],
         config={"seed": 0, "grid": {"batch_size": [16, 32]}},
@@ -197,7 +197,7 @@ def test_results_of_an_entry_that_is_not_there_are_refused(tmp_path: Path) -> No
     for found in (
         studies.results([one], best="other"),
         studies.results([one], pairs=[studies.pair("one", "other")]),
-        studies.results([one], cross_validation=studies.folds("other", 18, 17)),
+        studies.results([one], cross_validation=[studies.folds("other", 18, 17)]),
     ):
         with pytest.raises(DataError, match="other, which is no entry"):
             report.write(tmp_path, found, studies.timings())

@@ -13,7 +13,7 @@ def test_results_are_read_as_they_were_written() -> None:
     found = studies.results(
         [studies.entry("first"), studies.failed("second")],
         pairs=[studies.pair("first", "second")],
-        cross_validation=studies.folds("first", 18, 17),
+        cross_validation=[studies.folds("first", 18, 17)],
         leaks=[studies.leak()],
         explained=[studies.explained("lime/1.png")],
     )

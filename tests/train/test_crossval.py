@@ -16,8 +16,22 @@ TARGETS = np.repeat([0, 1, 2], 20)
 ALONE = np.arange(60)
 
 
-def folds(groups: np.ndarray = ALONE, count: int = 5, seed: int = 0) -> list[Trial]:
-    return crossval.trials(SvmConfig(), ("pixels",), TARGETS, groups, count, seed)
+def folds(
+    groups: np.ndarray = ALONE,
+    count: int = 5,
+    seed: int = 0,
+    places: np.ndarray | None = None,
+) -> list[Trial]:
+    return crossval.trials(
+        "svm",
+        SvmConfig(),
+        ("pixels",),
+        TARGETS,
+        groups,
+        ALONE if places is None else places,
+        count,
+        seed,
+    )
 
 
 def test_every_image_is_tested_on_once() -> None:
@@ -53,3 +67,13 @@ def test_a_seed_decides() -> None:
 def test_more_folds_than_images_of_a_label_are_refused() -> None:
     with pytest.raises(TrainingError, match=r"cross_validation\.folds"):
         folds(count=21)
+
+
+def test_rows_that_are_not_divided_are_never_seen() -> None:
+    places = np.flatnonzero(ALONE % 4)
+    found = folds(places=places)
+    assert sorted(np.concatenate([fold.test for fold in found])) == places.tolist()
+    for fold in found:
+        parts = [*fold.train, *fold.validation, *fold.test]
+        assert sorted(parts) == places.tolist()
+    assert [fold.name for fold in found] == [f"svm.fold.{number:02}" for number in range(5)]
