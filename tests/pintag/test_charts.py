@@ -61,13 +61,16 @@ def test_what_has_no_figures_is_in_no_chart() -> None:
 
 @pytest.mark.parametrize("hits", [(18,), (18, 17, 19), (18, 18, 18, 18, 18)])
 def test_a_cross_validation_shows_each_fold(hits: tuple[int, ...]) -> None:
-    axes = charts.cross_validation(studies.folds("one", *hits)).axes[0]
-    points = [line for line in axes.lines if line.get_marker() == "o"]
-    assert [float(line.get_xdata()[0]) for line in points] == [each / 20 for each in hits]
-    places = {(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in points}
-    assert len(places) == len(hits)
-    numbers = [text.get_text() for text in axes.texts]
-    assert numbers == [str(number + 1) for number in range(len(hits))]
+    found = [studies.folds("one", *hits), studies.folds("another", 20, 10)]
+    axes = charts.cross_validation(found).axes[0]
+    points, others = (line for line in axes.lines if line.get_marker() == "o")
+    assert list(points.get_xdata()) == [each / 20 for each in hits]
+    assert list(others.get_xdata()) == [1.0, 0.5]
+    # Equal folds are no single dot.
+    assert len(set(zip(points.get_xdata(), points.get_ydata(), strict=True))) == len(hits)
+    assert ticks(axes) == ["one", "another"]
+    means = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "D"]
+    assert means == [each.mean.value for each in found]
 
 
 def test_a_reliability_diagram_shows_the_counts() -> None:

@@ -20,6 +20,17 @@ def test_the_best_and_the_best_within_the_budget_are_named() -> None:
     assert "By rule 2, within 50.0 ms: **The quick** (quick), validation accuracy 85.0 %" in text
 
 
+def test_the_mean_over_the_folds_is_told_where_there_are_folds() -> None:
+    found = studies.results(
+        [studies.entry("lucky", 20), studies.entry("steady", 18)],
+        best="steady",
+        cross_validation=[studies.folds("lucky", 16, 17), studies.folds("steady", 18, 19)],
+    )
+    text = told(found, studies.timings())
+    assert "(steady), cross-validated accuracy 92.5 %" in text
+    assert "cross-validation; one that is not cross-validated counts" in text
+
+
 def test_a_title_that_is_the_name_is_told_once() -> None:
     found = studies.results([studies.entry("good", title="good")])
     assert "By rule 1: **good**, validation accuracy" in told(found, studies.timings())

@@ -110,6 +110,13 @@ def test_every_figure_of_the_comparison_is_told(full: tuple[Page, str]) -> None:
         assert "On the Pareto front, as none is faster and as accurate: second, first." in words
 
 
+def test_a_note_is_marked_in_the_tables_and_told_below(full: tuple[Page, str]) -> None:
+    _, markdown = full
+    assert markdown.count("[first](#model-1) \\*") == 2
+    assert "[second](#model-2) |" in markdown
+    assert "\\* **first**: Its weights are random." in markdown
+
+
 def test_every_model_has_its_section(full: tuple[Page, str]) -> None:
     words = full[0].words
     assert "first: The first" in words
