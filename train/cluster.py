@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pintag.errors import PintagError, TrainingError
+from pintag.quiet import quiet
 
 
 @contextmanager
@@ -33,7 +34,8 @@ def connected(workers: int = 1) -> Iterator[None]:
         options["address"] = "local"
         options["num_cpus"] = max(os.cpu_count() or 1, workers)
     try:
-        ray.init(logging_level="ERROR", log_to_driver=False, **options)
+        with quiet():
+            ray.init(logging_level="ERROR", log_to_driver=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise TrainingError(f"no Ray cluster: {error}") from error
     try:

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,6 +23,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+from pintag.quiet import quiet
 
 if TYPE_CHECKING:
     from pintag.dataset import Unreadable
@@ -94,18 +93,8 @@ def import_quietly(module: str) -> None:
 
     Its notes on the processor and on GPUs it did not find come before its log level is in force.
     """
-    if sys.stderr is None:
-        # It was closed before we began, and the descriptor may be anything by now.
+    with quiet():
         importlib.import_module(module)
-        return
-    saved = os.dup(2)
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            importlib.import_module(module)
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
 
 
 @contextmanager
