@@ -13,7 +13,7 @@ from typing import Any
 from pintag import files
 from pintag.errors import TrainingError
 from train import workspace
-from train.trials import Outcomes
+from train.outcomes import Outcomes
 
 _REQUEST, _PROGRESS = "request.json", "progress.json"
 

@@ -27,6 +27,7 @@ from train.findings import Finding
 from train.learners import Outcome
 from train.ledger import Ledger
 from train.material import Material
+from train.outcomes import encode
 from train.plan import StudyConfig
 from train.trials import Resources, RowsOf, Trial
 
@@ -192,7 +193,7 @@ class _Study:
             except PintagError as error:
                 self._failures[name] = str(error)
             else:
-                outcomes.write(name, trials.encode(self._asked(made)))
+                outcomes.write(name, encode(self._asked(made)))
 
     def _fitted(self, learner: TrainConfig, out: Path) -> ModelBundle:
         if (out / bundle.MANIFEST).exists():

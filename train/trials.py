@@ -6,23 +6,21 @@ instance, is told with its reason, and the others go on.
 
 from __future__ import annotations
 
-import io
-import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from pintag import files
 from train import device, learners
 from train.config import SvmConfig, TrainConfig
 from train.epochs import Indices
-from train.learners import Outcome, Targets, Task
+from train.learners import Targets, Task
+from train.outcomes import Outcomes, encode
 
 # Attempts after the first: nodes are lost more than once on a large cluster.
 _RETRIES = 3
@@ -65,51 +63,6 @@ class Resources:
     gpus: float = 0.0
 
 
-class Outcomes:
-    """A folder of outcomes, a file for each trial that has ended well."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def __contains__(self, name: str) -> bool:
-        return self._path(name).exists()
-
-    def write(self, name: str, encoded: bytes) -> None:
-        """Keep an encoded outcome; the file appears whole or not at all."""
-        files.write_atomic(self._path(name), encoded)
-
-    def read(self, name: str) -> Outcome:
-        """The outcome of a trial that has ended well."""
-        return decode(self._path(name).read_bytes())
-
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.npz"
-
-
-def encode(outcome: Outcome) -> bytes:
-    """As a file of arrays, and JSON for the rest."""
-    told = {
-        "training_accuracy": outcome.training_accuracy,
-        "parameters": outcome.parameters,
-        "history": outcome.history,
-        "seconds": outcome.seconds,
-    }
-    buffer = io.BytesIO()
-    np.savez(
-        buffer, told=np.array(json.dumps(told)), validation=outcome.validation, test=outcome.test
-    )
-    return buffer.getvalue()
-
-
-def decode(encoded: bytes) -> Outcome:
-    """What was encoded."""
-    with np.load(io.BytesIO(encoded), allow_pickle=False) as arrays:
-        told = json.loads(str(arrays["told"]))
-        told["history"] = tuple(told["history"])
-        return Outcome(validation=arrays["validation"], test=arrays["test"], **told)
-
-
 def run(
     trials: Sequence[Trial],
     data: RowsOf,
@@ -119,52 +72,115 @@ def run(
 ) -> dict[str, str]:
     """Run those trials that have no outcome yet; why trials failed, by name."""
     missing = [trial for trial in trials if trial.name not in outcomes]
-    if not missing:
-        return {}
+    failures: dict[str, str] = {}
+
+    def ended(trial: Trial, result: Mapping[str, Any]) -> None:
+        if "outcome" in result:
+            outcomes.write(trial.name, result["outcome"])
+        else:
+            failures[trial.name] = result["failure"]
+        if progress:
+            kept = sum(each.name in outcomes for each in missing)
+            progress(len(trials) - len(missing) + len(failures) + kept, len(trials))
+
+    place = outcomes.folder.parent / "tune"
+    try:
+        within_memory(lambda some: _tuned(some, data, place, resources, ended), missing, failures)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    return failures
+
+
+class OutOfMemoryError(Exception):
+    """Ray ended the process of a trial, as its node was running low on memory."""
+
+    def __init__(self, reason: str, begun: Sequence[Trial], waiting: Sequence[Trial]) -> None:
+        super().__init__(reason)
+        self.begun = begun
+        """Trials that were running: one of them took the memory."""
+        self.waiting = waiting
+        """Trials that had not begun."""
+
+
+def within_memory(
+    attempt: Callable[[Sequence[Trial]], None],
+    trials: Sequence[Trial],
+    failures: dict[str, str],
+) -> None:
+    """Attempt trials that may run out of memory, and note which did.
+
+    Ray Tune gives up all trials when one is ended for its memory, and does not say which
+    (`RayActorManager._actor_task_failed`, Ray 2.60). What was running is tried again one by one:
+    alone it may have room, and if not it is known whose fault it is. Then the rest goes on.
+    """
+    if not trials:
+        return
+    try:
+        attempt(trials)
+    except OutOfMemoryError as error:
+        if len(trials) == 1:
+            failures[trials[0].name] = str(error)
+            return
+        for trial in error.begun or error.waiting:
+            within_memory(attempt, [trial], failures)
+        within_memory(attempt, error.waiting if error.begun else (), failures)
+
+
+def _tuned(
+    trials: Sequence[Trial],
+    data: RowsOf,
+    place: Path,
+    resources: Resources,
+    ended: Callable[[Trial, Mapping[str, Any]], None],
+) -> None:
+    """Trials by Ray Tune, as many at once as there is room for.
+
+    Raises:
+        OutOfMemoryError: there was not enough memory for those that ran.
+    """
     # Ctrl-C is the driver's to see; nor does anybody read Tune's own logs of each trial.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     # The older output is silent when it is told to be.
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-    from ray import tune
+    from ray import exceptions, tune
 
-    failures: dict[str, str] = {}
+    begun: set[int] = set()
+    over: set[int] = set()
 
     def keep(number: int, result: Mapping[str, Any]) -> None:
-        name = missing[number].name
-        if "failure" in result:
-            failures[name] = result["failure"]
-        else:
-            outcomes.write(name, result["outcome"])
-        if progress:
-            progress(len(trials) - len(missing) + len(failures) + kept(), len(trials))
+        over.add(number)
+        ended(trials[number], result)
 
-    def kept() -> int:
-        return sum(trial.name in outcomes for trial in missing)
-
-    place = outcomes.folder.parent / "tune"
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(_try, trials=missing, data=data),
+            tune.with_parameters(_try, trials=trials, data=data),
             {"cpu": resources.cpus, "gpu": resources.gpus},
         ),
-        param_space={"number": tune.grid_search(list(range(len(missing))))},
+        param_space={"number": tune.grid_search(list(range(len(trials))))},
         # A process that has imported TensorFlow once is given the next trial.
         tune_config=tune.TuneConfig(reuse_actors=True),
         run_config=tune.RunConfig(
             storage_path=str(place.absolute()),
             verbose=0,
-            callbacks=[_keeper(keep)],
+            callbacks=[_keeper(begun.add, keep)],
             failure_config=tune.FailureConfig(max_failures=_RETRIES),
         ),
     )
     try:
-        for number, result in enumerate(tuner.fit()):
-            if result.error:
-                failures[missing[number].name] = _first_line(result.error)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-    return failures
+        results = tuner.fit()
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, exceptions.OutOfMemoryError):
+            raise
+        left = {number: trial for number, trial in enumerate(trials) if number not in over}
+        raise OutOfMemoryError(
+            _memory(error.__cause__),
+            [trial for number, trial in left.items() if number in begun],
+            [trial for number, trial in left.items() if number not in begun],
+        ) from error
+    for number, result in enumerate(results):
+        if result.error:
+            ended(trials[number], {"failure": _first_line(result.error)})
 
 
 def _try(config: Mapping[str, int], trials: Sequence[Trial], data: RowsOf) -> None:
@@ -196,13 +212,17 @@ def _try(config: Mapping[str, int], trials: Sequence[Trial], data: RowsOf) -> No
         tune.report({"outcome": encode(outcome), "done": True})
 
 
-def _keeper(keep: Callable[[int, Mapping[str, Any]], None]) -> Any:
+def _keeper(begin: Callable[[int], None], keep: Callable[[int, Mapping[str, Any]], None]) -> Any:
     from ray.tune import Callback
 
     class Keeper(Callback):  # type: ignore[misc]
         """Writes outcomes as they come: an interrupted study has those that were done."""
 
+        begin: Callable[[int], None]
         keep: Callable[[int, Mapping[str, Any]], None]
+
+        def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            self.begin(trial.config["number"])
 
         def on_trial_result(
             self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
@@ -215,8 +235,18 @@ def _keeper(keep: Callable[[int, Mapping[str, Any]], None]) -> Any:
             return {}
 
     keeper = Keeper()
-    keeper.keep = keep
+    keeper.begin, keeper.keep = begin, keep
     return keeper
+
+
+def _memory(error: BaseException) -> str:
+    """What Ray tells of a node that ran low on memory, in a line."""
+    found = re.search(r"was ([\d.]+ ?\w+ used / [\d.]+ ?\w+) limit", str(error))
+    how_much = f" ({found[1]})" if found else ""
+    return (
+        f"out of memory{how_much}: it ran alone, and Ray ended its process; a smaller batch or"
+        " network may fit, or a node with more memory"
+    )
 
 
 def _first_line(error: BaseException) -> str:
