@@ -13,6 +13,10 @@ from pintag.document import Items, Paragraph, Strong, Text
 from pintag.results import Entry, Pair, Results, Timings
 
 
+# Of another's time: less of a difference is the noise of a clock.
+_FASTER = 0.9
+
+
 def chapter(results: Results, timings: Timings) -> list[Paragraph | Items]:
     """The rules, and what follows from them."""
     budget = quantities.seconds(timings.latency_budget)
@@ -172,6 +176,6 @@ def _gain(other: Entry, entry: Entry, seconds: Mapping[str, float]) -> str:
     gains = []
     if other.bytes is not None and entry.bytes is not None and other.bytes < entry.bytes:
         gains.append("smaller")
-    if other.name in seconds and seconds[other.name] < seconds.get(entry.name, 0):
+    if other.name in seconds and seconds[other.name] < _FASTER * seconds.get(entry.name, 0):
         gains.append("faster")
     return " and ".join(gains)

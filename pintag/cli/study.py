@@ -95,7 +95,7 @@ def _summarise(results: Results, timings: Timings, out: Path) -> None:
     shown = console.table("model", "validation", "test", "95 % interval", "ECE", "fit")
     for entry in results.entries:
         if entry.validation is None or entry.test is None:
-            shown.add_row(escape(entry.name), escape(f"failed: {entry.failure}"))
+            shown.add_row(escape(entry.name), "failed")
             continue
         accuracy = entry.test.accuracy
         shown.add_row(
@@ -107,6 +107,10 @@ def _summarise(results: Results, timings: Timings, out: Path) -> None:
             f"{timings.training[entry.name]:.1f} s",
         )
     console.out.print(shown)
+    for entry in results.entries:
+        if entry.failure:
+            told = escape(f"{entry.name} failed: {entry.failure}")
+            console.out.print(told, soft_wrap=True)
     for each in results.cross_validation:
         console.out.print(
             f"{len(each.folds)}-fold cross-validation of {escape(each.entry)}:"

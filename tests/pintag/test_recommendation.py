@@ -60,6 +60,16 @@ def test_a_slower_model_is_no_alternative() -> None:
     assert "the same model" in text
 
 
+def test_a_difference_of_some_percent_is_no_speed() -> None:
+    found = studies.results(
+        [studies.entry("good"), studies.entry("same")],
+        pairs=[studies.pair("good", "same", 0.9)],
+        best="good",
+    )
+    text = told(found, studies.timings({"good": 0.0100, "same": 0.0095}))
+    assert "smaller or faster:" not in text
+
+
 def test_a_smaller_model_is_named_even_where_no_times_are_known() -> None:
     found = studies.results(
         [studies.entry("good"), studies.entry("small", bytes=1_000_000)],
