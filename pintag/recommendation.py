@@ -12,7 +12,6 @@ from pintag import quantities
 from pintag.document import Items, Paragraph, Strong, Text
 from pintag.results import Entry, Pair, Results, Timings
 
-
 # Of another's time: less of a difference is the noise of a clock.
 _FASTER = 0.9
 

@@ -31,7 +31,8 @@ CONFIG: dict[str, Any] = {
     "cross_validation": {"folds": 3},
     "gallery": {"per_label": 1, "mode": "reference"},
 }
-TRIALS = {"svm.0", "svm.1", "cnn.0", "tiny.0", "tiny.1", "fold.00", "fold.01", "fold.02"}
+FOLDS = {f"{name}.fold.{number:02}" for name in ("cnn", "tiny") for number in range(3)}
+TRIALS = {"svm.0", "svm.1", "cnn.0", "tiny.0", "tiny.1", *FOLDS}
 
 
 @dataclass(frozen=True)
