@@ -108,13 +108,14 @@ def reliability(scores: Scores) -> Figure:
     top.plot(
         [each.confidence for each in scores.reliability],
         [each.accuracy for each in scores.reliability],
-        marker="o",
+        # No line: it would leap between bins of one or two images.
+        "o",
         color=BLUE,
         label="this model, with 95 % intervals",
     )
     top.set(ylim=(-0.03, 1.03), ylabel="answers that are right (%)")
     top.yaxis.set_major_formatter(canvas.PERCENT)
-    top.legend(loc="upper left", fontsize=9)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     for each in scores.reliability:
         start = max(0, int(np.ceil(each.confidence * BINS)) - 1) / BINS
         bottom.bar(

@@ -172,7 +172,7 @@ class Results(Strict):
     No SVM, as none can be served.
     """
     config: dict[str, Any]
-    """What was asked for, where it differs from what goes without saying."""
+    """What was asked for; what goes without saying is not repeated."""
 
     def entry(self, name: str) -> Entry:
         """The entry of this name, which must exist."""

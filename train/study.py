@@ -117,7 +117,7 @@ class _Study:
             explained=self._explain(),
             best=best.name,
             config=self._config.model_dump(
-                mode="json", exclude=_FREE_TO_CHANGE, exclude_defaults=True
+                mode="json", exclude=_FREE_TO_CHANGE, exclude_unset=True
             ),
         )
         budget = self._config.latency_budget
