@@ -11,9 +11,9 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +84,19 @@ class DataSet:
     def is_synthetic(self) -> bool:
         """Whether the folder says that a program drew it (see `pintag.sample`)."""
         return (self.root / "SYNTHETIC.txt").exists()
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """Those of all splits, one split after another."""
+        return tuple(chain.from_iterable(self.splits.values()))
+
+    def located(self) -> DataSet:
+        """With absolute paths: workers run in folders of their own."""
+        splits = {
+            split: tuple(replace(each, path=each.path.absolute()) for each in examples)
+            for split, examples in self.splits.items()
+        }
+        return replace(self, root=self.root.absolute(), splits=splits)
 
     def counts(self, split: str) -> dict[str, int]:
         """Examples per label of one split, every label named."""

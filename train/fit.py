@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,7 @@ from scipy.special import softmax
 from pintag import bundle, evaluation, inspection, networks, plots
 from pintag.bundle import ModelBundle
 from pintag.calibration import fit_temperature
-from pintag.dataset import TEST, TRAIN, VALIDATION, DataSet, Example
+from pintag.dataset import TEST, TRAIN, VALIDATION, DataSet
 from pintag.engine import TensorFlowEngine
 from pintag.errors import DataError, PintagError, TrainingError
 from pintag.networks import NetworkSpec
@@ -76,11 +74,12 @@ def fit(
 
 
 def _job(config: TrainConfig, data: DataSet, place: Workspace) -> Job:
+    data = data.located()
     return Job(
         config=config.located(),
         num_labels=len(data.labels),
-        train=_absolute(data.splits[TRAIN]),
-        validation=_absolute(data.splits[VALIDATION]),
+        train=data.splits[TRAIN],
+        validation=data.splits[VALIDATION],
         fingerprint=data.fingerprint,
         weights_digest=features.weights_digest(config),
         cache=(config.cache_dir or features.default_cache()).absolute(),
@@ -205,8 +204,3 @@ def _check_space(job: Job, network: keras.Model, width: int) -> None:
         rows += features.row_bytes(size, None) * images
     workspace.check_space(job.cache, rows)
     workspace.check_space(job.run, _COPIES_OF_WEIGHTS * 4 * network.count_params())
-
-
-def _absolute(examples: Sequence[Example]) -> tuple[Example, ...]:
-    """Workers run in folders of their own."""
-    return tuple(replace(example, path=example.path.absolute()) for example in examples)

@@ -35,12 +35,7 @@ class Material:
     @classmethod
     def of(cls, data: DataSet, cache: Path | None) -> Material:
         """With absolute paths, as actors run in folders of their own."""
-        splits = {
-            split: tuple(replace(each, path=each.path.absolute()) for each in examples)
-            for split, examples in data.splits.items()
-        }
-        located = replace(data, root=data.root.absolute(), splits=splits)
-        return cls(located, (cache or features.default_cache()).absolute())
+        return cls(data.located(), (cache or features.default_cache()).absolute())
 
     @property
     def num_labels(self) -> int:
@@ -49,8 +44,7 @@ class Material:
     @cached_property
     def targets(self) -> Targets:
         """`int64[N]`, of every row."""
-        splits = self.data.splits.values()
-        return np.array([each.target for examples in splits for each in examples], np.int64)
+        return np.array([example.target for example in self.data.examples], np.int64)
 
     @cached_property
     def places(self) -> Mapping[str, Indices]:
@@ -68,8 +62,7 @@ class Material:
     @property
     def digests(self) -> tuple[str, ...]:
         """Of every row's image."""
-        splits = self.data.splits.values()
-        return tuple(each.digest for examples in splits for each in examples)
+        return tuple(example.digest for example in self.data.examples)
 
     def key(self, extraction: Extraction) -> str:
         """What tells its rows of these images from others."""

@@ -85,8 +85,9 @@ class _Study:
             found, self._groups = leaks.find(data, progress=self._bar("looking for leaks"))
             self._leaks = [findings.leak(data, each, moved=drop_leaks) for each in found]
             if drop_leaks and found:
+                group_of = dict(zip(data.examples, self._groups, strict=True))
                 data = leaks.moved(data, found)
-                _, self._groups = leaks.find(data)
+                self._groups = np.array([group_of[example] for example in data.examples])
         self._material = Material.of(data, config.cache_dir)
         self._candidates = plan.candidates(config)
         self._failures: dict[str, str] = {}

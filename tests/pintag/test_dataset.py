@@ -437,3 +437,19 @@ def test_batches_name_a_file_that_vanished_or_changed(
     with pytest.raises(ImageError) as raised:
         next(made)
     assert str(raised.value).startswith(f"{victim}: ")
+
+
+def test_a_data_set_of_relative_paths_can_be_found_from_other_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split_layout(tmp_path / "pets")
+    monkeypatch.chdir(tmp_path)
+    relative = scan(Path("pets"))
+    found = relative.located()
+    assert found.root == tmp_path / "pets"
+    assert names(found) == names(relative)
+    assert all(example.path.is_absolute() for example in found.examples)
+    assert [example.digest for example in found.examples] == [
+        example.digest for examples in relative.splits.values() for example in examples
+    ]
+    assert found.fingerprint == relative.fingerprint
