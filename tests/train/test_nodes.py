@@ -54,7 +54,8 @@ class Node:
         """Whether a trial or an actor of the pool is on it."""
         with contextlib.suppress(psutil.NoSuchProcess):
             return any(
-                "ray::" in name and "IDLE" not in name
+                kind in name
+                for kind in ("ray::ImplicitFunc", "ray::MapWorker")
                 for name in map(_name, psutil.Process(self._process.pid).children(recursive=True))
             )
         return False
