@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -109,6 +110,8 @@ class DrawnViews:
         return np.stack(drawn) if drawn else self.pixels.take(indices)
 
 
+# Asked for with every batch, of which an epoch has many.
+@lru_cache(maxsize=2)
 def _chosen(seed: int, epoch: int, total: int, count: int) -> npt.NDArray[np.int64]:
     """Which view of each picture an epoch shows: half are plain, and half of those mirrored."""
     rng = np.random.default_rng((seed, epoch))
