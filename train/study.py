@@ -20,7 +20,18 @@ from pintag.engine import TensorFlowEngine
 from pintag.errors import DataError, PintagError, TrainingError
 from pintag.explain import ExplainConfig
 from pintag.results import CrossValidation, Explained, Results, Timings
-from train import cluster, crossval, exhibits, findings, fit, plan, scoring, speed, trials
+from train import (
+    cluster,
+    crossval,
+    exhibits,
+    findings,
+    fit,
+    interrupt,
+    plan,
+    scoring,
+    speed,
+    trials,
+)
 from train.config import SvmConfig, TrainConfig
 from train.extraction import Extraction
 from train.findings import Finding
@@ -67,9 +78,14 @@ def run(
     asked = config.model_dump(mode="json", exclude=_FREE_TO_CHANGE)
     request = {"config": asked, "data": data.fingerprint, "drop_leaks": drop_leaks}
     ledger.claim(request, resume=resume, overwrite=overwrite)
-    with cluster.connected():
-        study = _Study(config, data, ledger, drop_leaks, watch or (lambda *_: None))
-        results, timings = study.run()
+    with cluster.connected(), interrupt.remembered() as check:
+
+        def told(stage: str, done: float, total: int) -> None:
+            check()
+            if watch:
+                watch(stage, done, total)
+
+        results, timings = _Study(config, data, ledger, drop_leaks, told).run()
     ledger.write(RESULTS, results.model_dump_json(indent=1) + "\n")
     ledger.write(TIMINGS, timings.model_dump_json(indent=1) + "\n")
     report.write(ledger.folder, results, timings)

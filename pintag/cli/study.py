@@ -46,7 +46,8 @@ def study(
     """Fit and compare the models in CONFIG on one data set, and keep the best.
 
     A support vector machine, networks from nothing, transfer models over a grid of settings, and
-    fine-tuned ones; the best is cross-validated, timed and explained. --out then has
+    fine-tuned ones. Those that validation cannot tell from the best are cross-validated, and the
+    winner is explained. --out then has
 
     \b
       report.html       the report, one file; report.md and figures/ beside it

@@ -294,8 +294,16 @@ def test_a_click_on_a_category_marks_its_superpixels_and_lists_them(
     (card,) = choose(page, pictures[0])
     tag = card.locator(".tag").first
     label = tag.locator(".label").inner_text()
-    tag.click()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/v1/explanations*", hold)
+    with page.expect_request("**/v1/explanations*"):
+        tag.click()
     blank = overlay(page)
+    held.pop().continue_()
     why = answered(page)
     expect(why.get_by_role("heading")).to_have_text(f"Why “{label}”?")
     expect(why.locator("tbody .rank").first).to_have_text(re.compile(r"^\W1$"))
