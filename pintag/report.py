@@ -149,7 +149,7 @@ class _Report:
         yield Paragraph(
             "The networks that the validation split cannot tell from the best on it (fine-tuned"
             " ones take too long), fitted and tested fold by fold on the training and validation"
-            " images. Each fold's epoch is chosen by the fold before it."
+            " images. Where a recipe chooses its epoch, the fold before it does."
         )
         yield Table(
             "Accuracy over the folds",
