@@ -5,7 +5,7 @@ Knows nothing of files, HTTP or Ray; it is given a network and a temperature.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ class Engine(Protocol):
     """What predicts. Safe to call from several threads at once."""
 
     name: str
+    precision: str
+    """Of its arithmetic: `fp32` or `int8`."""
     input_size: int
 
     def predict(self, pixels: Pixels) -> Confidences:
@@ -33,19 +35,11 @@ class TensorFlowEngine:
     """One `tf.function` over any batch size: network, temperature and softmax in one graph."""
 
     name = "tensorflow"
+    precision = "fp32"
 
     def __init__(self, network: keras.Model, temperature: float = 1.0) -> None:
-        import tensorflow as tf
-
         self.input_size = int(network.input_shape[1])
-        pixels = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8)
-        # A constant of the graph, so that it is folded rather than fetched.
-        scale = 1.0 / temperature
-
-        def confidences(images: tf.Tensor) -> tf.Tensor:
-            return tf.nn.softmax(tf.cast(network(images, training=False), tf.float32) * scale)
-
-        self._function = tf.function(confidences, input_signature=[pixels])
+        self._function = graph(network, temperature)
 
     def predict(self, pixels: Pixels) -> Confidences:
         """See `Engine.predict`.
@@ -55,6 +49,20 @@ class TensorFlowEngine:
         """
         check_batch(pixels, self.input_size)
         return np.asarray(self._function(pixels), np.float32)
+
+
+def graph(network: keras.Model, temperature: float) -> Any:
+    """A `tf.function` from `uint8[N,S,S,3]` to confidences: network, temperature and softmax."""
+    import tensorflow as tf
+
+    pixels = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8)
+    # A constant of the graph, so that it is folded rather than fetched.
+    scale = 1.0 / temperature
+
+    def confidences(images: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(tf.cast(network(images, training=False), tf.float32) * scale)
+
+    return tf.function(confidences, input_signature=[pixels])
 
 
 def check_batch(pixels: Pixels, input_size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pintag import networks
-from pintag.engine import TensorFlowEngine, check_batch
+from pintag.engine import Engine, TensorFlowEngine, check_batch
 from pintag.images import Pixels
 from pintag.networks import NetworkSpec
+from pintag.openvino_engine import OpenVINOEngine, convert
 
 KERAS = pytest.mark.keras
 SIZE, LABELS = 32, 5
@@ -32,9 +34,21 @@ def network() -> Any:
     return made
 
 
+def openvino(network: Any, temperature: float = 1.0) -> Engine:
+    return OpenVINOEngine(convert(network, temperature), "fp32")
+
+
+ENGINES: dict[str, Callable[..., Engine]] = {"tensorflow": TensorFlowEngine, "openvino": openvino}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def make(request: pytest.FixtureRequest) -> Callable[..., Engine]:
+    return ENGINES[request.param]
+
+
 @pytest.fixture(scope="module")
-def engine(network: Any) -> TensorFlowEngine:
-    return TensorFlowEngine(network)
+def engine(network: Any, make: Callable[..., Engine]) -> Engine:
+    return make(network)
 
 
 def pixels(count: int, seed: int = 0) -> Pixels:
@@ -46,7 +60,7 @@ def pixels(count: int, seed: int = 0) -> Pixels:
 
 @KERAS
 @pytest.mark.parametrize("count", [1, 2, 33])
-def test_pixels_become_confidences_that_sum_to_one(engine: TensorFlowEngine, count: int) -> None:
+def test_pixels_become_confidences_that_sum_to_one(engine: Engine, count: int) -> None:
     confidences = engine.predict(pixels(count))
     assert isinstance(confidences, np.ndarray)
     assert confidences.dtype == np.float32
@@ -56,12 +70,13 @@ def test_pixels_become_confidences_that_sum_to_one(engine: TensorFlowEngine, cou
 
 
 @KERAS
-def test_an_engine_says_what_it_is_and_what_it_takes(engine: TensorFlowEngine) -> None:
-    assert (engine.name, engine.input_size) == ("tensorflow", SIZE)
+def test_an_engine_says_what_it_is_and_what_it_takes(engine: Engine) -> None:
+    assert engine.name in ENGINES
+    assert (engine.precision, engine.input_size) == ("fp32", SIZE)
 
 
 @KERAS
-def test_confidences_are_the_softmax_of_the_logits(network: Any, engine: TensorFlowEngine) -> None:
+def test_confidences_are_the_softmax_of_the_logits(network: Any, engine: Engine) -> None:
     logits = np.array(network(pixels(8), training=False))
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     expected = powers / powers.sum(axis=1, keepdims=True)
@@ -73,13 +88,19 @@ def test_confidences_are_the_softmax_of_the_logits(network: Any, engine: TensorF
 
 
 @KERAS
+def test_engines_agree_with_tensorflow(network: Any, engine: Engine) -> None:
+    expected = TensorFlowEngine(network).predict(pixels(64))
+    np.testing.assert_allclose(engine.predict(pixels(64)), expected, atol=1e-5)
+
+
+@KERAS
 def test_temperature_moves_confidence_and_no_decision(
-    network: Any, engine: TensorFlowEngine
+    network: Any, engine: Engine, make: Callable[..., Engine]
 ) -> None:
     images = pixels(32)
     plain = engine.predict(images)
-    sharp = TensorFlowEngine(network, temperature=0.5).predict(images)
-    soft = TensorFlowEngine(network, temperature=4.0).predict(images)
+    sharp = make(network, temperature=0.5).predict(images)
+    soft = make(network, temperature=4.0).predict(images)
     assert (sharp.max(axis=1) > plain.max(axis=1)).all()
     assert (soft.max(axis=1) < plain.max(axis=1)).all()
     np.testing.assert_array_equal(sharp.argmax(axis=1), plain.argmax(axis=1))
@@ -90,21 +111,23 @@ def test_temperature_moves_confidence_and_no_decision(
 
 
 @KERAS
-def test_an_image_is_answered_alike_alone_and_among_others(engine: TensorFlowEngine) -> None:
+def test_an_image_is_answered_alike_alone_and_among_others(engine: Engine) -> None:
     images = pixels(32)
     alone = np.concatenate([engine.predict(image[np.newaxis]) for image in images])
     np.testing.assert_allclose(alone, engine.predict(images), atol=1e-5)
 
 
 @KERAS
-def test_equal_images_get_equal_answers(network: Any, engine: TensorFlowEngine) -> None:
+def test_equal_images_get_equal_answers(
+    network: Any, engine: Engine, make: Callable[..., Engine]
+) -> None:
     once = engine.predict(pixels(7))
     np.testing.assert_array_equal(engine.predict(pixels(7)), once)
-    np.testing.assert_array_equal(TensorFlowEngine(network).predict(pixels(7)), once)
+    np.testing.assert_array_equal(make(network).predict(pixels(7)), once)
 
 
 @KERAS
-def test_many_threads_get_the_answers_of_one(engine: TensorFlowEngine) -> None:
+def test_many_threads_get_the_answers_of_one(engine: Engine) -> None:
     batches = [pixels(1 + number % 5, seed=number) for number in range(64)]
     expected = [engine.predict(batch) for batch in batches]
     with ThreadPoolExecutor(16) as pool:
@@ -114,8 +137,10 @@ def test_many_threads_get_the_answers_of_one(engine: TensorFlowEngine) -> None:
 
 
 @KERAS
-def test_the_first_calls_may_come_at_once(network: Any, engine: TensorFlowEngine) -> None:
-    fresh = TensorFlowEngine(network)
+def test_the_first_calls_may_come_at_once(
+    network: Any, engine: Engine, make: Callable[..., Engine]
+) -> None:
+    fresh = make(network)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(fresh.predict, [pixels(2)] * 8))
     for each in found:
@@ -123,7 +148,7 @@ def test_the_first_calls_may_come_at_once(network: Any, engine: TensorFlowEngine
 
 
 @KERAS
-def test_pixels_in_any_memory_order_are_taken(engine: TensorFlowEngine) -> None:
+def test_pixels_in_any_memory_order_are_taken(engine: Engine) -> None:
     images = pixels(4)
     flipped = images[:, ::-1]
     assert not flipped.flags.c_contiguous
@@ -154,7 +179,7 @@ def test_an_empty_batch_is_refused() -> None:
 
 
 @KERAS
-def test_an_engine_refuses_what_the_check_refuses(engine: TensorFlowEngine) -> None:
+def test_an_engine_refuses_what_the_check_refuses(engine: Engine) -> None:
     for wrong in (*WRONG.values(), pixels(0)):
         with pytest.raises(ValueError, match=r"expected uint8|empty batch"):
             engine.predict(wrong)
@@ -164,7 +189,7 @@ def test_an_engine_refuses_what_the_check_refuses(engine: TensorFlowEngine) -> N
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_no_company_in_a_batch_changes_an_answer(
-    engine: TensorFlowEngine, data: st.DataObject
+    engine: Engine, data: st.DataObject
 ) -> None:
     """Whatever images share a batch, and wherever in it one stands: it is answered as alone."""
     seeds = data.draw(st.lists(st.integers(0, 1000), min_size=1, max_size=40), label="images")

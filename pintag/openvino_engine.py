@@ -1,0 +1,81 @@
+"""OpenVINO: the engine for processors; the whole graph in one file, preprocessing included.
+
+A model is `uint8[N,S,S,3]` to `float32[N,C]` confidences, as every engine is: network, temperature
+and softmax. Knows files, and nothing of data sets or of how a model was quantised.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from pintag.engine import Confidences, check_batch, graph
+from pintag.images import Pixels
+
+if TYPE_CHECKING:
+    import keras
+
+Precision = Literal["fp32", "int8"]
+
+
+class OpenVINOEngine:
+    """One compiled model; every thread that predicts has an inference request of its own."""
+
+    name = "openvino"
+
+    def __init__(self, model: Any, precision: Precision, threads: int = 0) -> None:
+        """Compile for this machine's processor.
+
+        Args:
+            model: an `openvino.Model`, or the path of one.
+            threads: cores that inference may use; 0 lets OpenVINO take every core.
+
+        Raises:
+            RuntimeError: OpenVINO cannot read or compile it.
+        """
+        import openvino
+
+        self.precision = precision
+        core = openvino.Core()
+        read = core.read_model(model) if isinstance(model, Path) else model
+        self.input_size = int(read.input().partial_shape[1].get_length())
+        options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            # Processors with bfloat16 would silently use it: confidences differ by up to 0.2.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        if threads:
+            options |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads}
+        self._compiled = core.compile_model(read, "CPU", options)
+        self._local = threading.local()
+
+    def predict(self, pixels: Pixels) -> Confidences:
+        """See `pintag.engine.Engine.predict`.
+
+        Raises:
+            ValueError: the array is no `uint8[N,S,S,3]` of this model's size, or is empty.
+        """
+        check_batch(pixels, self.input_size)
+        request = getattr(self._local, "request", None)
+        if request is None:
+            request = self._local.request = self._compiled.create_infer_request()
+        result = request.infer(np.ascontiguousarray(pixels), share_inputs=True)
+        return np.array(result[0], np.float32)
+
+
+def convert(network: keras.Model, temperature: float = 1.0) -> Any:
+    """The `openvino.Model` of a network with its temperature and softmax, in float32."""
+    import openvino
+
+    return openvino.convert_model(graph(network, temperature).get_concrete_function())
+
+
+def save(model: Any, path: Path) -> None:
+    """Write `path` (`.xml`) and the weights beside it (`.bin`)."""
+    import openvino
+
+    # Half precision on disk would be another model than the one that was evaluated.
+    openvino.save_model(model, path, compress_to_fp16=False)
