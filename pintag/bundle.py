@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,10 +22,11 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from pintag import config, files, networks
 from pintag.config import Strict
-from pintag.engine import Engine, TensorFlowEngine
+from pintag.engine import Engine, TensorFlowEngine, has_gpu
 from pintag.errors import BundleError, ConfigError, DataError
 from pintag.labels import Labels
 from pintag.networks import NetworkSpec
+from pintag.openvino_engine import OpenVINOEngine, Precision
 
 if TYPE_CHECKING:
     import keras
@@ -32,8 +34,21 @@ if TYPE_CHECKING:
 MANIFEST, WEIGHTS = "bundle.json", "network.weights.h5"
 _LIBRARIES = ("pintag", "keras", "tensorflow", "ray", "numpy", "pillow")
 
+EngineKind = Literal["auto", "tensorflow", "openvino"]
+PrecisionKind = Literal["auto", "fp32", "int8"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class EngineRecord(Strict):
+    """How an OpenVINO model did on the validation split, beside the network it came from."""
+
+    accuracy: float
+    agreement: float
+    """Share of the images whose first label is the network's."""
+    images: int
+    refused: str | None = None
+    """Why the bundle has no such model."""
 
 
 class Manifest(Strict):
@@ -54,6 +69,8 @@ class Manifest(Strict):
     data: dict[str, Any]
     """Fingerprint, counts, and whether the images are synthetic."""
     libraries: dict[str, str]
+    openvino: dict[Precision, EngineRecord] = Field(default_factory=dict)
+    """The OpenVINO models that `pintag optimize` made, or tried to make."""
     files: dict[str, Sha256]
 
     @field_validator("files")
@@ -101,9 +118,88 @@ class ModelBundle:
             ) from error
         return network
 
-    def engine(self) -> Engine:
-        """The engine that serves this bundle."""
-        return TensorFlowEngine(self.network(), self.manifest.temperature)
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """Those of its OpenVINO models, the fastest first."""
+        known: tuple[Precision, ...] = ("int8", "fp32")
+        return tuple(each for each in known if engine_file(each) in self.manifest.files)
+
+    def engine(
+        self, kind: EngineKind = "auto", precision: PrecisionKind = "auto", threads: int = 0
+    ) -> Engine:
+        """The engine that serves this bundle.
+
+        Args:
+            kind: `auto` is OpenVINO where the bundle has a model for it, but TensorFlow on a GPU.
+            precision: `auto` is the fastest there is.
+            threads: cores of the processor that OpenVINO may use; 0 is all of them.
+
+        Raises:
+            BundleError: there is no such engine for this bundle, or its file cannot be read.
+        """
+        found = self._choice(kind, precision)
+        if found is None:
+            return TensorFlowEngine(self.network(), self.manifest.temperature)
+        try:
+            return OpenVINOEngine(self.path / engine_file(found), found, threads)
+        # OpenVINO raises RuntimeError for whatever a strange file makes it raise.
+        except RuntimeError as error:
+            raise BundleError(f"{self.path / engine_file(found)}: {error}") from error
+
+    def _choice(self, kind: EngineKind, precision: PrecisionKind) -> Precision | None:
+        """The OpenVINO model that serves, or none: then it is TensorFlow."""
+        fitting = [each for each in self.precisions if precision in ("auto", each)]
+        if kind == "auto" and fitting and not (precision == "auto" and has_gpu()):
+            return fitting[0]
+        if kind == "openvino" and fitting:
+            return fitting[0]
+        if kind == "openvino" or precision == "int8":
+            wanted = "" if precision == "auto" else f"{precision} "
+            record = self.manifest.openvino.get("int8")
+            why = f" ({record.refused})" if record and record.refused else ""
+            raise BundleError(
+                f"{self.path}: has no {wanted}model for OpenVINO{why}; `pintag optimize` makes them"
+            )
+        return None
+
+
+def engine_file(precision: Precision) -> str:
+    """The file of an OpenVINO model's graph; its weights lie beside it, in `.bin`."""
+    return f"openvino-{precision}.xml"
+
+
+def extend(
+    made: ModelBundle, content: Mapping[str, bytes], records: Mapping[Precision, EngineRecord]
+) -> ModelBundle:
+    """Replace a bundle by one that has these OpenVINO models, and no others.
+
+    Args:
+        content: files by name.
+
+    Returns:
+        The bundle, of another version: its answers may differ.
+    """
+    kept = [name for name in made.manifest.files if not name.startswith("openvino-")]
+    try:
+        with files.atomic_folder(made.path) as folder:
+            for name in kept:
+                shutil.copy(made.path / name, folder / name)
+            for name, data in content.items():
+                (folder / name).write_bytes(data)
+            digests = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+            base = made.manifest.version.partition("-")[0]
+            told = "".join(digests[name] for name in sorted(content))
+            manifest = made.manifest.model_copy(
+                update={
+                    "version": f"{base}-{hashlib.sha256(told.encode()).hexdigest()[:6]}",
+                    "openvino": dict(records),
+                    "files": digests,
+                }
+            )
+            files.write_atomic(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        raise BundleError(f"{made.path}: cannot be written: {error}") from error
+    return ModelBundle(made.path, manifest)
 
 
 def save(

@@ -76,6 +76,13 @@ def check_batch(pixels: Pixels, input_size: int) -> None:
         raise ValueError("an empty batch has no confidences")
 
 
+def has_gpu() -> bool:
+    """Whether TensorFlow sees a GPU."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def configure_threads(intra_op: int, inter_op: int = 1) -> None:
     """Set TensorFlow's thread pools of this process; call before its first operation.
 
