@@ -105,3 +105,9 @@ def progress(
     with bars(shown=shown, transient=transient) as made:
         task = made.add_task(escape(description), total=None, note="")
         yield lambda done, total: made.update(task, completed=done, total=total)
+
+
+@contextmanager
+def waiting() -> Iterator[Callable[[str], None]]:
+    """Yields a call that names what is being done, for work that cannot be counted."""
+    yield lambda stage: err.print(f"{escape(stage)} …")

@@ -12,6 +12,7 @@ from pintag import __version__
 from pintag.cli.data import data
 from pintag.cli.evaluate import evaluate
 from pintag.cli.explain import explain
+from pintag.cli.optimize import optimize
 from pintag.cli.serve import serve
 from pintag.cli.study import study
 from pintag.cli.tag import tag
@@ -37,7 +38,7 @@ def command() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-for each in (data, train, study, evaluate, tag, explain, serve):
+for each in (data, train, study, evaluate, optimize, tag, explain, serve):
     command.add_command(each)
 
 
