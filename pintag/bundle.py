@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -34,10 +34,23 @@ if TYPE_CHECKING:
 MANIFEST, WEIGHTS = "bundle.json", "network.weights.h5"
 _LIBRARIES = ("pintag", "keras", "tensorflow", "ray", "numpy", "pillow")
 
+# Few, as XLA takes seconds for each, and so near each other that padding costs little.
+GPU_BATCHES = (1, 4, 16, 64)
+
 EngineKind = Literal["auto", "tensorflow", "openvino"]
 PrecisionKind = Literal["auto", "fp32", "int8"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class EngineChoice(NamedTuple):
+    """What predicts, and in which arithmetic."""
+
+    kind: Literal["tensorflow", "openvino"]
+    precision: Literal["fp32", "fp16", "int8"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.precision}"
 
 
 class EngineRecord(Strict):
@@ -106,9 +119,20 @@ class ModelBundle:
     def labels(self) -> Labels:
         return Labels(self.manifest.labels)
 
-    def network(self) -> keras.Model:
-        """Rebuild the network and load its weights."""
-        network = networks.build(self.manifest.network)
+    def network(self, policy: str = "float32") -> keras.Model:
+        """Rebuild the network and load its weights.
+
+        Args:
+            policy: of Keras, what it computes in: `float32` or `mixed_float16`.
+        """
+        import keras
+
+        before = keras.config.dtype_policy()
+        try:
+            keras.config.set_dtype_policy(policy)
+            network = networks.build(self.manifest.network)
+        finally:
+            keras.config.set_dtype_policy(before)
         try:
             network.load_weights(self.path / WEIGHTS)
         # HDF5 and Keras raise whatever a strange file makes them raise.
@@ -118,41 +142,25 @@ class ModelBundle:
             ) from error
         return network
 
-    @property
-    def precisions(self) -> tuple[Precision, ...]:
-        """Those of its OpenVINO models, the fastest first."""
-        known: tuple[Precision, ...] = ("int8", "fp32")
-        return tuple(each for each in known if engine_file(each) in self.manifest.files)
+    def engines(self) -> list[EngineChoice]:
+        """Every engine that a processor can make of this bundle."""
+        return [EngineChoice("tensorflow", "fp32"), *(_openvino(each) for each in self._models)]
 
-    def engine(
-        self, kind: EngineKind = "auto", precision: PrecisionKind = "auto", threads: int = 0
-    ) -> Engine:
-        """The engine that serves this bundle.
+    def choose(self, kind: EngineKind = "auto", precision: PrecisionKind = "auto") -> EngineChoice:
+        """The engine for this bundle on this machine.
 
         Args:
-            kind: `auto` is OpenVINO where the bundle has a model for it, but TensorFlow on a GPU.
+            kind: `auto` is TensorFlow on a GPU, OpenVINO on a processor if the bundle has a model
+                for it, and else TensorFlow.
             precision: `auto` is the fastest there is.
-            threads: cores of the processor that OpenVINO may use; 0 is all of them.
 
         Raises:
-            BundleError: there is no such engine for this bundle, or its file cannot be read.
+            BundleError: there is no such engine for this bundle.
         """
-        found = self._choice(kind, precision)
-        if found is None:
-            return TensorFlowEngine(self.network(), self.manifest.temperature)
-        try:
-            return OpenVINOEngine(self.path / engine_file(found), found, threads)
-        # OpenVINO raises RuntimeError for whatever a strange file makes it raise.
-        except RuntimeError as error:
-            raise BundleError(f"{self.path / engine_file(found)}: {error}") from error
-
-    def _choice(self, kind: EngineKind, precision: PrecisionKind) -> Precision | None:
-        """The OpenVINO model that serves, or none: then it is TensorFlow."""
-        fitting = [each for each in self.precisions if precision in ("auto", each)]
-        if kind == "auto" and fitting and not (precision == "auto" and has_gpu()):
-            return fitting[0]
-        if kind == "openvino" and fitting:
-            return fitting[0]
+        fitting = [each for each in self._models if precision in ("auto", each)]
+        gpu = kind != "openvino" and precision != "int8" and has_gpu()
+        if fitting and (kind == "openvino" or (kind == "auto" and not gpu)):
+            return _openvino(fitting[0])
         if kind == "openvino" or precision == "int8":
             wanted = "" if precision == "auto" else f"{precision} "
             record = self.manifest.openvino.get("int8")
@@ -160,7 +168,45 @@ class ModelBundle:
             raise BundleError(
                 f"{self.path}: has no {wanted}model for OpenVINO{why}; `pintag optimize` makes them"
             )
-        return None
+        return EngineChoice("tensorflow", "fp16" if gpu and precision == "auto" else "fp32")
+
+    def engine(self, choice: EngineChoice | None = None, threads: int = 0) -> Engine:
+        """Build an engine: the chosen one, or the fastest there is.
+
+        Args:
+            threads: cores of the processor that OpenVINO may use; 0 is all of them. TensorFlow's
+                are the process's: see `pintag.engine.configure_threads`.
+
+        Raises:
+            BundleError: its file cannot be read.
+        """
+        choice = choice or self.choose()
+        if choice.kind == "tensorflow":
+            return self._tensorflow(choice.precision)
+        assert choice.precision != "fp16"
+        path = self.path / engine_file(choice.precision)
+        try:
+            return OpenVINOEngine(path, choice.precision, threads)
+        # OpenVINO raises RuntimeError for whatever a strange file makes it raise.
+        except RuntimeError as error:
+            raise BundleError(f"{path}: {error}") from error
+
+    @property
+    def _models(self) -> tuple[Precision, ...]:
+        """The precisions of its OpenVINO models, the fastest first."""
+        known: tuple[Precision, ...] = ("int8", "fp32")
+        return tuple(each for each in known if engine_file(each) in self.manifest.files)
+
+    def _tensorflow(self, precision: str) -> TensorFlowEngine:
+        temperature = self.manifest.temperature
+        network = self.network("mixed_float16" if precision == "fp16" else "float32")
+        if not has_gpu():
+            return TensorFlowEngine(network, temperature)
+        return TensorFlowEngine(network, temperature, sizes=GPU_BATCHES, xla=True)
+
+
+def _openvino(precision: Precision) -> EngineChoice:
+    return EngineChoice("openvino", precision)
 
 
 def engine_file(precision: Precision) -> str:
@@ -188,7 +234,8 @@ def extend(
                 (folder / name).write_bytes(data)
             digests = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
             base = made.manifest.version.partition("-")[0]
-            told = "".join(digests[name] for name in sorted(content))
+            # Not of the graphs, in which layers have numbers that differ from run to run.
+            told = "".join(digests[name] for name in sorted(content) if name.endswith(".bin"))
             manifest = made.manifest.model_copy(
                 update={
                     "version": f"{base}-{hashlib.sha256(told.encode()).hexdigest()[:6]}",

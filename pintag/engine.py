@@ -5,6 +5,9 @@ Knows nothing of files, HTTP or Ray; it is given a network and a temperature.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,13 +20,16 @@ if TYPE_CHECKING:
 
 Confidences = npt.NDArray[np.float32]
 
+# What every program on a GPU opens under Linux: NVIDIA's driver, and that of Windows' Linux.
+_GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
+
 
 class Engine(Protocol):
     """What predicts. Safe to call from several threads at once."""
 
     name: str
     precision: str
-    """Of its arithmetic: `fp32` or `int8`."""
+    """Of its arithmetic: `fp32`, `fp16` or `int8`."""
     input_size: int
 
     def predict(self, pixels: Pixels) -> Confidences:
@@ -32,14 +38,36 @@ class Engine(Protocol):
 
 
 class TensorFlowEngine:
-    """One `tf.function` over any batch size: network, temperature and softmax in one graph."""
+    """One `tf.function`: network, temperature and softmax in one graph, on a processor or a GPU."""
 
     name = "tensorflow"
-    precision = "fp32"
 
-    def __init__(self, network: keras.Model, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        temperature: float = 1.0,
+        *,
+        sizes: Sequence[int] = (),
+        xla: bool = False,
+    ) -> None:
+        """Compiles a program for each of `sizes`, now, and none afterwards.
+
+        Args:
+            sizes: batches are padded to the next of these, and larger ones divided; none: a batch
+                is taken as it is, by one program for all sizes.
+            xla: compile with XLA, which makes a program for every size that it meets.
+        """
         self.input_size = int(network.input_shape[1])
-        self._function = graph(network, temperature)
+        self.precision = "fp16" if network.compute_dtype == "float16" else "fp32"
+        self._sizes = sorted(sizes)
+        self._function = graph(network, temperature, sizes=bool(sizes), xla=xla)
+        for size in self._sizes:
+            self._function(np.zeros((size, self.input_size, self.input_size, 3), np.uint8))
+
+    @property
+    def programs(self) -> int:
+        """How many programs were built so far."""
+        return int(self._function.experimental_get_tracing_count())
 
     def predict(self, pixels: Pixels) -> Confidences:
         """See `Engine.predict`.
@@ -48,11 +76,30 @@ class TensorFlowEngine:
             ValueError: the array is no `uint8[N,S,S,3]` of this network's size, or is empty.
         """
         check_batch(pixels, self.input_size)
-        return np.asarray(self._function(pixels), np.float32)
+        if not self._sizes:
+            return np.asarray(self._function(pixels), np.float32)
+        largest = self._sizes[-1]
+        parts = [pixels[start : start + largest] for start in range(0, len(pixels), largest)]
+        return np.concatenate([self._padded(part) for part in parts])
+
+    def _padded(self, pixels: Pixels) -> Confidences:
+        count = len(pixels)
+        size = next(size for size in self._sizes if size >= count)
+        if size > count:
+            filled = np.zeros((size, *pixels.shape[1:]), np.uint8)
+            filled[:count] = pixels
+            pixels = filled
+        return np.asarray(self._function(pixels), np.float32)[:count]
 
 
-def graph(network: keras.Model, temperature: float) -> Any:
-    """A `tf.function` from `uint8[N,S,S,3]` to confidences: network, temperature and softmax."""
+def graph(
+    network: keras.Model, temperature: float, *, sizes: bool = False, xla: bool = False
+) -> Any:
+    """A `tf.function` from `uint8[N,S,S,3]` to confidences: network, temperature and softmax.
+
+    Args:
+        sizes: one program for each N, instead of one for all.
+    """
     import tensorflow as tf
 
     pixels = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8)
@@ -62,7 +109,8 @@ def graph(network: keras.Model, temperature: float) -> Any:
     def confidences(images: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(tf.cast(network(images, training=False), tf.float32) * scale)
 
-    return tf.function(confidences, input_signature=[pixels])
+    signature = None if sizes else [pixels]
+    return tf.function(confidences, input_signature=signature, jit_compile=xla or None)
 
 
 def check_batch(pixels: Pixels, input_size: int) -> None:
@@ -77,10 +125,29 @@ def check_batch(pixels: Pixels, input_size: int) -> None:
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow sees a GPU."""
+    """Whether TensorFlow sees a GPU; it is imported only where there may be one."""
+    if sys.platform == "linux" and not any(Path(file).exists() for file in _GPU_FILES):
+        return False
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
+
+
+def configure_gpu(memory_mib: int | None = None) -> None:
+    """Let TensorFlow share the GPUs of this process; call before its first operation.
+
+    Args:
+        memory_mib: what it may take of each, for several processes on one GPU; without it memory
+            grows as it is needed.
+    """
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        if memory_mib is None:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        else:
+            limit = tf.config.LogicalDeviceConfiguration(memory_limit=memory_mib)
+            tf.config.set_logical_device_configuration(gpu, [limit])
 
 
 def configure_threads(intra_op: int, inter_op: int = 1) -> None:

@@ -6,6 +6,7 @@ and softmax. Knows files, and nothing of data sets or of how a model was quantis
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     import keras
 
 Precision = Literal["fp32", "int8"]
+
+# OpenVINO and NNCF report each use to their makers where this package is found; here it is not.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 class OpenVINOEngine:
@@ -38,7 +42,7 @@ class OpenVINOEngine:
         """
         import openvino
 
-        self.precision = precision
+        self.precision: str = precision
         core = openvino.Core()
         read = core.read_model(model) if isinstance(model, Path) else model
         self.input_size = int(read.input().partial_shape[1].get_length())

@@ -1,9 +1,9 @@
 """From a fitted bundle to one that serves fast on processors: OpenVINO models, fp32 and int8.
 
-int8 is NNCF's post-training quantisation, calibrated on pictures of the data set, and it has to prove
-itself on the validation split: it may cost so much accuracy, and its first label must be that of
-the network it came from so often. Where it fails, quantisation that watches the accuracy is tried;
-where that fails, the bundle says why and has fp32 alone.
+int8 is NNCF's post-training quantisation, calibrated on pictures of the data set, and it has to
+prove itself on the validation split: it may cost so much accuracy, and its first label must be that
+of the network it came from so often. Where it fails, quantisation that watches the accuracy is
+tried; where that fails, the bundle says why and has fp32 alone.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ def optimize(
     plain = openvino_engine.convert(network, made.manifest.temperature)
     with TemporaryDirectory(prefix="pintag-optimize-") as name:
         folder = Path(name)
-        records = {"fp32": judge.record(_saved(plain, "fp32", folder))}
+        records: dict[Precision, EngineRecord] = {
+            "fp32": judge.record(_saved(plain, "fp32", folder))
+        }
         quantized, record = _quantized(plain, judge, data, stage)
         if quantized is not None:
             _saved(quantized, "int8", folder)

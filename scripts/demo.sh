@@ -25,6 +25,9 @@ echo "== fitting $BACKBONE on $data"
 # shellcheck disable=SC2086  # ARGS is a list of key=value words
 pintag train "$config" --data "$data" --out demo/bundle --overwrite "name=$name" $ARGS
 
+echo "== making it fast on processors"
+pintag optimize demo/bundle --data "$data"
+
 images() {
     grep -iE '\.(jpe?g|png|webp|gif|bmp)$' | sort
 }

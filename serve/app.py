@@ -2,33 +2,42 @@
 
 # Annotations are not postponed here: Ray Serve reads the classes of arguments from them.
 
-from pathlib import Path
 from typing import Any
 
 from ray.serve import Application
 
 from serve import protocol
 from serve.classifier import Classifier
-from serve.config import ClassifierArgs, ClassifierConfig, ExplainerArgs, ExplainerConfig
+from serve.config import (
+    ClassifierArgs,
+    ClassifierConfig,
+    EngineConfig,
+    ExplainerArgs,
+    ExplainerConfig,
+)
 from serve.explainer import Explainer
 
 
 def build(args: ClassifierArgs) -> Application:
     """The classifier application; also Ray Serve's `import_path: serve.app:build`."""
-    return _bind(Classifier, args.bundle, args.classifier, args.explained)
+    return _bind(Classifier, args, args.classifier, args.explained)
 
 
 def build_explainer(args: ExplainerArgs) -> Application:
     """The explainer application; also Ray Serve's `import_path: serve.app:build_explainer`."""
-    return _bind(Explainer, args.bundle, args.explainer)
+    return _bind(Explainer, args, args.explainer)
 
 
 def _bind(
-    deployment: Any, bundle: Path, config: ClassifierConfig | ExplainerConfig, *others: bool
+    deployment: Any,
+    args: ClassifierArgs | ExplainerArgs,
+    config: ClassifierConfig | ExplainerConfig,
+    *others: bool,
 ) -> Application:
+    engine = EngineConfig(engine=args.engine, precision=args.precision)
     # Decorated by Ray, whose types are not checked here.
     application: Application = deployment.options(**deployment_options(config)).bind(
-        str(bundle), config.model_dump(mode="json"), *others
+        str(args.bundle), config.model_dump(mode="json"), engine.model_dump(), *others
     )
     return application
 

@@ -20,7 +20,7 @@ from pintag.engine import Confidences
 from pintag.images import Pixels
 from pintag.labels import Tag
 from serve import http, protocol
-from serve.config import ClassifierConfig
+from serve.config import ClassifierConfig, EngineConfig
 from serve.metrics import Metrics, timed
 from serve.replica import Replica
 
@@ -41,13 +41,15 @@ class _Waiting:
 class Classifier:
     """Tags images with one bundle."""
 
-    def __init__(self, path: str, settings: dict[str, Any], explained: bool = True) -> None:
+    def __init__(
+        self, path: str, settings: dict[str, Any], engine: dict[str, Any], explained: bool = True
+    ) -> None:
         """`explained` says whether there is an explainer beside it, to tell clients of."""
         self.config = ClassifierConfig.model_validate(settings)
-        self._replica = Replica(Path(path), self.config)
+        self._replica = Replica(Path(path), self.config, EngineConfig.model_validate(engine))
         self.info = self._replica.info.model_copy(update={"explained": explained})
         self.model = self._replica.model
-        self.metrics = Metrics()
+        self.metrics = Metrics(self.info)
         self._decoders = ThreadPoolExecutor(self.config.decode_threads, "pintag-decode")
         self._runner = ThreadPoolExecutor(1, "pintag-engine")
         # Images admitted and not yet answered, and those of them in the engine.

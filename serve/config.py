@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from pintag.bundle import EngineKind, PrecisionKind
 from pintag.config import Strict
 
 Core = Annotated[int, Field(ge=0)]
@@ -67,6 +68,9 @@ class DeploymentConfig(Strict):
     health_check_timeout_s: float = Field(default=30.0, gt=0)
     num_cpus: float = Field(default=1.0, ge=0)
     num_gpus: float = Field(default=0.0, ge=0)
+    gpu_memory_mib: int | None = Field(default=None, ge=256)
+    """What a replica may take of its GPU, where several share one; by default it takes what it
+    needs, as it needs it."""
     engine_threads: int = Field(default=2, ge=1)
     cores: tuple[Core, ...] | None = Field(default=None, min_length=1)
     """The processor's cores that its replicas keep to, by number; any by default."""
@@ -124,7 +128,16 @@ class ExplainerConfig(DeploymentConfig):
     graceful_shutdown_timeout_s: float = Field(default=25.0, gt=0)
 
 
-class ServeConfig(Strict):
+class EngineConfig(Strict):
+    """What predicts, in both deployments: an explanation is of the engine that serves."""
+
+    engine: EngineKind = "auto"
+    """`auto`: TensorFlow where there is a GPU, OpenVINO on processors if the bundle has it."""
+    precision: PrecisionKind = "auto"
+    """`auto`: the fastest that the bundle has."""
+
+
+class ServeConfig(EngineConfig):
     """Everything `pintag serve` reads."""
 
     http: HttpConfig = HttpConfig()
@@ -138,7 +151,7 @@ class ServeConfig(Strict):
         return (self.classifier, *([self.explainer] if self.explainer.enabled else []))
 
 
-class ClassifierArgs(Strict):
+class ClassifierArgs(EngineConfig):
     """What the classifier application is built from: a bundle, and how to serve it."""
 
     bundle: Path
@@ -147,7 +160,7 @@ class ClassifierArgs(Strict):
     classifier: ClassifierConfig = ClassifierConfig()
 
 
-class ExplainerArgs(Strict):
+class ExplainerArgs(EngineConfig):
     """What the explainer application is built from."""
 
     bundle: Path

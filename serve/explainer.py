@@ -27,7 +27,7 @@ from pintag.question import Question
 from pintag.sampling import Stop
 from pintag.told import Told
 from serve import explanations
-from serve.config import ExplainerConfig
+from serve.config import EngineConfig, ExplainerConfig
 from serve.metrics import ExplainerMetrics
 from serve.protocol import ExplanationAnswer, OverloadedError, ParameterError
 from serve.replica import Replica
@@ -45,11 +45,11 @@ class _CancelledError(Exception):
 class Explainer:
     """Explains the tags of one bundle, by the engine that serves it."""
 
-    def __init__(self, path: str, settings: dict[str, Any]) -> None:
+    def __init__(self, path: str, settings: dict[str, Any], engine: dict[str, Any]) -> None:
         self.config = ExplainerConfig.model_validate(settings)
-        self._replica = Replica(Path(path), self.config)
+        self._replica = Replica(Path(path), self.config, EngineConfig.model_validate(engine))
         self.model = self._replica.model
-        self.metrics = ExplainerMetrics()
+        self.metrics = ExplainerMetrics(self._replica.info)
         self._runner = ThreadPoolExecutor(1, "pintag-explain")
         self._painter = ThreadPoolExecutor(1, "pintag-draw")
         self._cache: LRUCache[tuple[bytes, Question], bytes] = LRUCache(

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
-from ray.serve.metrics import Counter, Histogram
+from ray.serve.metrics import Counter, Gauge, Histogram
+
+from serve.protocol import ModelInfo
 
 if TYPE_CHECKING:
     # It brings lime, which the classifier does without.
@@ -24,7 +26,8 @@ _SIZES = [1, 2, 4, 8, 16, 32, 64, 128]
 class Metrics:
     """What one replica of the classifier counts and times."""
 
-    def __init__(self) -> None:
+    def __init__(self, info: ModelInfo) -> None:
+        _tell(info)
         self.decode = Histogram(
             "pintag_decode_seconds", "Decoding one image, from bytes to pixels", _SECONDS
         )
@@ -57,7 +60,8 @@ class Metrics:
 class ExplainerMetrics:
     """What one replica of the explainer counts and times."""
 
-    def __init__(self) -> None:
+    def __init__(self, info: ModelInfo) -> None:
+        _tell(info)
         self._segmentation = Histogram(
             "pintag_segmentation_seconds", "Dividing one image into superpixels", _SECONDS
         )
@@ -95,6 +99,19 @@ class ExplainerMetrics:
     def count_error(self, kind: str) -> None:
         """Something went wrong; `kind` is that of its `Problem`."""
         self._errors.inc(tags={"kind": kind})
+
+
+def _tell(info: ModelInfo) -> None:
+    """Prometheus's way to tell a text: a gauge of one, whose labels say it."""
+    told = {
+        "name": info.name,
+        "version": info.version,
+        "engine": info.engine,
+        "precision": info.precision,
+    }
+    Gauge("pintag_model_info", "The model that a replica serves, and by what", tuple(told)).set(
+        1, tags=told
+    )
 
 
 def _errors() -> Counter:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from pintag.bundle import ModelBundle
+from pintag.engine import Engine
 from pintag.errors import (
     ExplainError,
     ImageTooLargeError,
@@ -149,7 +150,8 @@ class ModelInfo(BaseModel):
     input_size: int
     preprocessing: str
     temperature: float
-    engine: str
+    engine: str = Field(examples=["openvino"])
+    precision: str = Field(examples=["int8"], description="of the engine: fp32, fp16 or int8")
     synthetic: bool = Field(description="whether the training images were drawn by a program")
     explained: bool = Field(default=True, description="whether there is `POST /v1/explanations`")
     metrics: dict[str, Any]
@@ -196,8 +198,8 @@ def answer(model: Model, tags: list[Tag]) -> Answer:
     return Answer(model=model, tags=items)
 
 
-def model_info(bundle: ModelBundle, engine: str) -> ModelInfo:
-    """What `GET /v1/model` tells of a bundle."""
+def model_info(bundle: ModelBundle, engine: Engine) -> ModelInfo:
+    """What `GET /v1/model` tells of a bundle, and of the engine that serves it."""
     manifest = bundle.manifest
     return ModelInfo(
         name=manifest.name,
@@ -209,7 +211,8 @@ def model_info(bundle: ModelBundle, engine: str) -> ModelInfo:
         input_size=manifest.network.input_size,
         preprocessing=manifest.preprocessing,
         temperature=manifest.temperature,
-        engine=engine,
+        engine=engine.name,
+        precision=engine.precision,
         synthetic=bool(manifest.data.get("synthetic")),
         metrics=manifest.metrics,
     )

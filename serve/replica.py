@@ -7,29 +7,30 @@ from pathlib import Path
 import numpy as np
 
 from pintag import bundle, images
-from pintag.engine import configure_threads
+from pintag.bundle import ModelBundle
+from pintag.engine import Engine, configure_gpu, configure_threads
 from pintag.images import Limits, Pixels
 from serve import process, protocol
-from serve.config import DeploymentConfig
+from serve.config import DeploymentConfig, EngineConfig
+from serve.problems import log
 
 
 class Replica:
     """One bundle, ready to predict as the configuration has it."""
 
-    def __init__(self, path: Path, config: DeploymentConfig) -> None:
+    def __init__(self, path: Path, config: DeploymentConfig, engine: EngineConfig) -> None:
         """Takes the process's share of the machine before the engine starts its threads.
 
         Raises:
-            BundleError: the bundle cannot be loaded.
+            BundleError: the bundle cannot be loaded, or has no such engine.
             ValueError: this machine has no such cores.
         """
         process.share(config.cores, config.niceness)
-        configure_threads(config.engine_threads)
         loaded = bundle.load(path)
-        self.engine = loaded.engine()
+        self.engine = _engine(loaded, config, engine)
         self.labels = loaded.labels
         self.limits = Limits(config.images.max_bytes, config.images.max_pixels)
-        self.info = protocol.model_info(loaded, self.engine.name)
+        self.info = protocol.model_info(loaded, self.engine)
         self.model = protocol.Model(name=self.info.name, version=self.info.version)
 
     def decode(self, data: bytes) -> Pixels:
@@ -53,3 +54,12 @@ class Replica:
         """
         if not np.isfinite(self.engine.predict(self.blank(1))).all():
             raise RuntimeError("the engine predicts confidences that are no numbers")
+
+
+def _engine(loaded: ModelBundle, config: DeploymentConfig, wanted: EngineConfig) -> Engine:
+    choice = loaded.choose(wanted.engine, wanted.precision)
+    if choice.kind == "tensorflow":
+        configure_threads(config.engine_threads)
+        configure_gpu(config.gpu_memory_mib)
+    log.info("%s %s by %s", loaded.manifest.name, loaded.manifest.version, choice)
+    return loaded.engine(choice, config.engine_threads)

@@ -40,7 +40,7 @@ def run(config: ServeConfig, path: Path, ready: Callable[[str], None]) -> None:
         BundleError: the bundle cannot be loaded; found before anything starts.
         ServerError: a port is taken, or the application does not become healthy.
     """
-    bundle.load(path)
+    bundle.load(path).choose(config.engine, config.precision)
     # Ray reads these when it is imported, and hands them on to the processes it starts.
     os.environ.update(environment(config.http))
     if not os.environ.get("RAY_ADDRESS"):
@@ -159,10 +159,13 @@ def _targets(config: ServeConfig, path: Path) -> list[Any]:
     from serve import app, explanations
 
     explained = config.explainer.enabled
-    tags = app.build(ClassifierArgs(bundle=path, explained=explained, classifier=config.classifier))
+    engine = {"engine": config.engine, "precision": config.precision}
+    tags = app.build(
+        ClassifierArgs(bundle=path, explained=explained, classifier=config.classifier, **engine)
+    )
     targets = [RunTarget(tags, CLASSIFIER, "/")]
     if explained:
-        why = app.build_explainer(ExplainerArgs(bundle=path, explainer=config.explainer))
+        why = app.build_explainer(ExplainerArgs(bundle=path, explainer=config.explainer, **engine))
         targets.append(RunTarget(why, EXPLAINER, explanations.PATH))
     return targets
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from pintag import sample
+from pintag import bundle, sample
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -134,9 +135,22 @@ def bundle_dir(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="session")
-def server(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server as it comes, over `bundle_dir`."""
-    with serving(bundle_dir, tmp_path_factory.mktemp("server") / "log") as found:
+def quick_dir(bundle_dir: Path, sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`bundle_dir` after `pintag optimize`: OpenVINO in int8, for which little has to be proved."""
+    out = tmp_path_factory.mktemp("bundles") / "quick"
+    shutil.copytree(bundle_dir, out)
+    done = pintag(
+        "optimize", out, "--data", sample_dir, "max_drop=0.2", "min_agreement=0.8"
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert bundle.load(out).choose() == ("openvino", "int8")
+    return out
+
+
+@pytest.fixture(scope="session")
+def server(quick_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server as it comes, over `quick_dir`."""
+    with serving(quick_dir, tmp_path_factory.mktemp("server") / "log") as found:
         yield found
 
 

@@ -6,13 +6,13 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
 
 from pintag import bundle, dataset, files
-from pintag.bundle import ModelBundle
+from pintag.bundle import EngineChoice, ModelBundle
 from pintag.cli import console
 from pintag.dataset import Example
 from pintag.errors import DataError
@@ -39,8 +39,8 @@ def evaluate(
     """Score BUNDLE on labelled images.
 
     Accuracy; precision, recall and F1 of each label; macro F1; expected calibration error;
-    confusion matrix; seconds per image, in the engine and in all. A flat <label>/* folder is one
-    split.
+    confusion matrix; seconds per image, in the engine and in all; of the engine that would serve,
+    beside a line for each other engine of the bundle. A flat <label>/* folder is one split.
     """
     loaded = bundle.load(bundle_dir)
     with console.progress("reading") as progress:
@@ -50,18 +50,26 @@ def evaluate(
     console.import_quietly("keras")
     from pintag import evaluation
 
-    engine = loaded.engine()
-    # The first call of a shape builds its kernels; that is no image's time.
-    evaluation.predict(engine, examples[:batch_size], batch_size)
-    with console.progress("tagging") as progress:
-        predicted = evaluation.predict(engine, examples, batch_size, progress)
-    scored = evaluation.evaluate(predicted.confidences, predicted.targets, loaded.labels)
-    report = {
+    serving = loaded.choose()
+    found: dict[EngineChoice, tuple[Prediction, Evaluation]] = {}
+    # The one that serves comes first, and none twice.
+    for choice in dict.fromkeys([serving, *loaded.engines()]):
+        engine = loaded.engine(choice)
+        # The first call of a shape builds its kernels; that is no image's time.
+        evaluation.predict(engine, examples[:batch_size], batch_size)
+        with console.progress(f"tagging, {choice}") as progress:
+            predicted = evaluation.predict(engine, examples, batch_size, progress)
+        scored = evaluation.evaluate(predicted.confidences, predicted.targets, loaded.labels)
+        found[choice] = predicted, scored
+    predicted, scored = found[serving]
+    report: dict[str, Any] = {
         "model": {"name": loaded.manifest.name, "version": loaded.manifest.version},
-        "engine": engine.name,
+        "engine": serving.kind,
+        "precision": serving.precision,
         "batch_size": batch_size,
         **scored.to_json(),
         "seconds_per_image": predicted.seconds_per_image,
+        "engines": [_line(choice, *each, predicted) for choice, each in found.items()],
         "unreadable": [str(file.path) for file in unreadable],
     }
     if out:
@@ -70,6 +78,38 @@ def evaluate(
         console.print_json(report)
     else:
         _show(scored, predicted, loaded.labels)
+        _compare(report["engines"], serving)
+
+
+def _line(
+    choice: EngineChoice, predicted: Prediction, scored: Evaluation, serving: Prediction
+) -> dict[str, Any]:
+    """One engine among the others."""
+    same = predicted.confidences.argmax(axis=1) == serving.confidences.argmax(axis=1)
+    return {
+        **choice._asdict(),
+        "accuracy": scored.accuracy,
+        "macro_f1": scored.macro_f1,
+        "ece": scored.ece,
+        "agreement": float(same.mean()),
+        "seconds_per_image": predicted.seconds_per_image,
+    }
+
+
+def _compare(lines: list[dict[str, Any]], serving: EngineChoice) -> None:
+    if len(lines) == 1:
+        return
+    shown = console.table("engine", "accuracy", "ECE", "same first label", "ms per image")
+    for line in lines:
+        shown.add_row(
+            f"{line['kind']} {line['precision']}",
+            f"{line['accuracy']:.2%}",
+            f"{line['ece']:.3f}",
+            f"{line['agreement']:.2%}",
+            f"{1000 * line['seconds_per_image']['engine']:.2f}",
+        )
+    console.out.print(shown)
+    console.out.print(f"all else above is of {serving}, which would serve")
 
 
 def _write(

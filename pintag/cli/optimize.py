@@ -30,8 +30,9 @@ def optimize(
 ) -> None:
     """Add OpenVINO models to BUNDLE, fp32 and int8, which serve several times faster.
 
-    int8 is calibrated on training images and kept only if it proves itself on the validation split;
-    else the bundle says why, and fp32 serves. The bundle is replaced as a whole; its version changes.
+    int8 is calibrated on training images and kept only if it proves itself on the validation
+    split; else the bundle says why, and fp32 serves. The bundle is replaced as a whole; its version
+    changes.
 
     \b
     KEY=VALUE:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pintag import bundle, files, networks
+from pintag import bundle, files, networks, openvino_engine
 from pintag.bundle import MANIFEST, WEIGHTS, ModelBundle
 from pintag.engine import TensorFlowEngine
 from pintag.errors import BundleError
@@ -358,3 +358,125 @@ def test_what_changes_an_answer_changes_the_version(network: Any, tmp_path: Path
         for number, (chosen, changes) in enumerate(different)
     ]
     assert len(set(versions)) == len(versions)
+
+
+RECORD = bundle.EngineRecord(accuracy=0.9, agreement=0.99, images=100)
+
+
+def optimized(path: Path, network: Any, *precisions: Any, **records: Any) -> ModelBundle:
+    """A bundle with OpenVINO models: the same graph in each, as nothing here computes in int8."""
+    made = save(path, network)
+    model = openvino_engine.convert(network, 1.5)
+    content = {}
+    for precision in precisions:
+        name = bundle.engine_file(precision)
+        openvino_engine.save(model, path.parent / name)
+        for file in (path.parent / name, (path.parent / name).with_suffix(".bin")):
+            content[file.name] = file.read_bytes()
+    return bundle.extend(made, content, dict.fromkeys(precisions, RECORD) | records)
+
+
+def test_the_fastest_engine_is_chosen(network: Any, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    assert save(path, network).choose() == ("tensorflow", "fp32")
+    assert optimized(path, network, "fp32").choose() == ("openvino", "fp32")
+    assert optimized(path, network, "fp32", "int8").choose() == ("openvino", "int8")
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "chosen"),
+    [
+        ("auto", "fp32", ("openvino", "fp32")),
+        ("openvino", "fp32", ("openvino", "fp32")),
+        ("openvino", "auto", ("openvino", "int8")),
+        ("auto", "int8", ("openvino", "int8")),
+        ("tensorflow", "auto", ("tensorflow", "fp32")),
+        ("tensorflow", "fp32", ("tensorflow", "fp32")),
+    ],
+)
+def test_another_engine_may_be_asked_for(
+    network: Any, tmp_path: Path, kind: Any, precision: Any, chosen: tuple[str, str]
+) -> None:
+    made = optimized(tmp_path / "model", network, "fp32", "int8")
+    assert made.choose(kind, precision) == chosen
+    engine = made.engine(made.choose(kind, precision))
+    assert (engine.name, engine.precision) == chosen
+
+
+@pytest.mark.parametrize(
+    ("precision", "chosen"),
+    [("auto", ("tensorflow", "fp16")), ("fp32", ("tensorflow", "fp32")), ("int8", None)],
+)
+def test_a_gpu_is_tensorflows(
+    network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Any, chosen: Any
+) -> None:
+    """What is chosen where a GPU is seen; none is at hand to run it on."""
+    made = optimized(tmp_path / "model", network, "fp32", "int8")
+    monkeypatch.setattr(bundle, "has_gpu", lambda: True)
+    assert made.choose("auto", precision) == (chosen or ("openvino", "int8"))
+    assert made.choose("openvino") == ("openvino", "int8")
+
+
+def test_half_precision_and_padding_answer_nearly_the_same(
+    network: Any, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine of a GPU, compiled by XLA for this processor."""
+    monkeypatch.setattr(bundle, "has_gpu", lambda: True)
+    monkeypatch.setattr(bundle, "GPU_BATCHES", (1, 4))
+    engine = bundle.load(saved).engine()
+    assert (engine.name, engine.precision) == ("tensorflow", "fp16")
+    expected = TensorFlowEngine(network, temperature=1.5).predict(PIXELS)
+    np.testing.assert_allclose(engine.predict(PIXELS), expected, atol=0.02)
+    # The policy of the process is what it was.
+    assert networks.build(SPEC).compute_dtype == "float32"
+
+
+def test_a_model_that_is_not_there_is_an_error_that_says_how_to_make_it(saved: Path) -> None:
+    with pytest.raises(BundleError, match=r"no model for OpenVINO; `pintag optimize` makes them"):
+        bundle.load(saved).choose("openvino")
+    with pytest.raises(BundleError, match="no int8 model"):
+        bundle.load(saved).choose("auto", "int8")
+
+
+def test_a_model_that_was_refused_says_why(network: Any, tmp_path: Path) -> None:
+    refused = RECORD.model_copy(update={"refused": "accuracy falls from 90.00% to 10.00%"})
+    made = optimized(tmp_path / "model", network, "fp32", int8=refused)
+    assert made.choose() == ("openvino", "fp32")
+    with pytest.raises(BundleError, match=r"no int8 model.*\(accuracy falls from 90"):
+        made.choose("openvino", "int8")
+
+
+def test_openvino_answers_as_the_network_does(network: Any, tmp_path: Path) -> None:
+    made = bundle.load(optimized(tmp_path / "model", network, "fp32").path)
+    expected = TensorFlowEngine(network, temperature=1.5).predict(PIXELS)
+    np.testing.assert_allclose(made.engine().predict(PIXELS), expected, atol=1e-5)
+
+
+def test_a_graph_that_is_none_is_named(network: Any, tmp_path: Path) -> None:
+    made = optimized(tmp_path / "model", network, "fp32")
+    (made.path / "openvino-fp32.xml").write_text("<net/>")
+    with pytest.raises(BundleError, match=r"openvino-fp32\.xml: "):
+        made.engine()
+
+
+def test_other_engines_are_another_version_and_the_same_ones_the_same(
+    network: Any, tmp_path: Path
+) -> None:
+    plain = save(tmp_path / "model", network)
+
+    def version(made: ModelBundle, graph: bytes) -> str:
+        return bundle.extend(made, {"openvino-fp32.bin": graph}, {}).manifest.version
+
+    one, other = version(plain, b"one"), version(plain, b"other")
+    assert one != other
+    for each in (one, other):
+        assert each.startswith(f"{plain.manifest.version}-")
+    assert version(bundle.load(plain.path), b"one") == one
+
+
+def test_extending_keeps_what_was_there_and_replaces_models(network: Any, tmp_path: Path) -> None:
+    made = optimized(tmp_path / "model", network, "fp32", "int8")
+    assert {WEIGHTS, "confusion.png", "history.json"} < set(made.manifest.files)
+    again = bundle.load(bundle.extend(made, {}, {}).path)
+    assert set(again.manifest.files) == {WEIGHTS, "confusion.png", "history.json"}
+    assert again.manifest.openvino == {}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -34,11 +37,34 @@ def network() -> Any:
     return made
 
 
+def padded(network: Any, temperature: float = 1.0) -> Engine:
+    """As on a GPU, without one: a few fixed sizes, larger batches divided."""
+    return TensorFlowEngine(network, temperature, sizes=(4, 16, 1))
+
+
 def openvino(network: Any, temperature: float = 1.0) -> Engine:
     return OpenVINOEngine(convert(network, temperature), "fp32")
 
 
-ENGINES: dict[str, Callable[..., Engine]] = {"tensorflow": TensorFlowEngine, "openvino": openvino}
+def int8(network: Any, temperature: float = 1.0) -> Engine:
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    calibration = nncf.Dataset([pixels(1, seed) for seed in range(64)])
+    model = nncf.quantize(
+        convert(network, temperature), calibration, preset=nncf.QuantizationPreset.MIXED
+    )
+    return OpenVINOEngine(model, "int8")
+
+
+ENGINES: dict[str, Callable[..., Engine]] = {
+    "tensorflow": TensorFlowEngine,
+    "tensorflow, padded": padded,
+    "openvino": openvino,
+    "openvino int8": int8,
+}
+# How far confidences may be from TensorFlow's in float32.
+TOLERANCES = {"fp32": 1e-5, "int8": 0.2}
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -72,7 +98,8 @@ def test_pixels_become_confidences_that_sum_to_one(engine: Engine, count: int) -
 @KERAS
 def test_an_engine_says_what_it_is_and_what_it_takes(engine: Engine) -> None:
     assert engine.name in ENGINES
-    assert (engine.precision, engine.input_size) == ("fp32", SIZE)
+    assert engine.precision in TOLERANCES
+    assert engine.input_size == SIZE
 
 
 @KERAS
@@ -81,7 +108,7 @@ def test_confidences_are_the_softmax_of_the_logits(network: Any, engine: Engine)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     expected = powers / powers.sum(axis=1, keepdims=True)
     found = engine.predict(pixels(8))
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=TOLERANCES[engine.precision])
     # Different images have different answers, or the tests here would prove nothing.
     assert np.ptp(found, axis=0).max() > 0.1
     assert len(set(found.argmax(axis=1))) > 1
@@ -90,7 +117,10 @@ def test_confidences_are_the_softmax_of_the_logits(network: Any, engine: Engine)
 @KERAS
 def test_engines_agree_with_tensorflow(network: Any, engine: Engine) -> None:
     expected = TensorFlowEngine(network).predict(pixels(64))
-    np.testing.assert_allclose(engine.predict(pixels(64)), expected, atol=1e-5)
+    found = engine.predict(pixels(64))
+    np.testing.assert_allclose(found, expected, atol=TOLERANCES[engine.precision])
+    # At random it would be one in five.
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.9
 
 
 @KERAS
@@ -107,7 +137,7 @@ def test_temperature_moves_confidence_and_no_decision(
     np.testing.assert_array_equal(soft.argmax(axis=1), plain.argmax(axis=1))
     # softmax(z / T) is softmax(z) to the power of 1/T, scaled to one.
     powers = plain.astype(float) ** 0.25
-    np.testing.assert_allclose(soft, powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(soft, powers / powers.sum(axis=1, keepdims=True), atol=1e-4)
 
 
 @KERAS
@@ -155,6 +185,55 @@ def test_pixels_in_any_memory_order_are_taken(engine: Engine) -> None:
     np.testing.assert_array_equal(engine.predict(flipped), engine.predict(flipped.copy()))
 
 
+@KERAS
+def test_a_padded_engine_builds_its_programs_at_the_start_and_none_after(network: Any) -> None:
+    engine = TensorFlowEngine(network, sizes=(16, 1, 4))
+    assert engine.programs == 3
+    for count in range(1, 40):
+        engine.predict(pixels(count))
+    assert engine.programs == 3
+
+
+@KERAS
+def test_one_program_takes_every_size_where_nothing_is_padded(network: Any) -> None:
+    engine = TensorFlowEngine(network)
+    for count in range(1, 10):
+        engine.predict(pixels(count))
+    assert engine.programs == 1
+
+
+@KERAS
+def test_padding_and_division_change_no_answer(network: Any) -> None:
+    exact = TensorFlowEngine(network).predict(pixels(37))
+    engine = TensorFlowEngine(network, sizes=(4, 16))
+    for count in (1, 3, 4, 5, 16, 17, 37):
+        np.testing.assert_allclose(engine.predict(pixels(37)[:count]), exact[:count], atol=1e-5)
+
+
+@KERAS
+def test_xla_gives_the_same_answers(network: Any) -> None:
+    """XLA's compiler for processors, as there is no GPU: the same graph, the same padding."""
+    engine = TensorFlowEngine(network, sizes=(1, 4), xla=True)
+    np.testing.assert_allclose(
+        engine.predict(pixels(6)), TensorFlowEngine(network).predict(pixels(6)), atol=1e-5
+    )
+    assert engine.programs == 2
+
+
+def test_no_use_is_reported_to_anybody() -> None:
+    """OpenVINO and NNCF send each use to their makers where they find a package for it."""
+    code = """
+import pintag.openvino_engine
+import openvino.tools.ovc.telemetry_utils, nncf.telemetry.wrapper
+import sys
+assert openvino.tools.ovc.telemetry_utils.tm.__name__.endswith("telemetry_stub")
+from nncf.telemetry import wrapper
+assert isinstance(wrapper.telemetry, wrapper.NNCFTelemetryStub)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 WRONG: dict[str, npt.NDArray[Any]] = {
     "floats": np.zeros((1, SIZE, SIZE, 3), np.float32),
     "wider integers": np.zeros((1, SIZE, SIZE, 3), np.int64),
@@ -188,9 +267,7 @@ def test_an_engine_refuses_what_the_check_refuses(engine: Engine) -> None:
 @KERAS
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data())
-def test_no_company_in_a_batch_changes_an_answer(
-    engine: Engine, data: st.DataObject
-) -> None:
+def test_no_company_in_a_batch_changes_an_answer(engine: Engine, data: st.DataObject) -> None:
     """Whatever images share a batch, and wherever in it one stands: it is answered as alone."""
     seeds = data.draw(st.lists(st.integers(0, 1000), min_size=1, max_size=40), label="images")
     place = data.draw(st.integers(0, len(seeds) - 1), label="place")

@@ -61,6 +61,7 @@ INFO = ModelInfo(
     preprocessing="pixels / 127.5 - 1",
     temperature=1.5,
     engine="tensorflow",
+    precision="fp32",
     synthetic=False,
     metrics={"test": {"accuracy": 0.9}},
 )

@@ -37,11 +37,11 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def expected(
-    bundle_dir: Path, sample_dir: Path, tmp_path_factory: pytest.TempPathFactory
+    quick_dir: Path, sample_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[Path, Confidences]:
     """What `pintag evaluate` finds for each test image."""
     out = tmp_path_factory.mktemp("report")
-    done = pintag("evaluate", bundle_dir, "--data", sample_dir, "--out", out)
+    done = pintag("evaluate", quick_dir, "--data", sample_dir, "--out", out)
     assert done.returncode == 0, done.stderr
     with (out / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -117,9 +117,9 @@ def test_in_a_crowd_each_good_image_is_answered_as_alone_and_each_corrupt_one_re
 
 
 def test_an_answer_names_the_model_and_obeys_the_query(
-    client: httpx.Client, bundle_dir: Path, expected: dict[Path, Confidences]
+    client: httpx.Client, quick_dir: Path, expected: dict[Path, Confidences]
 ) -> None:
-    manifest = bundle.load(bundle_dir).manifest
+    manifest = bundle.load(quick_dir).manifest
     path, wanted = next(iter(expected.items()))
     response = client.post("/v1/tags", params={"max_tags": 1}, content=path.read_bytes())
     answer = response.json()
@@ -127,15 +127,30 @@ def test_an_answer_names_the_model_and_obeys_the_query(
     assert list(confidences(answer)) == [max(wanted, key=wanted.__getitem__)]
 
 
-def test_the_model_is_told_as_its_manifest_has_it(client: httpx.Client, bundle_dir: Path) -> None:
-    manifest = bundle.load(bundle_dir).manifest
+def test_the_model_is_told_as_its_manifest_has_it(client: httpx.Client, quick_dir: Path) -> None:
+    manifest = bundle.load(quick_dir).manifest
     told = client.get("/v1/model").json()
     assert told["labels"] == list(DEFAULT_NAMES)
     assert told["backbone"] == "basic_cnn"
     assert told["input_size"] == manifest.network.input_size
     assert told["metrics"] == manifest.metrics
     assert (told["name"], told["version"]) == (manifest.name, manifest.version)
-    assert (told["engine"], told["synthetic"]) == ("tensorflow", True)
+    assert (told["engine"], told["precision"]) == ("openvino", "int8")
+    assert told["synthetic"] is True
+
+
+def test_the_engine_is_told_in_a_metric_of_both_applications(
+    server: Server, quick_dir: Path
+) -> None:
+    version = bundle.load(quick_dir).manifest.version
+    for application in ("classifier", "explainer"):
+        for label, said in (("engine", "openvino"), ("precision", "int8"), ("version", version)):
+
+            def told(application: str = application, label: str = label) -> dict[str, float]:
+                return counts(server, "ray_pintag_model_info", label, application)
+
+            wait_for(told, what="the metric")
+            assert told() == {said: 1}
 
 
 def test_the_page_and_the_document_are_served(client: httpx.Client) -> None:

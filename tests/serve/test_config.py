@@ -48,7 +48,9 @@ def test_what_was_admitted_can_be_answered_before_a_replica_ends(path: Path) -> 
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
-        ("colour=red", "unknown key 'colour'; known here: http, metrics, classifier, explainer"),
+        ("colour=red", "unknown key 'colour'; known here: engine, precision, http, metrics"),
+        ("engine=torch", "'engine'"),
+        ("precision=fp8", "'precision'"),
         ("http.prot=1", "unknown key 'http.prot'; did you mean 'http.port'?"),
         ("metrics.host=x", "unknown key 'metrics.host'; known here: port"),
         (

@@ -43,13 +43,13 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def engine(bundle_dir: Path) -> Engine:
-    return bundle.load(bundle_dir).engine()
+def engine(quick_dir: Path) -> Engine:
+    return bundle.load(quick_dir).engine()
 
 
 @pytest.fixture(scope="module")
-def labels(bundle_dir: Path) -> Labels:
-    return bundle.load(bundle_dir).labels
+def labels(quick_dir: Path) -> Labels:
+    return bundle.load(quick_dir).labels
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from types import SimpleNamespace
+from typing import Annotated, cast
 
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pintag.bundle import WEIGHTS, Manifest, ModelBundle
+from pintag.engine import Engine
 from pintag.errors import (
     BundleError,
     ExplainError,
@@ -143,7 +145,8 @@ def test_a_model_is_told_by_its_manifest(data: dict[str, bool], synthetic: bool)
         libraries={},
         files={WEIGHTS: "0" * 64},
     )
-    info = protocol.model_info(ModelBundle(Path("bundle"), manifest), "tensorflow")
+    engine = SimpleNamespace(name="openvino", precision="int8")
+    info = protocol.model_info(ModelBundle(Path("bundle"), manifest), cast(Engine, engine))
     assert info.model_dump() == {
         "name": "pins",
         "version": "d9ad6c45d208",
@@ -154,7 +157,8 @@ def test_a_model_is_told_by_its_manifest(data: dict[str, bool], synthetic: bool)
         "input_size": 160,
         "preprocessing": "pixels / 127.5 - 1",
         "temperature": 1.5,
-        "engine": "tensorflow",
+        "engine": "openvino",
+        "precision": "int8",
         "synthetic": synthetic,
         "explained": True,
         "metrics": {"test": {"accuracy": 0.9}},

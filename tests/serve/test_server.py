@@ -261,11 +261,11 @@ def test_sigterm_ends_it_with_all_its_processes_and_an_answer_for_who_is_there(
 
 @pytest.mark.ray
 def test_without_haproxy_the_answers_are_the_same_and_ctrl_c_ends_it(
-    server: Server, bundle_dir: Path, sample_dir: Path, picture: bytes, tmp_path: Path
+    server: Server, quick_dir: Path, sample_dir: Path, picture: bytes, tmp_path: Path
 ) -> None:
     images = sorted((sample_dir / "test").rglob("*.jpg"))
     with serving(
-        bundle_dir, tmp_path / "log", "http.haproxy=false", "http.throughput_optimized=false"
+        quick_dir, tmp_path / "log", "http.haproxy=false", "http.throughput_optimized=false"
     ) as plain:
         for path in images:
             tags, wanted = (post(one, path.read_bytes()).json()["tags"] for one in (plain, server))

@@ -37,13 +37,38 @@ def test_an_evaluation_as_json_agrees_with_the_bundle(
     assert (done.code, done.err) == (0, "")
     report = json.loads(done.out)
     assert report["model"] == {"name": manifest["name"], "version": manifest["version"]}
-    assert report["engine"] == "tensorflow"
+    assert (report["engine"], report["precision"]) == ("tensorflow", "fp32")
+    assert [line["kind"] for line in report["engines"]] == ["tensorflow"]
     assert report["images"] == 48
     # Training evaluated the same engine on the same split.
     for figure in ("accuracy", "macro_f1", "confusion", "per_label"):
         assert report[figure] == manifest["metrics"]["test"][figure]
     assert report["ece"] == pytest.approx(manifest["metrics"]["test"]["ece"], abs=1e-5)
     assert 0 < report["seconds_per_image"]["engine"] <= report["seconds_per_image"]["total"]
+
+
+@fitted
+def test_every_engine_of_a_bundle_has_a_line(
+    cli: Cli, quick_dir: Path, bundle_dir: Path, sample_dir: Path
+) -> None:
+    done = cli("evaluate", quick_dir, "--data", sample_dir, "--json")
+    assert (done.code, done.err) == (0, "")
+    report = json.loads(done.out)
+    lines = {(line["kind"], line["precision"]): line for line in report["engines"]}
+    # The one that serves comes first, and what is said beside the lines is of it.
+    assert list(lines) == [("openvino", "int8"), ("tensorflow", "fp32"), ("openvino", "fp32")]
+    assert (report["engine"], report["precision"]) == ("openvino", "int8")
+    first = lines["openvino", "int8"]
+    assert (first["accuracy"], first["agreement"]) == (report["accuracy"], 1)
+    fitted = json.loads((bundle_dir / "bundle.json").read_text())["metrics"]["test"]
+    for kind in ("tensorflow", "openvino"):
+        assert lines[kind, "fp32"]["accuracy"] == fitted["accuracy"]
+        assert lines[kind, "fp32"]["ece"] == pytest.approx(fitted["ece"], abs=1e-4)
+        assert 0 < lines[kind, "fp32"]["agreement"] <= 1
+    said = cli("evaluate", quick_dir, "--data", sample_dir).out
+    for line in ("openvino int8", "tensorflow fp32", "openvino fp32"):
+        assert f"│ {line}" in said
+    assert "all else above is of openvino int8, which would serve" in said
 
 
 @fitted
