@@ -7,6 +7,8 @@ two cannot disagree about a pixel.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,8 @@ Pixels = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+# Pixels from which on decoding takes some 20 ms or more on one core.
+_SLOW_JPEG, _SLOW = 16_000_000, 2_000_000
 # ISO base media brands of HEIC and AVIF, which phones write: recognised here because Pillow can be
 # built without them, and "not an image" would be a wrong answer to a photograph.
 _BRANDS = {
@@ -67,10 +71,30 @@ def decode(data: bytes, size: int | None = None, limits: Limits = DEFAULT_LIMITS
         UnsupportedFormatError: an image, but not one of `FORMATS`.
         NotAnImageError: anything else, corrupt and truncated images included.
     """
-    check_bytes(len(data), limits)
-    try:
-        with _open(data) as image:
-            check_pixels(image.size, limits)
+    return Encoded(data, limits).decode(size)
+
+
+class Encoded:
+    """An image of which only the head was read: what it declares, and its pixels on request."""
+
+    def __init__(self, data: bytes, limits: Limits = DEFAULT_LIMITS) -> None:
+        """Read the head; see `decode` for what it raises."""
+        check_bytes(len(data), limits)
+        self._limits = limits
+        with _as_image_errors(limits):
+            self._image = _open(data)
+            check_pixels(self._image.size, limits)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether decoding takes tens of milliseconds, by the pixels that it declares."""
+        width, height = self._image.size
+        # Only JPEG can be decoded at a smaller scale.
+        return width * height > (_SLOW_JPEG if self._image.format == "JPEG" else _SLOW)
+
+    def decode(self, size: int | None = None) -> Pixels:
+        """The pixels, once: see `decode`."""
+        with _as_image_errors(self._limits), self._image as image:
             drafted = None if size is None else image.draft(None, (size, size))
             # Here, and not while its EXIF is read, where corrupt pixels would pass for broken EXIF.
             image.load()
@@ -80,6 +104,12 @@ def decode(data: bytes, size: int | None = None, limits: Limits = DEFAULT_LIMITS
                 box = drafted[1] if drafted else None
                 rgb = rgb.resize((size, size), Image.Resampling.BILINEAR, box)
             return np.array(_upright(rgb, image), dtype=np.uint8)
+
+
+@contextmanager
+def _as_image_errors(limits: Limits) -> Iterator[None]:
+    try:
+        yield
     except ImageError:
         raise
     # Pillow's own guard lies above ours, and is a warning before it is an error.

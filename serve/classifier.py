@@ -1,15 +1,17 @@
-"""The classifier deployment: decode, batch, infer. It is the ingress of its own application.
+"""The classifier deployment: admit, decode, infer. It is the ingress of its own application.
 
 Under throughput mode this code shares the event loop with Ray's own server: whatever takes time
-runs in a thread, and the loop only passes things on.
+runs in a lane's thread, and the loop only passes things on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+import contextlib
+import gc
+import math
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,23 +19,18 @@ import numpy as np
 from ray import serve
 
 from pintag.engine import Confidences
-from pintag.images import Pixels
+from pintag.errors import ImageError
+from pintag.images import Encoded, Pixels
 from pintag.labels import Tag
 from serve import http, protocol
+from serve.cache import AnswerCache
 from serve.config import ClassifierConfig, EngineConfig
+from serve.lanes import Lanes
 from serve.metrics import Metrics, timed
 from serve.replica import Replica
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """An image on its way into a batch."""
-
-    pixels: Pixels
-    since: float
+    from starlette.types import ASGIApp
 
 
 @serve.deployment
@@ -50,77 +47,146 @@ class Classifier:
         self.info = self._replica.info.model_copy(update={"explained": explained})
         self.model = self._replica.model
         self.metrics = Metrics(self.info)
-        self._decoders = ThreadPoolExecutor(self.config.decode_threads, "pintag-decode")
-        self._runner = ThreadPoolExecutor(1, "pintag-engine")
-        # Images admitted and not yet answered, and those of them in the engine.
-        self._ongoing = 0
-        self._inside = 0
-        # The decorator below is evaluated before there is a configuration.
-        self._infer.set_batch_wait_timeout_s(self.config.batch_wait_timeout_s)
+        self._cache = AnswerCache(self.config.cache_bytes)
         self._warm_up()
+        self._lanes: Lanes[Encoded | Pixels, Confidences] = Lanes(
+            self._classify,
+            threads=self.config.lanes,
+            batch=self.config.max_batch_size,
+            on_wait=self.metrics.wait.observe,
+        )
+        # For pictures that would keep a whole batch waiting.
+        self._slow = ThreadPoolExecutor(self.config.lanes, "pintag-decode")
+        # Images admitted and not yet answered.
+        self._ongoing = 0
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
+    def __serve_build_asgi_app__(self) -> ASGIApp:
         return http.build(self)
 
     async def check_health(self) -> None:
         """See `Replica.check`."""
-        await asyncio.get_running_loop().run_in_executor(self._runner, self._replica.check)
+        await asyncio.get_running_loop().run_in_executor(None, self._replica.check)
 
-    async def tag(self, data: bytes, max_tags: int, min_confidence: float) -> list[Tag]:
-        """The tags of one encoded image.
+    async def tag(
+        self, images: Sequence[bytes], max_tags: int, min_confidence: float
+    ) -> list[list[Tag] | Exception]:
+        """The tags of each encoded image of a request, or why it has none.
+
+        That is an `ImageError` where it is no image that is accepted, and a `TimeoutError` where
+        the deadline passed. Cancelled, it begins no image any more.
 
         Raises:
-            ImageError: it is no image that is accepted.
             OverloadedError: as many images as the replica admits are under way.
-            TimeoutError: the deadline passed.
         """
+        keys = [self._cache.key(data) for data in images]
+        rows: list[Confidences | Exception | None] = [self._cache.get(key) for key in keys]
+        missing = [place for place, row in enumerate(rows) if row is None]
+        self.metrics.count_lookups(len(rows) - len(missing), len(missing), self._cache)
+        if missing:
+            with self._admitted(len(missing)):
+                found = await self._in_time([images[place] for place in missing])
+            for place, row in zip(missing, found, strict=True):
+                rows[place] = row
+                if not isinstance(row, Exception):
+                    self._cache.put(keys[place], row)
+        return [self._tags(row, max_tags, min_confidence) for row in rows]
+
+    def _tags(
+        self, row: Confidences | Exception | None, max_tags: int, min_confidence: float
+    ) -> list[Tag] | Exception:
+        assert row is not None
+        if isinstance(row, Exception):
+            return row
+        labels = self._replica.labels
+        self.metrics.count_tag(labels[int(row.argmax())])
+        return labels.top(row, max_tags, min_confidence)
+
+    @contextlib.contextmanager
+    def _admitted(self, count: int) -> Iterator[None]:
+        # A request of many images is not divided: it may be the last one in, whatever its size.
         if self._ongoing >= self.config.max_ongoing_requests:
             raise protocol.OverloadedError(
-                f"{self._ongoing} images are under way, as many as are admitted; try again"
+                f"{self._ongoing} images are under way, as many as are admitted; try again",
+                retry_after=math.ceil(self._ongoing * self._lanes.seconds_per_item) or 1,
             )
-        self._ongoing += 1
+        self._ongoing += count
         try:
-            async with asyncio.timeout(self.config.deadline_seconds):
-                confidences = await self._classify(data)
-        except TimeoutError as error:
-            raise TimeoutError(
-                f"not done within {self.config.deadline_seconds:g} s, the deadline"
-            ) from error
+            yield
         finally:
-            self._ongoing -= 1
-        labels = self._replica.labels
-        tags = labels.top(confidences, max_tags, min_confidence)
-        self.metrics.count_tag(labels[int(confidences.argmax())])
-        return tags
+            self._ongoing -= count
 
-    async def _classify(self, data: bytes) -> Confidences:
+    async def _in_time(self, images: Sequence[bytes]) -> list[Confidences | Exception]:
+        seconds = self.config.deadline_seconds
+        begun = [self._begin(data) for data in images]
+        futures = [each for each in begun if isinstance(each, asyncio.Future)]
+        try:
+            if futures:
+                await asyncio.wait(futures, timeout=seconds)
+            late = TimeoutError(f"not done within {seconds:g} s, the deadline")
+            return [_outcome(each, late) for each in begun]
+        finally:
+            # Nobody waits for them any more, if they have not come.
+            for future in futures:
+                future.cancel()
+
+    def _begin(self, data: bytes) -> asyncio.Future[Confidences] | ImageError:
+        try:
+            encoded = Encoded(data, self._replica.limits)
+        except ImageError as error:
+            return error
+        if encoded.is_slow:
+            return asyncio.ensure_future(self._slowly(encoded))
+        return self._lanes.put(encoded)
+
+    async def _slowly(self, encoded: Encoded) -> Confidences:
         loop = asyncio.get_running_loop()
-        with timed(self.metrics.decode):
-            pixels = await loop.run_in_executor(self._decoders, self._replica.decode, data)
-        # A batch is full when nobody else is on the way to it: one image alone never waits, and
-        # under load batches fill. The size counts from a batch's first image on.
-        expected = self._ongoing - self._inside
-        self._infer.set_max_batch_size(min(max(expected, 1), self.config.max_batch_size))
-        confidences: Confidences = await self._infer(_Waiting(pixels, time.perf_counter()))
-        return confidences
+        return await self._lanes.put(await loop.run_in_executor(self._slow, self._decode, encoded))
 
-    @serve.batch  # type: ignore[untyped-decorator]
-    async def _infer(self, batch: list[_Waiting]) -> list[Confidences]:
-        now = time.perf_counter()
-        for waiting in batch:
-            self.metrics.wait.observe(now - waiting.since)
-        self.metrics.batch_size.observe(len(batch))
-        pixels = np.stack([waiting.pixels for waiting in batch])
-        self._inside = len(batch)
+    def _decode(self, encoded: Encoded) -> Pixels:
+        with timed(self.metrics.decode):
+            return encoded.decode(self._replica.engine.input_size)
+
+    def _classify(self, batch: Sequence[Encoded | Pixels]) -> Sequence[Confidences | Exception]:
+        """From images to confidences, in a lane; a corrupt one costs its neighbours nothing."""
+        decoded = [self._decoded(image) for image in batch]
+        good = [each for each in decoded if not isinstance(each, ImageError)]
+        rows = iter(self._infer(np.stack(good)) if good else ())
+        return [each if isinstance(each, ImageError) else next(rows) for each in decoded]
+
+    def _decoded(self, image: Encoded | Pixels) -> Pixels | ImageError:
         try:
-            with timed(self.metrics.inference):
-                loop = asyncio.get_running_loop()
-                predict = self._replica.engine.predict
-                return list(await loop.run_in_executor(self._runner, predict, pixels))
-        finally:
-            self._inside = 0
+            return self._decode(image) if isinstance(image, Encoded) else image
+        except ImageError as error:
+            return error
+
+    def _infer(self, pixels: Pixels) -> Confidences:
+        self.metrics.batch_size.observe(len(pixels))
+        with timed(self.metrics.inference):
+            return self._replica.engine.predict(pixels)
 
     def _warm_up(self) -> None:
-        """Build every kernel before the first request, which would wait for them."""
-        for count in {1, self.config.max_batch_size}:
+        """Build every kernel before the first request, which would wait for them.
+
+        OpenVINO builds some for each size of batch.
+        """
+        for count in range(1, self.config.max_batch_size + 1):
             self._replica.engine.predict(self._replica.blank(count))
+        # What is here stays here: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+
+
+def _outcome(
+    begun: asyncio.Future[Confidences] | ImageError, late: TimeoutError
+) -> Confidences | Exception:
+    if isinstance(begun, ImageError):
+        return begun
+    if not begun.done():
+        return late
+    error = begun.exception()
+    if error is None:
+        return begun.result()
+    # What is no Exception ends the process, and is nobody's answer.
+    if not isinstance(error, Exception):
+        raise error
+    return error

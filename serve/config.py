@@ -37,7 +37,7 @@ class AutoscalingConfig(Strict):
 
     min_replicas: int = Field(default=1, ge=0)
     max_replicas: int = Field(default=1, ge=1)
-    target_ongoing_requests: float = Field(default=32, gt=0)
+    target_ongoing_requests: float = Field(default=2, gt=0)
     upscale_delay_s: float = Field(default=5, ge=0)
     downscale_delay_s: float = Field(default=120, ge=0)
 
@@ -53,9 +53,11 @@ class ImageConfig(Strict):
 
     max_bytes: int = Field(default=20 * 2**20, ge=1)
     max_pixels: int = Field(default=50_000_000, ge=1)
-    max_images: int = Field(default=32, ge=1)
-    """Images in one multipart request."""
+    max_images: int = Field(default=256, ge=1)
+    """Images in one request."""
     max_request_bytes: int = Field(default=64 * 2**20, ge=1)
+    body_seconds: float = Field(default=60.0, gt=0)
+    """A body that does not come within this is given up."""
 
 
 class DeploymentConfig(Strict):
@@ -72,34 +74,40 @@ class DeploymentConfig(Strict):
     """What a replica may take of its GPU, where several share one; by default it takes what it
     needs, as it needs it."""
     engine_threads: int = Field(default=2, ge=1)
+    """Threads that one batch is spread over."""
     cores: tuple[Core, ...] | None = Field(default=None, min_length=1)
     """The processor's cores that its replicas keep to, by number; any by default."""
     niceness: int = Field(default=0, ge=0, le=19)
     """How far its replicas stand back for other processes that want the same cores."""
 
 
+class ClassifierAutoscalingConfig(AutoscalingConfig):
+    """A replica is a process, and keeps a core busy: there is one for each of two cores."""
+
+    min_replicas: int = Field(default=2, ge=0)
+    max_replicas: int = Field(default=2, ge=1)
+    target_ongoing_requests: float = Field(default=24, gt=0)
+
+
 class ClassifierConfig(DeploymentConfig):
     """The classifier deployment."""
 
-    max_batch_size: int = Field(default=32, ge=1)
-    batch_wait_timeout_s: float = Field(default=0.03, ge=0)
-    """How long the first image of a batch waits for others that are being decoded, at most."""
+    autoscaling: ClassifierAutoscalingConfig = ClassifierAutoscalingConfig()
+    lanes: int = Field(default=1, ge=1)
+    """Batches under way at once in a replica, each in a thread that decodes and infers."""
+    max_batch_size: int = Field(default=16, ge=1)
+    """A batch is what has queued while the lanes were busy, and at most this."""
     max_ongoing_requests: int = Field(default=128, ge=1)
     """Images in a replica at once; more are refused. Below max_batch_size no batch fills."""
     deadline_seconds: float = Field(default=10.0, gt=0)
-    decode_threads: int = Field(default=2, ge=1)
+    cache_bytes: int = Field(default=16 * 2**20, ge=0)
+    """Answers that each replica keeps, some 400 bytes each; zero keeps none."""
 
     @model_validator(mode="after")
     def _batches_can_fill(self) -> ClassifierConfig:
         if self.max_ongoing_requests < self.max_batch_size:
             raise ValueError("max_ongoing_requests is below max_batch_size: batches never fill")
         return self
-
-
-class ExplainerAutoscalingConfig(AutoscalingConfig):
-    """Explanations take seconds each: there are more replicas sooner."""
-
-    target_ongoing_requests: float = Field(default=2, gt=0)
 
 
 class OneImageConfig(ImageConfig):
@@ -112,7 +120,6 @@ class ExplainerConfig(DeploymentConfig):
     """The explainer deployment, an application of its own: seconds of work for each image."""
 
     enabled: bool = True
-    autoscaling: ExplainerAutoscalingConfig = ExplainerAutoscalingConfig()
     max_ongoing_requests: int = Field(default=8, ge=1)
     """Explanations in a replica at once: one is being made, the others wait; more are refused."""
     max_samples: int = Field(default=5000, ge=2, le=100_000)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Annotated, Any, Protocol
 
+import orjson
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pintag import __version__
 from pintag.labels import Tag
@@ -16,6 +19,13 @@ from serve import explanations, openapi, pages, problems, protocol, uploads
 from serve.config import ClassifierConfig
 from serve.problems import log
 from serve.protocol import Answer, Model, ModelInfo, Problem
+
+PATH = "/v1/tags"
+MAX_TAGS = 5
+# Both parameters, in this order, as plain numbers: what programs send.
+_PARAMETERS = re.compile(
+    rb"(?:max_tags=([0-9]{1,9}))?&?(?:min_confidence=([0-9]{1,9}(?:\.[0-9]{1,20})?))?"
+)
 
 
 class Metrics(Protocol):
@@ -27,7 +37,7 @@ class Metrics(Protocol):
 
 
 class Tagger(Protocol):
-    """Who does the work."""
+    """Who does the work. Cancelled, it stops."""
 
     config: ClassifierConfig
     info: ModelInfo
@@ -36,10 +46,16 @@ class Tagger(Protocol):
     @property
     def metrics(self) -> Metrics: ...
 
-    async def tag(self, data: bytes, max_tags: int, min_confidence: float) -> list[Tag]: ...
+    async def tag(
+        self, images: Sequence[bytes], max_tags: int, min_confidence: float
+    ) -> list[list[Tag] | Exception]: ...
 
 
-def build(tagger: Tagger) -> FastAPI:
+MaxTags = Annotated[int, Query(ge=1, description="at most so many tags")]
+MinConfidence = Annotated[float, Query(ge=0, le=1, description="no tag below this confidence")]
+
+
+def build(tagger: Tagger) -> ASGIApp:
     """The ASGI application over a tagger."""
     app = FastAPI(
         title="pintag",
@@ -49,39 +65,8 @@ def build(tagger: Tagger) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    pages.add(app)
     problems.add(app, tagger.metrics)
-
-    @app.post(
-        "/v1/tags",
-        response_model=Answer | list[Answer | Problem],
-        responses=openapi.PROBLEMS,
-        openapi_extra={"requestBody": openapi.IMAGE_BODY},
-        summary="Tag an image",
-    )
-    async def tags(
-        request: Request,
-        max_tags: Annotated[int, Query(ge=1, description="at most so many tags")] = 5,
-        min_confidence: Annotated[
-            float, Query(ge=0, le=1, description="no tag below this confidence")
-        ] = 0.0,
-    ) -> Response:
-        """Send the image as the raw body, or as the multipart field `image`.
-
-        Several `image` fields make the answer a list: one entry for each, in order, a problem in
-        the place of an image that could not be tagged.
-        """
-
-        async def one(data: bytes) -> Answer:
-            found = await tagger.tag(data, max_tags, min_confidence)
-            return protocol.answer(tagger.model, found)
-
-        with tagger.metrics.timed_request():
-            images = await uploads.read(request, tagger.config.images)
-            if len(images) == 1:
-                return _json(await one(images[0]))
-            results = await asyncio.gather(*map(one, images), return_exceptions=True)
-            return _json([_entry(result, tagger.metrics) for result in results])
+    _add_tags(app, tagger)
 
     @app.get(
         "/v1/model",
@@ -92,9 +77,137 @@ def build(tagger: Tagger) -> FastAPI:
     async def model() -> ModelInfo:
         return tagger.info
 
+    pages.add(app)
     if tagger.info.explained:
         _describe(app)
-    return app
+    return QuickPath(app, tagger)
+
+
+def _add_tags(app: FastAPI, tagger: Tagger) -> None:
+    answers = _Answers(tagger)
+
+    @app.post(
+        PATH,
+        response_model=Answer | list[Answer | Problem],
+        responses=openapi.PROBLEMS,
+        openapi_extra={"requestBody": openapi.IMAGE_BODY},
+        summary="Tag an image",
+    )
+    async def tags(
+        request: Request, max_tags: MaxTags = MAX_TAGS, min_confidence: MinConfidence = 0.0
+    ) -> Response:
+        """Send the image as the raw body, or as the multipart field `image`.
+
+        Several `image` fields make the answer a list: one entry for each, in order, a problem in
+        the place of an image that could not be tagged.
+        """
+        with tagger.metrics.timed_request():
+            images = await uploads.read(request, tagger.config.images)
+            if len(images) == 1:
+                return await answers.one(images[0], max_tags, min_confidence)
+            return await answers.all(images, max_tags, min_confidence)
+
+    @app.post(
+        f"{PATH}:batch",
+        response_model=list[Answer | Problem],
+        responses=openapi.PROBLEMS,
+        openapi_extra={"requestBody": openapi.BATCH_BODY},
+        summary="Tag many images",
+    )
+    async def batch(
+        request: Request, max_tags: MaxTags = MAX_TAGS, min_confidence: MinConfidence = 0.0
+    ) -> Response:
+        """Send images one after the other, each after its length as 4 bytes, big-endian.
+
+        The answer is a list: one entry for each image, in order, a problem in the place of one
+        that could not be tagged.
+        """
+        with tagger.metrics.timed_request():
+            images = await uploads.read_batch(request, tagger.config.images)
+            return await answers.all(images, max_tags, min_confidence)
+
+
+class _Answers:
+    """What a tagger says, as responses."""
+
+    def __init__(self, tagger: Tagger) -> None:
+        self._tagger = tagger
+        self._model = tagger.model.model_dump()
+
+    async def one(self, image: bytes, max_tags: int, min_confidence: float) -> Response:
+        """The answer to an image of its own.
+
+        Raises:
+            Exception: it has none; see `Tagger.tag`.
+        """
+        [found] = await self._tagger.tag([image], max_tags, min_confidence)
+        if isinstance(found, Exception):
+            raise found
+        return _json(protocol.answer(self._model, found))
+
+    async def all(self, images: Sequence[bytes], max_tags: int, min_confidence: float) -> Response:
+        """A list: answers, and problems in the place of those that there are none for."""
+        found = await self._tagger.tag(images, max_tags, min_confidence)
+        return _json([self._entry(each) for each in found])
+
+    def _entry(self, found: list[Tag] | Exception) -> dict[str, Any]:
+        if not isinstance(found, Exception):
+            return protocol.answer(self._model, found)
+        problem = protocol.problem(found)
+        if problem.status == 500:
+            log.error("one image of a request failed", exc_info=found)
+        self._tagger.metrics.count_error(problem.kind)
+        return problem.model_dump()
+
+
+class QuickPath:
+    """An image as the raw body goes past the web framework; all else goes through it.
+
+    What the framework would say differently from here (to a bad parameter, to a multipart body) is
+    left to it.
+    """
+
+    def __init__(self, app: FastAPI, tagger: Tagger) -> None:
+        self.app = app
+        self._tagger = tagger
+        self._answers = _Answers(tagger)
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """The framework's: Ray names requests by them in its metrics."""
+        return self.app.routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        chosen = _plain(scope)
+        if chosen is None:
+            await self.app(scope, receive, send)
+            return
+        try:
+            with self._tagger.metrics.timed_request():
+                image = await uploads.body(scope, receive, self._tagger.config.images)
+                response = await self._answers.one(image, *chosen)
+        # Whatever it is, it is answered; the framework's own handlers do the same.
+        except Exception as error:
+            response = problems.refusal(error, self._tagger.metrics)
+        await response(scope, receive, send)
+
+
+def _plain(scope: Scope) -> tuple[int, float] | None:
+    """The parameters of a request for one image's tags, if it needs no framework."""
+    if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
+        return None
+    for name, value in scope["headers"]:
+        if name == b"content-type" and value.lower().startswith(uploads.MULTIPART.encode()):
+            return None
+    query = scope["query_string"]
+    if not query:
+        return MAX_TAGS, 0.0
+    found = _PARAMETERS.fullmatch(query)
+    if found is None:
+        return None
+    max_tags, min_confidence = int(found[1] or MAX_TAGS), float(found[2] or 0)
+    return (max_tags, min_confidence) if max_tags >= 1 and min_confidence <= 1 else None
 
 
 def _describe(app: FastAPI) -> None:
@@ -113,17 +226,5 @@ def _describe(app: FastAPI) -> None:
     app.openapi = document  # type: ignore[method-assign]
 
 
-def _entry(result: Answer | BaseException, metrics: Metrics) -> Answer | Problem:
-    if isinstance(result, Answer):
-        return result
-    found = protocol.problem(result)
-    if found.status == 500:
-        log.error("one image of a request failed", exc_info=result)
-    metrics.count_error(found.kind)
-    return found
-
-
-def _json(content: Answer | list[Answer | Problem]) -> Response:
-    if isinstance(content, list):
-        return JSONResponse([entry.model_dump() for entry in content])
-    return Response(content.model_dump_json(), media_type="application/json")
+def _json(content: Any) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ray.serve.metrics import Counter, Gauge, Histogram
 
+from serve.cache import AnswerCache
 from serve.protocol import ModelInfo
 
 if TYPE_CHECKING:
@@ -41,12 +42,26 @@ class Metrics:
             "pintag_total_seconds", "One request, from its head to its answer", _SECONDS
         )
         self.batch_size = Histogram("pintag_batch_size", "Images in one batch", _SIZES)
+        self._lookups = Counter(
+            "pintag_cache_lookups", "Images looked up in the cache of answers", ("outcome",)
+        )
+        self._cache_bytes = Gauge("pintag_cache_bytes", "What the cache of answers takes of memory")
         self._tags = Counter("pintag_tags", "Images by their most confident label", ("label",))
         self._errors = _errors()
 
     def timed_request(self) -> AbstractContextManager[None]:
         """Observe the seconds of one request, from its head to its answer."""
         return timed(self._total)
+
+    def count_lookups(self, hits: int, misses: int, cache: AnswerCache) -> None:
+        """Images were looked up, where there is a cache."""
+        if not cache.is_on:
+            return
+        for outcome, count in (("hit", hits), ("miss", misses)):
+            # Ray refuses to count nothing.
+            if count:
+                self._lookups.inc(count, tags={"outcome": outcome})
+        self._cache_bytes.set(cache.size)
 
     def count_tag(self, label: str) -> None:
         """An image was given `label` first."""

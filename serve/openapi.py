@@ -31,6 +31,19 @@ IMAGE_BODY = {
     },
 }
 
+BATCH_BODY = {
+    "required": True,
+    "content": {
+        "application/octet-stream": {
+            "schema": {
+                "type": "string",
+                "format": "binary",
+                "description": "for each image its length (4 bytes, big-endian) and its bytes",
+            }
+        }
+    },
+}
+
 
 def shown(description: str, problem: Problem) -> dict[str, Any]:
     """A problem as OpenAPI shows it."""

@@ -20,6 +20,10 @@ from serve.protocol import OverloadedError, ParameterError, Problem
 log = logging.getLogger("ray.serve")
 
 
+# By name, as Starlette lets `Exception` past every middleware and raises it again.
+_OURS = (PintagError, OverloadedError, ParameterError, TimeoutError, ClientDisconnect)
+
+
 class Counter(Protocol):
     """Who counts errors."""
 
@@ -30,18 +34,7 @@ def add(app: FastAPI, metrics: Counter) -> None:
     """Answer the errors of an application's endpoints."""
 
     async def on_error(request: Request, error: Exception) -> Response:
-        found = protocol.problem(error)
-        if found.status == 500:
-            log.error("request failed", exc_info=error)
-        metrics.count_error(found.kind)
-        headers = {}
-        if isinstance(error, OverloadedError):
-            headers["Retry-After"] = str(error.retry_after)
-        return response(found, headers)
-
-    async def on_disconnect(request: Request, error: Exception) -> Response:
-        # Nobody is left to answer: the status is for Ray's metrics, where it means just this.
-        return Response(status_code=499)
+        return refusal(error, metrics)
 
     async def on_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -56,11 +49,25 @@ def add(app: FastAPI, metrics: Counter) -> None:
         metrics.count_error(found.kind)
         return response(found, error.headers)
 
-    for kind in (PintagError, OverloadedError, ParameterError, TimeoutError, Exception):
+    for kind in (*_OURS, Exception):
         app.add_exception_handler(kind, on_error)
-    app.add_exception_handler(ClientDisconnect, on_disconnect)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
+
+
+def refusal(error: Exception, metrics: Counter) -> Response:
+    """An error on its way out, counted; one of our own making is logged."""
+    # Nobody is left to answer: the status is for Ray's metrics, where it means just this.
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=499)
+    found = protocol.problem(error)
+    if found.status == 500:
+        log.error("request failed", exc_info=error)
+    metrics.count_error(found.kind)
+    headers = {}
+    if isinstance(error, OverloadedError):
+        headers["Retry-After"] = str(error.retry_after)
+    return response(found, headers)
 
 
 def response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:

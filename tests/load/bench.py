@@ -104,8 +104,8 @@ def wrk(url: str, connections: int, seconds: int, script: Path) -> dict[str, flo
         raise SystemExit(f"requests failed:\n{done}")
     return {
         "requests_per_second": float(re.search(r"Requests/sec:\s+([\d.]+)", done)[1]),
-        "p50_ms": _milliseconds(re.search(r"50%\s+(\S+)", done)[1]),
-        "p99_ms": _milliseconds(re.search(r"99%\s+(\S+)", done)[1]),
+        "p50_ms": _milliseconds(re.search(r"^\s+50%\s+(\S+)", done, re.M)[1]),
+        "p99_ms": _milliseconds(re.search(r"^\s+99%\s+(\S+)", done, re.M)[1]),
     }
 
 
