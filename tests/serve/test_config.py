@@ -65,7 +65,7 @@ def test_what_was_admitted_can_be_answered_before_a_replica_ends(path: Path) -> 
         ("http.haproxy=perhaps", "(found 'perhaps')"),
         ("http.drain_seconds=-1", "'http.drain_seconds'"),
         ("classifier.deadline_seconds=0", "'classifier.deadline_seconds'"),
-        ("classifier.batch_wait_timeout_s=-0.1", "'classifier.batch_wait_timeout_s'"),
+        ("classifier.lanes=0", "'classifier.lanes'"),
         ("classifier.images=none", "'classifier.images'"),
         ("classifier.cores=[]", "'classifier.cores'"),
         ("classifier.cores=[0,-1]", "'classifier.cores.1'"),
@@ -94,9 +94,9 @@ def test_a_wrong_key_or_value_is_named(override: str, complaint: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "complaint"),
     [
-        (["classifier.max_ongoing_requests=31"], "max_ongoing_requests is below max_batch_size"),
+        (["classifier.max_ongoing_requests=15"], "max_ongoing_requests is below max_batch_size"),
         (["classifier.max_batch_size=129"], "max_ongoing_requests is below max_batch_size"),
-        (["classifier.autoscaling.min_replicas=2"], "min_replicas is above max_replicas"),
+        (["classifier.autoscaling.min_replicas=3"], "min_replicas is above max_replicas"),
     ],
 )
 def test_numbers_that_do_not_go_together_are_refused(overrides: list[str], complaint: str) -> None:

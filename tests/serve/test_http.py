@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from starlette.types import Message
 
 from serve import http
 from serve.protocol import Problem
-from tests.serve.conftest import ANSWER, INFO, OUTCOMES, Client, ScriptedTagger, files, problem
+from tests.serve.conftest import (
+    ANSWER,
+    INFO,
+    OUTCOMES,
+    Client,
+    ScriptedTagger,
+    files,
+    posted,
+    problem,
+)
 
 # Answers
 
@@ -41,7 +53,10 @@ def test_several_files_get_one_answer_each_in_order(client: Client, tagger: Scri
     assert tagger.metrics.requests == 1
 
 
-@pytest.mark.parametrize("bad", sorted(OUTCOMES), ids=lambda bad: bad.decode())
+BAD = sorted(set(OUTCOMES) - {b"too many"})
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.decode())
 def test_a_bad_file_harms_no_neighbour(client: Client, tagger: ScriptedTagger, bad: bytes) -> None:
     response = client.post("/v1/tags", files=files(b"one", bad, b"three"))
     assert response.status_code == 200
@@ -58,6 +73,73 @@ def test_every_file_may_pass_the_deadline(client: Client, tagger: ScriptedTagger
     assert response.status_code == 200
     assert [entry["status"] for entry in response.json()] == [504, 504]
     assert tagger.metrics.errors == {"deadline": 2}
+
+
+def test_a_request_of_many_images_is_refused_whole_where_there_is_no_room(client: Client) -> None:
+    response = client.post("/v1/tags", files=files(b"one", b"too many"))
+    assert problem(response, 503).kind == "overloaded"
+    assert response.headers["Retry-After"] == "1"
+
+
+# The quick path: an image as the raw body goes past the framework, and is answered as by it
+
+
+@pytest.fixture
+def framework(tagger: ScriptedTagger) -> Client:
+    """The framework alone."""
+    built = http.build(tagger)
+    assert isinstance(built, http.QuickPath)
+    return Client(built.app)
+
+
+QUERIES = ["", "max_tags=1", "min_confidence=0.1", "max_tags=2&min_confidence=0", "max_tags=0"]
+
+
+@pytest.mark.parametrize("query", [*QUERIES, "max_tags=007", "min_confidence=1.5", "max_tags=&&"])
+@pytest.mark.parametrize("image", [b"picture", *sorted(OUTCOMES)], ids=lambda image: image.decode())
+def test_both_paths_say_the_same(
+    client: Client, framework: Client, tagger: ScriptedTagger, query: str, image: bytes
+) -> None:
+    quick = client.post(f"/v1/tags?{query}", content=image)
+    counted, tagger.metrics.errors = tagger.metrics.errors, Counter()
+    plain = framework.post(f"/v1/tags?{query}", content=image)
+    assert (quick.status_code, quick.content) == (plain.status_code, plain.content)
+    assert quick.headers == plain.headers
+    assert counted == tagger.metrics.errors
+
+
+def test_what_programs_send_goes_past_the_framework(tagger: ScriptedTagger) -> None:
+    async def never(*_: object) -> None:
+        raise AssertionError("the framework was asked")
+
+    built = http.build(tagger)
+    assert isinstance(built, http.QuickPath)
+    built.app = never  # type: ignore[assignment]
+    for query in ("", "?max_tags=3", "?min_confidence=0.25", "?max_tags=3&min_confidence=0.25"):
+        assert Client(built).post(f"/v1/tags{query}", content=b"picture").status_code == 200
+
+
+def test_a_client_that_leaves_is_waited_for_no_longer(tagger: ScriptedTagger) -> None:
+    """Ray cancels the application then."""
+
+    async def leave() -> None:
+        body: Message = {"type": "http.request", "body": b"endless"}
+
+        async def receive() -> Message:
+            return body
+
+        async def send(message: Message) -> None:
+            raise AssertionError(f"nobody is there for {message}")
+
+        asking = asyncio.ensure_future(http.build(tagger)(posted("/v1/tags"), receive, send))
+        while not tagger.seen:
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    asyncio.run(leave())
+    assert tagger.metrics.errors == {}
 
 
 # Parameters
@@ -214,7 +296,12 @@ def references(node: Any) -> Iterator[str]:
 
 def test_the_openapi_document_is_whole(openapi: Any) -> None:
     assert openapi["openapi"].startswith("3.1")
-    assert set(openapi["paths"]) == {"/v1/tags", "/v1/model", "/v1/explanations"}
+    assert set(openapi["paths"]) == {
+        "/v1/tags",
+        "/v1/tags:batch",
+        "/v1/model",
+        "/v1/explanations",
+    }
     found = set(references(openapi))
     assert "#/components/schemas/Problem" in found
     for reference in found:

@@ -23,7 +23,14 @@ from pintag.errors import (
 from pintag.labels import Tag
 from pintag.networks import NetworkSpec
 from serve import protocol
-from serve.protocol import ExplanationAnswer, Model, OverloadedError, ParameterError
+from serve.protocol import (
+    Answer,
+    ExplanationAnswer,
+    Model,
+    OverloadedError,
+    ParameterError,
+    TagItem,
+)
 from tests.serve.conftest import EXPLANATION
 
 MODEL = Model(name="pins", version="d9ad6c45d208")
@@ -80,23 +87,26 @@ def test_an_error_that_the_framework_found_is_a_problem_too() -> None:
 
 def test_an_answer_names_its_model_and_keeps_the_order_of_the_tags() -> None:
     tags = [Tag("houses", 0.75), Tag("art", 0.25)]
-    assert protocol.answer(MODEL, tags).model_dump() == {
+    found = protocol.answer(MODEL.model_dump(), tags)
+    assert found == {
         "model": {"name": "pins", "version": "d9ad6c45d208"},
         "tags": [
             {"label": "houses", "confidence": 0.75},
             {"label": "art", "confidence": 0.25},
         ],
     }
+    # What the document promises.
+    assert Answer.model_validate(found).model_dump() == found
 
 
 def test_an_answer_without_tags_is_an_answer() -> None:
-    assert protocol.answer(MODEL, []).tags == []
+    assert protocol.answer(MODEL.model_dump(), [])["tags"] == []
 
 
 @pytest.mark.parametrize("confidence", [-0.01, 1.01, float("nan")])
 def test_a_confidence_is_a_probability(confidence: float) -> None:
     with pytest.raises(ValidationError):
-        protocol.answer(MODEL, [Tag("art", confidence)])
+        TagItem(label="houses", confidence=confidence)
 
 
 def test_an_overload_says_when_to_try_again() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from serve import http, uploads
+from serve import http
 from tests.serve.conftest import (
     ANSWER,
     Client,
@@ -144,6 +144,45 @@ def test_other_fields_are_passed_over(client: Client, tagger: ScriptedTagger) ->
     assert tagger.seen == [b"picture"]
 
 
+# Batches: images one after the other, each after its length
+
+
+def batch(*contents: bytes) -> bytes:
+    return b"".join(len(content).to_bytes(4) + content for content in contents)
+
+
+def test_a_batch_is_taken_apart(client: Client, tagger: ScriptedTagger) -> None:
+    response = client.post("/v1/tags:batch", content=batch(b"one", b"", b"three"))
+    assert (response.status_code, response.json()) == (200, [ANSWER] * 3)
+    assert tagger.seen == [b"one", b"", b"three"]
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"", "the body is empty; send images, each after its length"),
+        (b"\0\0", "the body ends within its image 0, counted from 0"),
+        (batch(b"one") + b"\0", "the body ends within its image 1, counted from 0"),
+        (batch(b"one", b"two")[:-1], "the body ends within its image 1, counted from 0"),
+        (b"\xff\xd8\xff\xe0 a picture", "the body ends within its image 0, counted from 0"),
+        (batch(*[b"x"] * 4), "at most 3 images in a request: send more requests"),
+    ],
+    ids=["empty", "no length", "a byte more", "a byte less", "a picture", "too many"],
+)
+def test_a_batch_that_is_none_says_where(
+    client: Client, tagger: ScriptedTagger, body: bytes, detail: str
+) -> None:
+    found = problem(client.post("/v1/tags:batch", content=body), 422)
+    assert (found.kind, found.detail) == ("bad_parameter", detail)
+    assert tagger.seen == []
+
+
+def test_a_batch_may_be_as_long_as_a_request_and_no_longer(client: Client) -> None:
+    for more, status in ((0, 200), (1, 413)):
+        response = client.post("/v1/tags:batch", content=batch(b"x" * (996 + more)))
+        assert response.status_code == status
+
+
 # Connections
 
 
@@ -163,11 +202,10 @@ def test_a_client_that_leaves_mid_upload_is_no_error_of_the_server(
 
 @pytest.mark.parametrize("kind", [b"image/jpeg", b"multipart/form-data; boundary=edge"])
 def test_a_body_that_does_not_come_passes_a_deadline_of_its_own(
-    tagger: ScriptedTagger, monkeypatch: pytest.MonkeyPatch, kind: bytes
+    tagger: ScriptedTagger, kind: bytes
 ) -> None:
-    monkeypatch.setattr(uploads, "SECONDS", 0.01)
     messages: list[Message] = [{"type": "http.request", "body": b"--edge", "more_body": True}]
     start, body = drive(http.build(tagger), messages, (b"content-type", kind))
     assert start["status"] == 504
-    assert b"the body did not arrive within 0.01 s" in body["body"]
+    assert b"the body did not arrive within 0.05 s" in body["body"]
     assert tagger.metrics.errors == {"deadline": 1}
