@@ -37,6 +37,10 @@ class BundleError(PintagError):
     """A model bundle is missing, incomplete or not what its manifest says."""
 
 
+class ClusterError(PintagError):
+    """There is no Ray cluster to run on, or a job on it was lost."""
+
+
 class TrainingError(PintagError):
     """A fit cannot start, or failed."""
 

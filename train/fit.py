@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import softmax
 
+import cluster
 from pintag import bundle, evaluation, inspection, networks, plots
 from pintag.bundle import ModelBundle
 from pintag.calibration import fit_temperature
@@ -18,7 +19,7 @@ from pintag.dataset import TEST, TRAIN, VALIDATION, DataSet
 from pintag.engine import TensorFlowEngine
 from pintag.errors import DataError, PintagError, TrainingError
 from pintag.networks import NetworkSpec
-from train import cluster, features, workspace
+from train import features, workspace
 from train.config import TrainConfig
 from train.loop import BEST_WEIGHTS, FINE_TUNE, Job, run
 from train.workspace import RAY_RUN, Watch, Workspace

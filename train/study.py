@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import cluster
 from pintag import bundle, evaluation, files, inspection, leaks, report
 from pintag.bundle import ModelBundle
 from pintag.dataset import TEST, TRAIN, VALIDATION, DataSet
@@ -21,7 +22,6 @@ from pintag.errors import DataError, PintagError, TrainingError
 from pintag.explain import ExplainConfig
 from pintag.results import CrossValidation, Explained, Results, Timings
 from train import (
-    cluster,
     crossval,
     exhibits,
     findings,

@@ -9,6 +9,7 @@ import sys
 import click
 
 from pintag import __version__
+from pintag.cli.bulk import bulk
 from pintag.cli.data import data
 from pintag.cli.evaluate import evaluate
 from pintag.cli.explain import explain
@@ -38,7 +39,7 @@ def command() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-for each in (data, train, study, evaluate, optimize, tag, explain, serve):
+for each in (data, train, study, evaluate, optimize, tag, bulk, explain, serve):
     command.add_command(each)
 
 

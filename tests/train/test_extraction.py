@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import cluster
 from pintag import dataset, networks
 from pintag.dataset import Example
 from pintag.errors import ImageError, WeightsError
-from train import cluster, extraction, features
+from train import extraction, features
 from train.config import TrainConfig
 from train.extraction import Extraction
 

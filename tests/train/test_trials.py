@@ -13,8 +13,9 @@ import numpy as np
 import psutil
 import pytest
 
+import cluster
 from tests.conftest import wait_for
-from train import cluster, learners, trials
+from train import learners, trials
 from train.config import SvmConfig, TrainConfig
 from train.learners import Task
 from train.outcomes import Outcomes

@@ -1,4 +1,4 @@
-"""The Ray cluster that training runs on: that of `RAY_ADDRESS`, else one on this machine."""
+"""The Ray cluster that a job runs on: that of `RAY_ADDRESS`, else one on this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pintag.errors import PintagError, TrainingError
+from pintag.errors import ClusterError, PintagError
 from pintag.quiet import quiet
 
 
@@ -19,7 +19,7 @@ def connected(workers: int = 1) -> Iterator[None]:
         workers: processors that one machine has at least, in Ray's eyes: more than it has share.
 
     Raises:
-        TrainingError: there is no such cluster.
+        ClusterError: there is no such cluster.
     """
     import ray
 
@@ -37,7 +37,7 @@ def connected(workers: int = 1) -> Iterator[None]:
         with quiet():
             ray.init(logging_level="ERROR", log_to_driver=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise TrainingError(f"no Ray cluster: {error}") from error
+        raise ClusterError(f"no Ray cluster: {error}") from error
     try:
         yield
     finally:
