@@ -45,7 +45,7 @@ end
 
 
 def bare(bundle_dir: Path, images_list: list[Path], seconds: float) -> float:
-    """Images a second of one process without a server: two threads decode, one infers."""
+    """Images a second of one process without a server; see `bare_here`."""
     code = f"""
 import sys; sys.argv = []
 from tests.load import bench
@@ -64,32 +64,39 @@ print(bench.bare_here(Path({str(bundle_dir)!r}), {[str(p) for p in images_list]!
 
 
 def bare_here(bundle_dir: Path, paths: list[str], seconds: float) -> float:
-    """The work of `bare`, in this process: batches of 32, decoded two batches ahead."""
+    """The work of `bare`, in this process: a thread for each core, which decodes and infers.
+
+    Each has an engine of its own for one core, and batches of 32: the fastest of what was tried.
+    """
     import numpy as np
 
     from pintag import bundle, images
     from pintag.engine import configure_threads
 
-    configure_threads(2)
-    engine = bundle.load(bundle_dir).engine()
-    bodies = itertools.cycle([Path(path).read_bytes() for path in paths])
-    size = engine.input_size
-    engine.predict(np.zeros((BATCH, size, size, 3), np.uint8))
-    done = 0
-    with ThreadPoolExecutor(2) as pool:
-        ahead = [
-            [pool.submit(images.decode, next(bodies), size) for _ in range(BATCH)] for _ in "ab"
-        ]
-        started = time.perf_counter()
-        while time.perf_counter() - started < seconds:
-            batch = np.stack([future.result() for future in ahead.pop(0)])
-            ahead.append([pool.submit(images.decode, next(bodies), size) for _ in range(BATCH)])
-            engine.predict(batch)
+    cores = os.cpu_count() or 1
+    loaded = bundle.load(bundle_dir)
+    if loaded.choose().kind == "tensorflow":
+        configure_threads(1)
+    engines = [loaded.engine(threads=1) for _ in range(cores)]
+    bodies = [Path(path).read_bytes() for path in paths]
+    size = engines[0].input_size
+    for engine in engines:
+        engine.predict(np.zeros((BATCH, size, size, 3), np.uint8))
+    until = time.perf_counter() + seconds
+
+    def work(number: int) -> int:
+        turn = itertools.cycle(bodies[number * len(bodies) // cores :] + bodies)
+        done = 0
+        while time.perf_counter() < until:
+            batch = np.stack([images.decode(next(turn), size) for _ in range(BATCH)])
+            engines[number].predict(batch)
             done += BATCH
-        elapsed = time.perf_counter() - started
-        for future in itertools.chain(*ahead):
-            future.cancel()
-    return done / elapsed
+        return done
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(cores) as pool:
+        done = sum(pool.map(work, range(cores)))
+    return done / (time.perf_counter() - started)
 
 
 def wrk(url: str, connections: int, seconds: int, script: Path) -> dict[str, float]:
@@ -130,7 +137,7 @@ def main() -> None:
         listed.write_text("".join(f"{path.absolute()}\n" for path in paths))
         script.write_text(_SCRIPT % listed)
         before = bare(options.bundle, paths, options.seconds)
-        with serving(options.bundle, Path(name) / "log") as server:
+        with serving(options.bundle, Path(name) / "log", "classifier.cache_bytes=0") as server:
             wrk(server.url, 16, 5, script)
             http = {count: wrk(server.url, count, options.seconds, script) for count in CONNECTIONS}
         after = bare(options.bundle, paths, options.seconds)

@@ -121,7 +121,7 @@ def measure(options: argparse.Namespace, bodies: list[bytes]) -> dict[str, list[
     """Latencies by phase."""
     cores = sorted(os.sched_getaffinity(0))
     last = cores[-1] if options.apart else None
-    settings = ["explainer.cache_bytes=0"]
+    settings = ["classifier.cache_bytes=0", "explainer.cache_bytes=0"]
     if options.apart:
         # Whatever is started from here keeps to these, but the explainer.
         os.sched_setaffinity(0, cores[:-1])
