@@ -24,6 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.conftest import serving
+from tests.load import baselines
 
 CONNECTIONS = (1, 16, 64)
 BATCH = 32
@@ -40,6 +41,30 @@ local at = 0
 function request()
   at = at %% #bodies + 1
   return wrk.format("POST", "/v1/tags", {["Content-Type"] = "image/jpeg"}, bodies[at])
+end
+"""
+# Triton takes the bytes after a head of JSON, and their length before them (KServe's binary data).
+_TRITON_SCRIPT = """
+local bodies = {}
+local lengths = {}
+for path in io.lines("%s") do
+  local file = io.open(path, "rb")
+  local data = file:read("*all")
+  file:close()
+  local n = #data
+  local raw = string.char(n %% 256, math.floor(n / 256) %% 256, math.floor(n / 65536) %% 256, 0)
+    .. data
+  local head = '{"inputs":[{"name":"image","shape":[1,1],"datatype":"BYTES","parameters":'
+    .. '{"binary_data_size":' .. #raw .. '}}],"outputs":[{"name":"confidences","parameters":'
+    .. '{"binary_data":false}}]}'
+  bodies[#bodies + 1] = head .. raw
+  lengths[#lengths + 1] = tostring(#head)
+end
+local at = 0
+function request()
+  at = at %% #bodies + 1
+  return wrk.format("POST", "/v2/models/tags/infer",
+    {["Inference-Header-Content-Length"] = lengths[at]}, bodies[at])
 end
 """
 
@@ -127,22 +152,41 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True, help="a folder of JPEG images")
     parser.add_argument("--seconds", type=int, default=15, help="of each measurement")
+    parser.add_argument("--triton", type=Path, help="a Python with nvidia-pytriton; see baselines")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if not shutil.which("wrk"):
         parser.error("wrk is not installed (Debian's package wrk)")
     paths = sorted(options.images.rglob("*.jpg"))
     with tempfile.TemporaryDirectory() as name:
-        listed, script = Path(name) / "images.txt", Path(name) / "rotate.lua"
-        listed.write_text("".join(f"{path.absolute()}\n" for path in paths))
-        script.write_text(_SCRIPT % listed)
-        before = bare(options.bundle, paths, options.seconds)
-        with serving(options.bundle, Path(name) / "log", "classifier.cache_bytes=0") as server:
-            wrk(server.url, 16, 5, script)
-            http = {count: wrk(server.url, count, options.seconds, script) for count in CONNECTIONS}
-        after = bare(options.bundle, paths, options.seconds)
-    result = {"bare_before": before, "bare_after": after, "http": http}
+        result = _measured(options, paths, Path(name))
     print(json.dumps(result, indent=2) if options.json else _table(result))
+
+
+def _measured(options: argparse.Namespace, paths: list[Path], place: Path) -> dict:
+    listed, script, triton = place / "images.txt", place / "rotate.lua", place / "triton.lua"
+    listed.write_text("".join(f"{path.absolute()}\n" for path in paths))
+    script.write_text(_SCRIPT % listed)
+    triton.write_text(_TRITON_SCRIPT % listed)
+    log = place / "log"
+
+    def rows(url: str, script: Path) -> dict[int, dict[str, float]]:
+        wrk(url, 16, 5, script)
+        return {count: wrk(url, count, options.seconds, script) for count in CONNECTIONS}
+
+    before = bare(options.bundle, paths, options.seconds)
+    servers = {}
+    with serving(options.bundle, log, "classifier.cache_bytes=0") as server:
+        servers["pintag"] = rows(server.url, script)
+    with baselines.fastapi(options.bundle, log) as url:
+        servers["FastAPI + uvicorn"] = rows(url, script)
+    if options.triton:
+        with baselines.triton(options.triton, options.bundle, log) as url:
+            servers["Triton (pytriton)"] = rows(url, triton)
+    with baselines.ray_recipe(options.bundle, log) as url:
+        servers["Ray Serve's recipe, TensorFlow"] = rows(url, script)
+    after = bare(options.bundle, paths, options.seconds)
+    return {"bare_before": before, "bare_after": after, "http": servers}
 
 
 def _table(result: dict) -> str:
@@ -151,15 +195,16 @@ def _table(result: dict) -> str:
         f"bare process: {result['bare_before']:.0f} images/s before, "
         f"{result['bare_after']:.0f} after",
         "",
-        "| connections | requests/s | of the bare process | p50 ms | p99 ms |",
-        "| --- | --- | --- | --- | --- |",
+        "| server | connections | of the bare process | requests/s | p50 ms | p99 ms |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
-    for count, row in result["http"].items():
-        rate = row["requests_per_second"]
-        lines.append(
-            f"| {count} | {rate:.0f} | {rate / best:.0%} | {row['p50_ms']:.1f} "
-            f"| {row['p99_ms']:.1f} |"
-        )
+    for server, rows in result["http"].items():
+        for count, row in rows.items():
+            rate = row["requests_per_second"]
+            lines.append(
+                f"| {server} | {count} | {rate / best:.0%} | {rate:.0f} | {row['p50_ms']:.1f} "
+                f"| {row['p99_ms']:.1f} |"
+            )
     return "\n".join(lines)
 
 

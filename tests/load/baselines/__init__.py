@@ -1,0 +1,84 @@
+"""Other servers doing the same work, started and stopped for a measurement."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.conftest import ROOT, free_port, wait_for
+
+HERE = Path(__file__).parent
+BIN = Path(sys.executable).parent
+
+
+@contextlib.contextmanager
+def fastapi(bundle_dir: Path, log: Path) -> Iterator[str]:
+    """Plain FastAPI on uvicorn; yields its address."""
+    port = free_port()
+    command = [
+        BIN / "uvicorn", "--app-dir", HERE, "--port", port, "--no-access-log", "fastapi_app:app",
+    ]  # fmt: skip
+    with _started(command, log, PINTAG_BUNDLE=str(bundle_dir.absolute())):
+        yield _answering(f"http://127.0.0.1:{port}")
+
+
+@contextlib.contextmanager
+def ray_recipe(bundle_dir: Path, log: Path) -> Iterator[str]:
+    """Ray Serve as its documentation shows it."""
+    command = [BIN / "serve", "run", "--app-dir", HERE, "--name", "recipe", "ray_recipe:app"]
+    with _started(command, log, PINTAG_BUNDLE=str(bundle_dir.absolute())):
+        wait_for(lambda: "Deployed app" in log.read_text(), 120, "Ray Serve's recipe")
+        yield _answering("http://127.0.0.1:8000")
+
+
+@contextlib.contextmanager
+def triton(python: Path, bundle_dir: Path, log: Path) -> Iterator[str]:
+    """NVIDIA's Triton by pytriton, in another interpreter."""
+    port = free_port()
+    # Two more, for gRPC and metrics.
+    free_port(), free_port()
+    command = [python, HERE / "triton.py", bundle_dir / "openvino-int8.xml", port]
+    with _started(command, log):
+        wait_for(lambda: "ready" in log.read_text(), 120, "Triton")
+        yield _answering(f"http://127.0.0.1:{port}")
+
+
+@contextlib.contextmanager
+def _started(command: list[object], log: Path, **environment: str) -> Iterator[None]:
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            list(map(str, command)),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        )
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _answering(url: str) -> str:
+    def answers() -> bool:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    wait_for(answers, 60, url)
+    return url
