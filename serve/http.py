@@ -24,7 +24,7 @@ PATH = "/v1/tags"
 MAX_TAGS = 5
 # Both parameters, in this order, as plain numbers: what programs send.
 _PARAMETERS = re.compile(
-    rb"(?:max_tags=([0-9]{1,9}))?&?(?:min_confidence=([0-9]{1,9}(?:\.[0-9]{1,20})?))?"
+    rb"(?:max_tags=([0-9]{1,9})(?:&(?=m)|$))?(?:min_confidence=([0-9]{1,9}(?:\.[0-9]{1,20})?))?"
 )
 
 

@@ -92,10 +92,20 @@ def framework(tagger: ScriptedTagger) -> Client:
     return Client(built.app)
 
 
+ODD = [
+    "max_tags=007",
+    "min_confidence=1.5",
+    "max_tags=&&",
+    "max_tags=1&",
+    "max_tags=1min_confidence=0.1",
+    "max_tags=1&max_tags=2",
+    "min_confidence=0.1&max_tags=1",
+    "&max_tags=1",
+]
 QUERIES = ["", "max_tags=1", "min_confidence=0.1", "max_tags=2&min_confidence=0", "max_tags=0"]
 
 
-@pytest.mark.parametrize("query", [*QUERIES, "max_tags=007", "min_confidence=1.5", "max_tags=&&"])
+@pytest.mark.parametrize("query", [*QUERIES, *ODD])
 @pytest.mark.parametrize("image", [b"picture", *sorted(OUTCOMES)], ids=lambda image: image.decode())
 def test_both_paths_say_the_same(
     client: Client, framework: Client, tagger: ScriptedTagger, query: str, image: bytes

@@ -1,0 +1,120 @@
+"""Requests at a constant rate, whatever the server does: open-loop load.
+
+A client that waits for an answer before it asks again slows down with the server, and measures
+only the latencies that the server let it measure (coordinated omission). Here each request has its
+time, `number / rate`; it is sent then, over a connection of its own if all others are busy, and its
+latency counts from that time, also where this client itself was late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of one request."""
+
+    due: float
+    """Seconds after the beginning."""
+    seconds: float
+    """From then to its answer."""
+    status: int
+    """Of HTTP; zero where there was no answer."""
+    retry_after: str = ""
+
+
+class Fates(list[Fate]):
+    """Of all requests of a run."""
+
+    def statuses(self) -> Counter[int]:
+        """How many had which status."""
+        return Counter(fate.status for fate in self)
+
+    def percentile(self, percent: float, status: int = 200) -> float:
+        """Of the seconds of the requests of a status; NaN where there is none."""
+        found = [fate.seconds for fate in self if fate.status == status]
+        return float(np.percentile(found, percent)) if found else float("nan")
+
+    def goodput(self, seconds: float) -> float:
+        """Requests a second that were answered with 200."""
+        return self.statuses()[200] / seconds
+
+
+def run(
+    url: str, bodies: Sequence[bytes], rate: float, seconds: float, patience: float = 30.0
+) -> Fates:
+    """POST bodies in turn to a URL at a rate, and wait for the answers.
+
+    Args:
+        rate: requests a second, evenly spread.
+        patience: seconds after which a request counts as unanswered.
+    """
+    return asyncio.run(_run(url, bodies, rate, seconds, patience))
+
+
+async def _run(
+    url: str, bodies: Sequence[bytes], rate: float, seconds: float, patience: float
+) -> Fates:
+    client = _Client(url)
+    fates = Fates()
+    started = time.perf_counter()
+
+    async def one(number: int, due: float) -> None:
+        try:
+            async with asyncio.timeout(patience):
+                status, retry_after = await client.post(bodies[number % len(bodies)])
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
+            status, retry_after = 0, ""
+        fates.append(Fate(due, time.perf_counter() - started - due, status, retry_after))
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(round(rate * seconds)):
+            due = number / rate
+            wait = due - (time.perf_counter() - started)
+            # Late ones are sent at once, one turn of the loop after the other.
+            await asyncio.sleep(max(wait, 0))
+            tasks.create_task(one(number, due))
+    client.close()
+    return fates
+
+
+class _Client:
+    """Connections that are kept, and as many as are needed at once."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = str(parts.hostname), parts.port or 80
+        self._head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: "
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def post(self, body: bytes) -> tuple[int, str]:
+        """The status of the answer, and its Retry-After."""
+        if self._idle:
+            reader, writer = self._idle.pop()
+        else:
+            reader, writer = await asyncio.open_connection(self._host, self._port)
+        try:
+            writer.write(f"{self._head}{len(body)}\r\n\r\n".encode() + body)
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+            await reader.readexactly(int(headers.get("content-length", 0)))
+        except BaseException:
+            writer.close()
+            raise
+        if headers.get("connection") == "close":
+            writer.close()
+        else:
+            self._idle.append((reader, writer))
+        return int(head[0].split()[1]), headers.get("retry-after", "")
+
+    def close(self) -> None:
+        for _, writer in self._idle:
+            writer.close()
