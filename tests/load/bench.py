@@ -153,6 +153,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="a folder of JPEG images")
     parser.add_argument("--seconds", type=int, default=15, help="of each measurement")
     parser.add_argument("--triton", type=Path, help="a Python with nvidia-pytriton; see baselines")
+    parser.add_argument("--recipe", action="store_true", help="Ray Serve's own recipe, too")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if not shutil.which("wrk"):
@@ -183,8 +184,9 @@ def _measured(options: argparse.Namespace, paths: list[Path], place: Path) -> di
     if options.triton:
         with baselines.triton(options.triton, options.bundle, log) as url:
             servers["Triton (pytriton)"] = rows(url, triton)
-    with baselines.ray_recipe(options.bundle, log) as url:
-        servers["Ray Serve's recipe, TensorFlow"] = rows(url, script)
+    if options.recipe:
+        with baselines.ray_recipe(options.bundle, log) as url:
+            servers["Ray Serve's recipe, TensorFlow"] = rows(url, script)
     after = bare(options.bundle, paths, options.seconds)
     return {"bare_before": before, "bare_after": after, "http": servers}
 

@@ -33,8 +33,10 @@ def fastapi(bundle_dir: Path, log: Path) -> Iterator[str]:
 def ray_recipe(bundle_dir: Path, log: Path) -> Iterator[str]:
     """Ray Serve as its documentation shows it."""
     command = [BIN / "serve", "run", "--app-dir", HERE, "--name", "recipe", "ray_recipe:app"]
-    with _started(command, log, PINTAG_BUNDLE=str(bundle_dir.absolute())):
-        wait_for(lambda: "Deployed app" in log.read_text(), 120, "Ray Serve's recipe")
+    # Not a cluster that `ray start` left here, which may be gone.
+    environment = {"PINTAG_BUNDLE": str(bundle_dir.absolute()), "RAY_ADDRESS": "local"}
+    with _started(command, log, **environment):
+        wait_for(lambda: "is ready at" in log.read_text(), 120, "Ray Serve's recipe")
         yield _answering("http://127.0.0.1:8000")
 
 
