@@ -126,7 +126,7 @@ def measure(options: argparse.Namespace, bodies: list[bytes]) -> dict[str, list[
         # Whatever is started from here keeps to these, but the explainer.
         os.sched_setaffinity(0, cores[:-1])
         settings += [f"explainer.cores=[{last}]", "explainer.engine_threads=1"]
-        settings += [f"classifier.engine_threads={len(cores) - 1}", "classifier.decode_threads=1"]
+        settings += [f"classifier.engine_threads={len(cores) - 1}"]
     shared = ["--bundle", str(options.bundle), "--images", str(options.images)]
     found: dict[str, list[float]] = {"quiet": [], "flood": [], "bare": []}
     with (
