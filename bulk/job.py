@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import cluster
@@ -39,7 +38,6 @@ def run(tagging: Tagging, version: str, progress: Progress = lambda done, total:
     """Tag all images of a source; what an earlier run has done is not done again.
 
     Args:
-        tagging: its listing is made here, or read from what an earlier run left.
         version: of the bundle.
         progress: called with the images that are done, and all.
 
@@ -48,37 +46,35 @@ def run(tagging: Tagging, version: str, progress: Progress = lambda done, total:
         ClusterError: there is no cluster, or it was lost.
     """
     out = Store(tagging.out)
-    listed = _planned(tagging, version, out)
     there = out.names()
-    missing = [number for number in range(listed.parts) if _name(number) not in there]
+    listed = _planned(tagging, version, out, there)
+    missing = [
+        number for number in range(listed.parts) if RESULT.format(number=number) not in there
+    ]
     with cluster.connected():
-        counts = _run(replace(tagging, listing=listed), missing, listed, progress)
+        counts = _run(tagging, listed, missing, progress)
     return Summary(listed.images, *counts, listed.parts)
 
 
-def _name(number: int) -> str:
-    return RESULT.format(number=number)
-
-
-def _planned(tagging: Tagging, version: str, out: Store) -> Listing:
+def _planned(tagging: Tagging, version: str, out: Store, there: set[str]) -> Listing:
     """The parts: as an earlier run listed them, or listed now."""
-    wanted = {**asdict(tagging.source), **_answers(tagging), "version": version}
-    if PLAN in out.names():
+    wanted = {
+        **asdict(tagging.source),
+        "max_tags": tagging.max_tags,
+        "min_confidence": tagging.min_confidence,
+        "version": version,
+    }
+    if PLAN in there:
         found = json.loads(out.read(out.join(PLAN)))
         _same(found["job"], wanted, out)
         groups = tuple((path, group, first) for path, group, first in found["groups"])
         return Listing(found["images"], found["parts"], groups)
-    if any(name.startswith("part-") for name in out.names()):
+    if any(name.startswith("part-") for name in there):
         raise DataError(f"{out.place}: has results, and no {PLAN}; choose another folder")
     made = listing.make(tagging.source, out)
     # Last: a listing that broke off is made anew.
     out.write(PLAN, json.dumps({"job": wanted, **asdict(made)}, indent=2).encode())
     return made
-
-
-def _answers(tagging: Tagging) -> dict[str, Any]:
-    names = ("max_tags", "min_confidence", "engine", "precision")
-    return {name: getattr(tagging, name) for name in names}
 
 
 def _same(found: Mapping[str, Any], wanted: Mapping[str, Any], out: Store) -> None:
@@ -91,21 +87,18 @@ def _same(found: Mapping[str, Any], wanted: Mapping[str, Any], out: Store) -> No
 
 
 def _run(
-    tagging: Tagging, missing: list[int], listed: Listing, progress: Progress
+    tagging: Tagging, listed: Listing, missing: list[int], progress: Progress
 ) -> tuple[int, int]:
     import ray
 
     if not missing:
         return 0, 0
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    cluster.quiet_data()
     gpus = ray.cluster_resources().get("GPU", 0)
     rows = [{"part": number} for number in missing]
     made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         Tagger,
-        fn_constructor_args=(tagging,),
+        fn_constructor_args=(tagging, listed),
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(_ACTORS, len(rows))),
         num_cpus=1,
         num_gpus=1 if gpus else 0,

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import io
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bulk.store import Store, is_remote
 from pintag.errors import DataError
 from pintag.images import SUFFIXES
+
+Item = TypeVar("Item")
 
 PART = 1024
 LISTED = "_listing-{number:06}.parquet"
@@ -48,7 +50,7 @@ def make(source: Source, out: Store) -> Listing:
         DataError: there is nothing, or nothing to tag.
     """
     store = Store(source.place)
-    if _is_parquet(source.place, store):
+    if _is_parquet(store):
         tables = _tables(store)
         if _holds_bytes(store, tables[0], source):
             return _groups(store, tables)
@@ -68,7 +70,7 @@ def read(out: Store, number: int) -> list[str]:
     return list(table.column("uri").to_pylist())
 
 
-def _is_parquet(place: str, store: Store) -> bool:
+def _is_parquet(store: Store) -> bool:
     if posixpath.splitext(store.root)[1] in (".parquet", ".pq"):
         return True
     return not store.is_file() and any(name.endswith(".parquet") for name in store.names())
@@ -153,22 +155,23 @@ def _written(source: Source, uris: Iterator[str], out: Store) -> Listing:
     import pyarrow.parquet
 
     images = parts = 0
-    waiting: list[str] = []
-
-    def write() -> None:
-        nonlocal images, parts
+    for part in batches(uris, PART):
         content = io.BytesIO()
-        pyarrow.parquet.write_table(pyarrow.table({"uri": waiting}), content)
+        pyarrow.parquet.write_table(pyarrow.table({"uri": part}), content)
         out.write(LISTED.format(number=parts), content.getvalue())
-        images, parts = images + len(waiting), parts + 1
-        waiting.clear()
-
-    for uri in uris:
-        waiting.append(uri)
-        if len(waiting) == PART:
-            write()
-    if waiting:
-        write()
+        images, parts = images + len(part), parts + 1
     if not images:
         raise DataError(f"{source.place}: no images here")
     return Listing(images, parts)
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """As many at a time, the last ones fewer."""
+    batch: list[Item] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -16,7 +16,6 @@ from bulk import listing
 from bulk.listing import Listing, Source
 from bulk.store import Store, is_remote
 from pintag import bundle, images
-from pintag.bundle import EngineKind, PrecisionKind
 from pintag.engine import configure_gpu, configure_threads
 from pintag.errors import DataError, ImageError
 from pintag.images import Pixels
@@ -34,25 +33,22 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Tagging:
-    """Everything that an actor must know."""
+    """What is tagged, by what, and where the answers go."""
 
     source: Source
-    listing: Listing
     bundle: str
     out: str
     max_tags: int = 5
     min_confidence: float = 0.0
-    engine: EngineKind = "auto"
-    precision: PrecisionKind = "auto"
 
 
 class Tagger:
     """Tags parts, one after the other."""
 
-    def __init__(self, tagging: Tagging) -> None:
-        self._tagging = tagging
+    def __init__(self, tagging: Tagging, listed: Listing) -> None:
+        self._tagging, self._listed = tagging, listed
         loaded = bundle.load(Path(tagging.bundle))
-        choice = loaded.choose(tagging.engine, tagging.precision)
+        choice = loaded.choose()
         if choice.kind == "tensorflow":
             configure_threads(1)
             configure_gpu()
@@ -68,7 +64,7 @@ class Tagger:
         number = int(row["part"])
         rows: list[Row] = []
         decoded = ahead(self._pool, self._decoded, self._items(number), _AHEAD)
-        for batch in batches(decoded, BATCH):
+        for batch in listing.batches(decoded, BATCH):
             rows += self._rows(batch)
         self._write(number, rows)
         bad = sum(each["error"] is not None for each in rows)
@@ -76,13 +72,13 @@ class Tagger:
 
     def _items(self, number: int) -> Iterator[tuple[str, bytes | None]]:
         """The images of a part: what they are called, and their bytes where these are known."""
-        if not self._tagging.listing.groups:
+        if not self._listed.groups:
             yield from ((uri, None) for uri in listing.read(self._out, number))
             return
         import pyarrow.parquet
 
         source = self._tagging.source
-        path, group, first = self._tagging.listing.groups[number]
+        path, group, first = self._listed.groups[number]
         store = Store(source.place)
         columns = [source.column, *([source.uri_column] if source.uri_column else [])]
         with pyarrow.parquet.ParquetFile(store.open(path)) as file:
@@ -172,18 +168,6 @@ def ahead(
         waiting.append(pool.submit(function, item))
     while waiting:
         yield waiting.popleft().result()
-
-
-def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """As many at a time, the last ones fewer."""
-    batch: list[Item] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _local(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,16 @@ def connected(workers: int = 1) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def quiet_data() -> None:
+    """Ray Data draws and tells nothing: our own bars of progress do."""
+    import ray
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 def cause(error: BaseException) -> PintagError | None:

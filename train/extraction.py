@@ -7,7 +7,6 @@ goes on where it stopped.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import cluster
 from pintag import backbones, errors, images, networks
 from pintag.dataset import Example, Progress
 from pintag.errors import PintagError, TrainingError
@@ -104,10 +104,7 @@ def _run(
 ) -> None:
     import ray
 
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    cluster.quiet_data()
     groups = [
         {
             "block": number,

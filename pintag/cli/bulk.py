@@ -46,12 +46,11 @@ def bulk(
     """
     loaded = bundle.load(bundle_dir)
     from bulk import job
-    from bulk.listing import Listing, Source
+    from bulk.listing import Source
     from bulk.tagger import Tagging
 
     tagging = Tagging(
         source=Source(source, column, uri_column),
-        listing=Listing(0, 0),
         bundle=str(bundle_dir.absolute()),
         out=out,
         max_tags=max_tags,

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from bulk import job
-from bulk.listing import Listing, Source
+from bulk.listing import Source
 from bulk.tagger import Tagging
 from pintag import bundle, images
 from pintag.errors import DataError
@@ -78,7 +78,7 @@ def test_what_is_done_is_not_done_again(tagged: Path, folder: Path, quick_dir: P
 
 
 def test_another_job_is_not_mixed_with_it(tagged: Path, folder: Path, quick_dir: Path) -> None:
-    tagging = Tagging(Source(str(folder)), Listing(0, 0), str(quick_dir), str(tagged))
+    tagging = Tagging(Source(str(folder)), str(quick_dir), str(tagged))
     with pytest.raises(DataError, match=r"was begun with version '.*', and not 'other'; choose"):
         job.run(tagging, "other")
 
@@ -87,7 +87,7 @@ def test_results_without_their_plan_are_left_alone(
     folder: Path, quick_dir: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "part-000000.parquet").write_bytes(b"somebody's")
-    tagging = Tagging(Source(str(folder)), Listing(0, 0), str(quick_dir), str(tmp_path))
+    tagging = Tagging(Source(str(folder)), str(quick_dir), str(tmp_path))
     with pytest.raises(DataError, match=r"has results, and no _plan\.json"):
         job.run(tagging, "version")
 
