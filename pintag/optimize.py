@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from pintag import bundle, dataset, openvino_engine
+from pintag import bundle, dataset, evaluation, openvino_engine
 from pintag.bundle import EngineRecord, ModelBundle
 from pintag.config import Strict
 from pintag.dataset import TRAIN, VALIDATION, DataSet, Example
@@ -182,8 +182,7 @@ def _check(made: ModelBundle, data: DataSet) -> None:
 
 
 def _predict(engine: Engine, examples: Sequence[Example]) -> Confidences:
-    batches = dataset.batches(examples, engine.input_size, _BATCH)
-    return np.concatenate([engine.predict(pixels) for pixels, _ in batches])
+    return evaluation.predict(engine, examples, _BATCH).confidences
 
 
 def _pictures(data: DataSet, count: int, size: int) -> list[Any]:

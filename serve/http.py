@@ -66,7 +66,8 @@ def build(tagger: Tagger) -> ASGIApp:
         redoc_url=None,
     )
     problems.add(app, tagger.metrics)
-    _add_tags(app, tagger)
+    answers = _Answers(tagger)
+    _add_tags(app, tagger, answers)
 
     @app.get(
         "/v1/model",
@@ -80,12 +81,10 @@ def build(tagger: Tagger) -> ASGIApp:
     pages.add(app)
     if tagger.info.explained:
         _describe(app)
-    return QuickPath(app, tagger)
+    return QuickPath(app, tagger, answers)
 
 
-def _add_tags(app: FastAPI, tagger: Tagger) -> None:
-    answers = _Answers(tagger)
-
+def _add_tags(app: FastAPI, tagger: Tagger, answers: _Answers) -> None:
     @app.post(
         PATH,
         response_model=Answer | list[Answer | Problem],
@@ -167,10 +166,10 @@ class QuickPath:
     left to it.
     """
 
-    def __init__(self, app: FastAPI, tagger: Tagger) -> None:
+    def __init__(self, app: FastAPI, tagger: Tagger, answers: _Answers) -> None:
         self.app = app
         self._tagger = tagger
-        self._answers = _Answers(tagger)
+        self._answers = answers
 
     @property
     def routes(self) -> list[BaseRoute]:

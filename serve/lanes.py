@@ -51,12 +51,12 @@ class Lanes(Generic[Item, Result]):
             on_wait: told the seconds that each item waited for its batch, in a lane's thread.
         """
         self._work, self._batch, self._on_wait = work, batch, on_wait
+        self._threads = threads
         self._queue: deque[_Waiting[Item, Result]] = deque()
         self._changed = threading.Condition()
         self._seconds = 0.0
         for number in range(threads):
             threading.Thread(target=self._run, name=f"pintag-lane-{number}", daemon=True).start()
-        self._threads = threads
 
     @property
     def seconds_per_item(self) -> float:

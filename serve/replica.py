@@ -8,7 +8,7 @@ import numpy as np
 
 from pintag import bundle, images
 from pintag.bundle import ModelBundle
-from pintag.engine import Engine, configure_gpu, configure_threads
+from pintag.engine import Confidences, Engine, configure_gpu, configure_threads
 from pintag.images import Limits, Pixels
 from serve import process, protocol
 from serve.config import DeploymentConfig, EngineConfig
@@ -47,13 +47,19 @@ class Replica:
         return np.zeros((count, size, size, 3), np.uint8)
 
     def check(self) -> None:
-        """Run the engine on one image: a replica that cannot predict is not healthy.
+        """Run the engine on one image: a replica that cannot predict is not healthy."""
+        self.predict(self.blank(1))
+
+    def predict(self, pixels: Pixels) -> Confidences:
+        """What the engine says.
 
         Raises:
             RuntimeError: it predicts what are no numbers.
         """
-        if not np.isfinite(self.engine.predict(self.blank(1))).all():
+        found = self.engine.predict(pixels)
+        if not np.isfinite(found).all():
             raise RuntimeError("the engine predicts confidences that are no numbers")
+        return found
 
 
 def _engine(loaded: ModelBundle, config: DeploymentConfig, wanted: EngineConfig) -> Engine:
