@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,13 +72,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(bundle_dir: Path, log: Path, *overrides: str, **environment: str) -> Iterator[Server]:
-    """`pintag serve` on free ports, ready to answer; stopped as Ctrl-C stops it."""
-    port, metrics = free_port(), free_port()
-    command = [
-        PINTAG, "serve", "--bundle", bundle_dir, "--port", port,
-        f"metrics.port={metrics}", "http.drain_seconds=0", *overrides,
-    ]  # fmt: skip
+def launched(
+    command: Sequence[object], log: Path, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that writes into a log, stopped as Ctrl-C stops it."""
     with log.open("w") as output:
         process = subprocess.Popen(
             list(map(str, command)),
@@ -87,16 +84,8 @@ def serving(bundle_dir: Path, log: Path, *overrides: str, **environment: str) ->
             text=True,
             env=os.environ | environment,
         )
-    found = Server(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{metrics}/metrics", process, log)
-
-    def is_up() -> bool:
-        said = log.read_text()
-        assert process.poll() is None, f"the server ended:\n{said}"
-        return "Ctrl-C stops the server" in said
-
     try:
-        wait_for(is_up, 120, "the server")
-        yield found
+        yield process
     finally:
         process.send_signal(signal.SIGINT)
         try:
@@ -104,6 +93,26 @@ def serving(bundle_dir: Path, log: Path, *overrides: str, **environment: str) ->
         except subprocess.TimeoutExpired:
             process.kill()
             raise
+
+
+@contextlib.contextmanager
+def serving(bundle_dir: Path, log: Path, *overrides: str, **environment: str) -> Iterator[Server]:
+    """`pintag serve` on free ports, ready to answer; stopped as Ctrl-C stops it."""
+    port, metrics = free_port(), free_port()
+    command = [
+        PINTAG, "serve", "--bundle", bundle_dir, "--port", port,
+        f"metrics.port={metrics}", "http.drain_seconds=0", *overrides,
+    ]  # fmt: skip
+    with launched(command, log, **environment) as process:
+
+        def is_up() -> bool:
+            said = log.read_text()
+            assert process.poll() is None, f"the server ended:\n{said}"
+            return "Ctrl-C stops the server" in said
+
+        wait_for(is_up, 120, "the server")
+        address = "http://127.0.0.1"
+        yield Server(f"{address}:{port}", f"{address}:{metrics}/metrics", process, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

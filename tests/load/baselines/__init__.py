@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.conftest import ROOT, free_port, wait_for
+from tests.conftest import ROOT, free_port, launched, wait_for
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
+# They import our decoder and engines.
+OURS = {"PYTHONPATH": str(ROOT)}
 
 
 @contextlib.contextmanager
@@ -25,7 +24,7 @@ def fastapi(bundle_dir: Path, log: Path) -> Iterator[str]:
     command = [
         BIN / "uvicorn", "--app-dir", HERE, "--port", port, "--no-access-log", "fastapi_app:app",
     ]  # fmt: skip
-    with _started(command, log, PINTAG_BUNDLE=str(bundle_dir.absolute())):
+    with launched(command, log, **OURS, PINTAG_BUNDLE=str(bundle_dir.absolute())):
         yield _answering(f"http://127.0.0.1:{port}")
 
 
@@ -35,7 +34,7 @@ def ray_recipe(bundle_dir: Path, log: Path) -> Iterator[str]:
     command = [BIN / "serve", "run", "--app-dir", HERE, "--name", "recipe", "ray_recipe:app"]
     # Not a cluster that `ray start` left here, which may be gone.
     environment = {"PINTAG_BUNDLE": str(bundle_dir.absolute()), "RAY_ADDRESS": "local"}
-    with _started(command, log, **environment):
+    with launched(command, log, **OURS, **environment):
         wait_for(lambda: "is ready at" in log.read_text(), 120, "Ray Serve's recipe")
         yield _answering("http://127.0.0.1:8000")
 
@@ -47,29 +46,9 @@ def triton(python: Path, bundle_dir: Path, log: Path) -> Iterator[str]:
     # Two more, for gRPC and metrics.
     free_port(), free_port()
     command = [python, HERE / "triton.py", bundle_dir / "openvino-int8.xml", port]
-    with _started(command, log):
+    with launched(command, log, **OURS):
         wait_for(lambda: "ready" in log.read_text(), 120, "Triton")
         yield _answering(f"http://127.0.0.1:{port}")
-
-
-@contextlib.contextmanager
-def _started(command: list[object], log: Path, **environment: str) -> Iterator[None]:
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            list(map(str, command)),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-        )
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
 
 
 def _answering(url: str) -> str:
