@@ -102,6 +102,8 @@ class ClassifierConfig(DeploymentConfig):
     deadline_seconds: float = Field(default=10.0, gt=0)
     cache_bytes: int = Field(default=16 * 2**20, ge=0)
     """Answers that each replica keeps, some 400 bytes each; zero keeps none."""
+    niceness: int = Field(default=5, ge=0, le=19)
+    """Above zero, so that what brings requests to it goes first: HAProxy, or a proxy of Ray's."""
 
     @model_validator(mode="after")
     def _batches_can_fill(self) -> ClassifierConfig:
@@ -131,7 +133,7 @@ class ExplainerConfig(DeploymentConfig):
     """From the request on; then sampling ends, and what is known is answered."""
     cache_bytes: int = Field(default=64 * 2**20, ge=0)
     """Answers that each replica keeps; zero keeps none."""
-    niceness: int = Field(default=10, ge=0, le=19)
+    niceness: int = Field(default=15, ge=0, le=19)
     graceful_shutdown_timeout_s: float = Field(default=25.0, gt=0)
 
 

@@ -9,18 +9,20 @@
 # - Overload is refused here, in microseconds, where a replica would spend a tenth of an answer on
 #   it: when there are PINTAG_MOST requests for tags to each replica. Retry-After is the time they
 #   take at the rate of the last second. The text is that of serve/protocol.py.
+# - No line of a log for each good request, unless RAY_SERVE_HAPROXY_LOG_TARGET names who reads them.
 config=
 for argument in "$@"; do
     if [ "$config" = next ]; then config=$argument; break; fi
     if [ "$argument" = -f ]; then config=next; fi
 done
 if [ -f "$config" ]; then
-    awk -v most="${PINTAG_MOST:-0}" '
+    awk -v most="${PINTAG_MOST:-0}" -v log_target="$RAY_SERVE_HAPROXY_LOG_TARGET" '
         /^backend / { backend = $2 }
         /^ *server SERVE_REPLICA_/ {
             print "    use-server " $2 " if { srv_conn(" backend "/" $2 ") eq 0 }"
         }
         { print }
+        /^ *option httplog$/ && log_target == "" { print "    option dontlog-normal" }
         /^ *acl is_http-classifier path \/$/ && most > 0 {
             full = " if pintag_tags pintag_full"
             set = "    http-request set-var(txn.pintag_"
