@@ -48,9 +48,9 @@ format: setup ## put the code into form
 
 lock: ## resolve the dependencies anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --extra dev -o requirements.lock pyproject.toml
+		--custom-compile-command "make lock" --extra dev --extra load -o requirements.lock pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --extra dev --extra gpu \
+		--custom-compile-command "make lock" --extra dev --extra load --extra gpu \
 		-c requirements.lock -o requirements-gpu.lock pyproject.toml
 
 clean: ## remove what make made

@@ -96,11 +96,17 @@ def launched(
 
 
 @contextlib.contextmanager
-def serving(bundle_dir: Path, log: Path, *overrides: str, **environment: str) -> Iterator[Server]:
+def serving(
+    bundle_dir: Path,
+    log: Path,
+    *overrides: str,
+    program: Sequence[object] = (PINTAG,),
+    **environment: str,
+) -> Iterator[Server]:
     """`pintag serve` on free ports, ready to answer; stopped as Ctrl-C stops it."""
     port, metrics = free_port(), free_port()
     command = [
-        PINTAG, "serve", "--bundle", bundle_dir, "--port", port,
+        *program, "serve", "--bundle", bundle_dir, "--port", port,
         f"metrics.port={metrics}", "http.drain_seconds=0", *overrides,
     ]  # fmt: skip
     with launched(command, log, **environment) as process:

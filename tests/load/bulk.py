@@ -1,28 +1,23 @@
-"""Bulk tagging: images a second beside the bare process, and memory over a long input.
+"""Bulk tagging: images a second beside the bare process, a second node, and memory.
 
-    python tests/load/bulk.py rate --bundle runs/pins --images path/to/folder
-    python tests/load/bulk.py memory --bundle runs/pins --rows 1000000 --out memory
-
-`rate` tags the folder's images again and again from a list. `memory` tags small synthetic pictures,
-few of them distinct, from Parquet, and writes `memory.csv` and `memory.png`: the proportional set
+The last is of small synthetic pictures, few of them distinct, from Parquet: the proportional set
 size of all processes of the job, second by second.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
+import contextlib
 import io
+import itertools
 import json
+import os
 import subprocess
-import sys
-import tempfile
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import psutil
@@ -30,46 +25,93 @@ import pyarrow
 import pyarrow.parquet
 from PIL import Image
 
-from tests.conftest import PINTAG
-from tests.load.bench import bare
+from tests.conftest import PINTAG, free_port
+from tests.load.setting import Setting
+from tests.raylets import Node, secluded
 
-DISTINCT, GROUP = 64, 4096
+# Images of the job that is measured, for each second of a measurement; its start is taken off by a
+# job of an eighth of them.
+_PER_SECOND = 2000
+_DISTINCT, _GROUP = 64, 4096
+
+Watch = Callable[["subprocess.Popen[str]"], None]
 
 
-def bulk(source: Path, bundle_dir: Path, out: Path, watch: Any = None) -> dict[str, Any]:
-    """One run of the command, watched while it lasts."""
+def measure(setting: Setting) -> dict[str, Any]:
+    """Images a second on all cores beside the bare process, and on nodes of one core each."""
+    bare, rates = [setting.bare()], []
+    for _ in range(setting.rounds):
+        rates.append(_rate(setting))
+        bare.append(setting.bare())
+    best = [max(pair) for pair in itertools.pairwise(bare)]
+    return {
+        "bare": bare,
+        "images_per_second": median(rates),
+        "of_bare": median(rate / most for rate, most in zip(rates, best, strict=True)),
+        "nodes": _nodes(setting),
+    }
+
+
+def _nodes(setting: Setting) -> dict[str, Any]:
+    """One raylet of one core, and two; they take turns."""
+    counts = (1, 2)
+    rates: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(setting.rounds):
+        for count in counts:
+            with secluded() as environment, contextlib.ExitStack() as ending:
+                address = f"127.0.0.1:{(port := free_port())}"
+                options = ["--head", f"--port={port}", "--include-dashboard=false"]
+                for core in range(count):
+                    node = Node(environment, *options, core=core)
+                    ending.callback(node.kill)
+                    options = [f"--address={address}"]
+                rates[count].append(_rate(setting, environment | {"RAY_ADDRESS": address}))
+    one, two = (rates[count] for count in counts)
+    return {
+        "rates": {str(count): found for count, found in rates.items()},
+        "two_of_one": median(second / first for first, second in zip(one, two, strict=True)),
+    }
+
+
+def _rate(setting: Setting, environment: Mapping[str, str] = os.environ) -> float:
+    """Images a second without the start: the difference of a long run and a short one."""
+    count = int(_PER_SECOND * setting.seconds)
+    short, long = (_seconds(setting, each, environment) for each in (count // 8, count))
+    return (count - count // 8) / (long - short)
+
+
+def _seconds(setting: Setting, count: int, environment: Mapping[str, str]) -> float:
+    listed = setting.place / f"{count}.txt"
+    paths = setting.paths
+    listed.write_text("".join(f"{paths[i % len(paths)]}\n" for i in range(count)))
+    out = setting.place / f"bulk-{time.monotonic_ns()}"
+    return float(tagged(listed, setting.bundle, out, environment)["seconds"])
+
+
+def tagged(
+    source: Path,
+    bundle_dir: Path,
+    out: Path,
+    environment: Mapping[str, str] = os.environ,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """What one run of the command says; it is watched while it lasts."""
     command = [PINTAG, "bulk", source, "--bundle", bundle_dir, "--out", out, "--json"]
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
-    if watch:
-        threading.Thread(target=watch, args=(process,), daemon=True).start()
+    process = subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, text=True, env=dict(environment)
+    )
+    watching = threading.Thread(target=watch, args=(process,)) if watch else None
+    if watching:
+        watching.start()
     said, _ = process.communicate()
+    if watching:
+        watching.join()
     if process.returncode:
         raise SystemExit("the job failed")
     return dict(json.loads(said))
 
 
-def rate(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Images a second without the start: the difference of a long run and a short one."""
-    images = sorted(arguments.images.rglob("*.jpg"))
-    counts = (arguments.rows // 8, arguments.rows)
-    before = bare(arguments.bundle, images, arguments.seconds)
-    seconds = []
-    with tempfile.TemporaryDirectory() as name:
-        for count in counts:
-            listed = Path(name) / f"{count}.txt"
-            listed.write_text("".join(f"{images[i % len(images)]}\n" for i in range(count)))
-            seconds.append(bulk(listed, arguments.bundle, Path(name) / f"{count}")["seconds"])
-    after = bare(arguments.bundle, images, arguments.seconds)
-    found = (counts[1] - counts[0]) / (seconds[1] - seconds[0])
-    return {
-        "images_per_second": found,
-        "bare": [before, after],
-        "ratio": found / max(before, after),
-        "start_seconds": seconds[0] - counts[0] / found,
-    }
-
-
-def memory(arguments: argparse.Namespace) -> dict[str, Any]:
+def memory(setting: Setting) -> dict[str, Any]:
     """The job's memory, second by second."""
     curve: list[tuple[float, float]] = []
     started = time.monotonic()
@@ -77,81 +119,63 @@ def memory(arguments: argparse.Namespace) -> dict[str, Any]:
     def watch(process: subprocess.Popen[str]) -> None:
         while process.poll() is None:
             curve.append((time.monotonic() - started, _mebibytes(process.pid)))
-            time.sleep(1)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1)
 
-    with tempfile.TemporaryDirectory() as name:
-        source = Path(name) / "pictures.parquet"
-        _write(source, arguments.rows)
-        told = bulk(source, arguments.bundle, Path(name) / "out", watch)
-        rows = pyarrow.parquet.ParquetDataset(Path(name) / "out").read(["uri"])
-        distinct = len(set(rows.column("uri").to_pylist()))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    with (arguments.out / "memory.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("seconds", "MiB"), *curve])
-    _draw(curve, arguments.rows, arguments.out / "memory.png")
-    half = curve[len(curve) // 2 :]
+    source, out = setting.place / "pictures.parquet", setting.place / "memory"
+    _write(source, setting.rows)
+    told = tagged(source, setting.bundle, out, watch=watch)
+    found = pyarrow.parquet.ParquetDataset(out).read(["uri", "error"])
     return {
         **told,
-        "rows": rows.num_rows,
-        "distinct": distinct,
-        "peak_mib": max(size for _, size in curve),
-        "mib_at_half": half[0][1],
-        "mib_at_end": half[-2][1],
+        "rows": found.num_rows,
+        "distinct_uris": len(set(found.column("uri").to_pylist())),
+        "rows_with_an_error": found.num_rows - found.column("error").null_count,
+        "mib_by_tenth": _tenths(curve),
+        "curve": [(round(second, 1), round(size)) for second, size in curve],
     }
+
+
+def _tenths(curve: Sequence[tuple[float, float]]) -> list[int]:
+    """The median of each tenth of the time."""
+    parts = np.array_split([size for _, size in curve], 10)
+    return [round(float(np.median(part))) for part in parts if len(part)]
 
 
 def _mebibytes(pid: int) -> float:
     total = 0
-    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-        try:
-            total += process.memory_full_info().pss
-        except psutil.Error:
-            continue
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_full_info().pss
     return total / 2**20
 
 
 def _write(path: Path, rows: int) -> None:
     rng = np.random.default_rng(0)
     pictures = []
-    for _ in range(DISTINCT):
+    for _ in range(_DISTINCT):
         content = io.BytesIO()
         pixels = rng.integers(0, 256, (4, 4, 3), np.uint8)
         Image.fromarray(pixels).resize((96, 96), Image.Resampling.BICUBIC).save(content, "JPEG")
         pictures.append(content.getvalue())
     with pyarrow.parquet.ParquetWriter(path, pyarrow.schema({"image": pyarrow.binary()})) as file:
-        for start in range(0, rows, GROUP):
-            group = [pictures[i % DISTINCT] for i in range(start, min(start + GROUP, rows))]
+        for start in range(0, rows, _GROUP):
+            group = [pictures[i % _DISTINCT] for i in range(start, min(start + _GROUP, rows))]
             file.write_table(pyarrow.table({"image": group}))
 
 
-def _draw(curve: list[tuple[float, float]], rows: int, path: Path) -> None:
+def draw(found: dict[str, Any], path: Path) -> None:
+    """The memory over the time."""
     from matplotlib.figure import Figure
 
     figure = Figure((7, 3.5), layout="constrained")
     axes = figure.subplots()
-    axes.plot(*zip(*curve, strict=True))
+    axes.plot(*zip(*found["curve"], strict=True))
     axes.set(
         xlabel="seconds",
         ylabel="MiB, all processes (PSS)",
-        title=f"pintag bulk, {rows:,} small synthetic pictures",
+        title=f"pintag bulk, {found['rows']:,} small synthetic pictures",
     )
     axes.set_ylim(bottom=0)
     figure.savefig(path, dpi=110)
-
-
-def main() -> None:
-    """Measure, and print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["rate", "memory"])
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--images", type=Path, help="a folder of JPEG images, for rate")
-    parser.add_argument("--rows", type=int, default=40_000)
-    parser.add_argument("--seconds", type=int, default=15, help="of each bare measurement")
-    parser.add_argument("--out", type=Path, default=Path("bulk-memory"))
-    arguments = parser.parse_args()
-    found = rate(arguments) if arguments.what == "rate" else memory(arguments)
-    print(json.dumps(found, indent=2))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
 """Explanations measured: parity with lime, seconds, and what seeds agree about.
 
-    python tests/load/explanations.py parity --bundle runs/pins --images pins/test
-    python tests/load/explanations.py speed --bundle runs/pins --images pins/test
-    python tests/load/explanations.py stability --bundle runs/pins --images pins/test
+    python -m tests.load.explanations parity --bundle runs/pins --images pins/test
+    python -m tests.load.explanations speed --bundle runs/pins --images pins/test
+    python -m tests.load.explanations stability --bundle runs/pins --images pins/test
 
 Each prints rows of a Markdown table. The machines are noisy: read ratios inside one run.
 """
@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from lime import lime_image
 
 from pintag import bundle, images, perturbation
@@ -77,29 +76,44 @@ def parity(engine: Engine, paths: list[Path], seeds: int) -> None:
 
 def speed(engine: Engine, paths: list[Path], seeds: int) -> None:
     """Seconds of one explanation, beside the same number of bare predictions."""
-    totals: dict[str, list[tuple[float, int]]] = {}
-    phases: dict[str, list[tuple[float, float, float]]] = {}
+    print("| | seconds | samples | of the bare prediction | segmentation, sampling, fit |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, row in timings(engine, paths).items():
+        phases = ", ".join(f"{seconds:.3f}" for seconds in row.get("phases", ()))
+        print(
+            f"| {name} | {row['seconds']:.2f} | {row['samples']:.0f} | {row['of_bare']:.2f} "
+            f"| {phases} |"
+        )
+
+
+def timings(engine: Engine, paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """Means over pictures, by way of explaining.
+
+    `of_bare` is of the same number of images through the engine in batches of 32, `phases` the
+    seconds of segmentation, sampling and fit.
+    """
+    taken: dict[str, list[tuple[float, ...]]] = {}
     for path in paths:
         pixels = images.decode(path.read_bytes(), engine.input_size)
         started = time.perf_counter()
         lime_explanation(pixels, engine.predict, 0, 1, 10)
-        totals.setdefault("lime, batches of 10", []).append((time.perf_counter() - started, 1000))
+        seconds = time.perf_counter() - started
+        row = (seconds, 1000, _bare(engine, pixels, 1000))
+        taken.setdefault("lime, batches of 10", []).append(row)
         for name, config in _ours(0).items():
             started = time.perf_counter()
             made = explain(pixels, engine.predict, config=config)
-            totals.setdefault(name, []).append((time.perf_counter() - started, made.samples))
-            taken = made.seconds
-            phases.setdefault(name, []).append((taken.segmentation, taken.sampling, taken.fit))
-            bare = _bare(engine, pixels, made.samples)
-            totals.setdefault(f"bare, as {name}", []).append((bare, made.samples))
-    print("| | seconds | samples | of the bare prediction | segmentation, sampling, fit |")
-    print("| --- | --- | --- | --- | --- |")
-    for name, rows in totals.items():
-        seconds, samples = np.mean(rows, axis=0)
-        bare = totals.get(f"bare, as {name}")
-        ratio = f"{seconds / np.mean(bare, axis=0)[0]:.2f}" if bare else ""
-        parts = ", ".join(f"{part:.3f}" for part in np.mean(phases.get(name, [()]), axis=0))
-        print(f"| {name} | {seconds:.2f} | {samples:.0f} | {ratio} | {parts} |")
+            seconds = time.perf_counter() - started
+            phases = (made.seconds.segmentation, made.seconds.sampling, made.seconds.fit)
+            row = (seconds, made.samples, _bare(engine, pixels, made.samples), *phases)
+            taken.setdefault(name, []).append(row)
+    found: dict[str, dict[str, Any]] = {}
+    for name, rows in taken.items():
+        seconds, samples, bare, *phases = np.mean(rows, axis=0).tolist()
+        found[name] = {"seconds": seconds, "samples": samples, "of_bare": seconds / bare}
+        if phases:
+            found[name]["phases"] = phases
+    return found
 
 
 def _bare(engine: Engine, pixels: Pixels, count: int) -> float:

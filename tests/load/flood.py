@@ -1,7 +1,7 @@
 """What a flood of explanations does to the latency of tags.
 
-    python tests/load/flood.py --bundle runs/pins --images path/to/folder --apart
-    python tests/load/flood.py --bundle runs/pins --images path/to/folder
+    python -m tests.load.flood --bundle runs/pins --images path/to/folder --apart
+    python -m tests.load.flood --bundle runs/pins --images path/to/folder
 
 Tags are asked for at a fixed rate, and timed from the moment each was due: quiet, beside a flood of
 explanations over HTTP, and beside a bare process that explains without a server on the cores of the
@@ -28,8 +28,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.conftest import serving
 
@@ -101,7 +99,7 @@ def beside(arguments: list[str], core: int | None, niceness: int) -> Iterator[No
         os.nice(niceness)
 
     process = subprocess.Popen(
-        [sys.executable, __file__, *arguments],
+        [sys.executable, "-m", __spec__.name, *arguments],
         preexec_fn=share,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

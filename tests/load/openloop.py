@@ -1,9 +1,9 @@
-"""Requests at a constant rate, whatever the server does: open-loop load.
+"""Requests at times of their own, whatever the server does: open-loop load.
 
 A client that waits for an answer before it asks again slows down with the server, and measures
 only the latencies that the server let it measure (coordinated omission). Here each request has its
-time, `number / rate`; it is sent then, over a connection of its own if all others are busy, and its
-latency counts from that time, also where this client itself was late.
+time; it is sent then, over a connection of its own if all others are busy, and its latency counts
+from that time, also where this client itself was late.
 """
 
 from __future__ import annotations
@@ -38,31 +38,28 @@ class Fates(list[Fate]):
         """How many had which status."""
         return Counter(fate.status for fate in self)
 
-    def percentile(self, percent: float, status: int = 200) -> float:
-        """Of the seconds of the requests of a status; NaN where there is none."""
+    def milliseconds(self, percent: float, status: int = 200) -> float | None:
+        """The percentile of the latencies of a status, if there is any."""
         found = [fate.seconds for fate in self if fate.status == status]
-        return float(np.percentile(found, percent)) if found else float("nan")
-
-    def goodput(self, seconds: float) -> float:
-        """Requests a second that were answered with 200."""
-        return self.statuses()[200] / seconds
+        return 1000 * float(np.percentile(found, percent)) if found else None
 
 
-def run(
-    url: str, bodies: Sequence[bytes], rate: float, seconds: float, patience: float = 30.0
-) -> Fates:
-    """POST bodies in turn to a URL at a rate, and wait for the answers.
+def steady(rate: float, seconds: float) -> list[float]:
+    """The times of requests that are evenly spread."""
+    return [number / rate for number in range(round(rate * seconds))]
+
+
+def run(url: str, bodies: Sequence[bytes], times: Sequence[float], patience: float = 30.0) -> Fates:
+    """POST bodies in turn to a URL, each at its time, and wait for the answers.
 
     Args:
-        rate: requests a second, evenly spread.
+        times: seconds after the beginning, in order.
         patience: seconds after which a request counts as unanswered.
     """
-    return asyncio.run(_run(url, bodies, rate, seconds, patience))
+    return asyncio.run(_run(url, bodies, times, patience))
 
 
-async def _run(
-    url: str, bodies: Sequence[bytes], rate: float, seconds: float, patience: float
-) -> Fates:
+async def _run(url: str, bodies: Sequence[bytes], times: Sequence[float], patience: float) -> Fates:
     client = _Client(url)
     fates = Fates()
     started = time.perf_counter()
@@ -76,8 +73,7 @@ async def _run(
         fates.append(Fate(due, time.perf_counter() - started - due, status, retry_after))
 
     async with asyncio.TaskGroup() as tasks:
-        for number in range(round(rate * seconds)):
-            due = number / rate
+        for number, due in enumerate(times):
             wait = due - (time.perf_counter() - started)
             # Late ones are sent at once, one turn of the loop after the other.
             await asyncio.sleep(max(wait, 0))

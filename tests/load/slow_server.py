@@ -1,0 +1,58 @@
+"""The command, with engines that take their time, without taking a core: more replicas help.
+
+    python -m tests.load.slow_server SECONDS_PER_IMAGE serve --bundle BUNDLE [key=value ...]
+
+On two cores there is no other way to see many replicas share a load.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from typing import Any
+
+from pintag.bundle import ModelBundle
+from pintag.cli.main import main
+from pintag.engine import Confidences, Engine
+from pintag.images import Pixels
+
+
+class SlowEngine:
+    """An engine, and so many seconds for each image."""
+
+    def __init__(self, engine: Engine, seconds: float) -> None:
+        self.name, self.precision, self.input_size = (
+            engine.name,
+            engine.precision,
+            engine.input_size,
+        )
+        self._engine, self._seconds = engine, seconds
+
+    def predict(self, pixels: Pixels) -> Confidences:
+        """As slowly as was wanted."""
+        found = self._engine.predict(pixels)
+        time.sleep(self._seconds * len(pixels))
+        return found
+
+
+def slow_down(seconds: float) -> None:
+    """Every engine that this process builds from a bundle."""
+    build = ModelBundle.engine
+
+    def engine(self: ModelBundle, *arguments: Any, **named: Any) -> SlowEngine:
+        return SlowEngine(build(self, *arguments, **named), seconds)
+
+    ModelBundle.engine = engine  # type: ignore[method-assign,assignment]
+
+
+def _in_every_process(seconds: float) -> None:
+    import ray
+
+    hook = functools.partial(slow_down, seconds)
+    ray.init = functools.partial(ray.init, runtime_env={"worker_process_setup_hook": hook})
+
+
+if __name__ == "__main__":
+    _in_every_process(float(sys.argv.pop(1)))
+    main()
