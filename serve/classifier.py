@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import math
 import time
@@ -19,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ray import serve
 
-from pintag.engine import Confidences
+from pintag.engine import Confidences, Engine
 from pintag.errors import ImageError
 from pintag.images import Encoded, Pixels
 from pintag.labels import Tag
-from serve import http, protocol
+from serve import http, protocol, replica
 from serve.cache import AnswerCache
 from serve.config import ClassifierConfig, EngineConfig
 from serve.lanes import Lanes
@@ -52,9 +53,12 @@ class Classifier:
         self.model = self._replica.model
         self.metrics = Metrics(self.info)
         self._cache = AnswerCache(self.config.cache_bytes)
+        # While lanes are busy other replicas' are, too: a batch keeps to what is reserved for it.
+        threads = max(1, int(self.config.num_cpus / self.config.lanes))
+        self._lane_engine = self._replica.engine_on(threads)
         self._warm_up()
         self._lanes: Lanes[Encoded | Pixels, Confidences] = Lanes(
-            self._classify,
+            functools.partial(self._classify, self._lane_engine),
             threads=self.config.lanes,
             batch=self.config.max_batch_size,
             on_wait=self.metrics.wait.observe,
@@ -144,7 +148,7 @@ class Classifier:
         if encoded.is_slow:
             return asyncio.ensure_future(self._slowly(encoded))
         if alone:
-            return self._classify([encoded])[0]
+            return self._classify(self._replica.engine, [encoded])[0]
         return self._lanes.put(encoded)
 
     async def _is_alone(self) -> bool:
@@ -166,11 +170,13 @@ class Classifier:
         with timed(self.metrics.decode):
             return encoded.decode(self._replica.engine.input_size)
 
-    def _classify(self, batch: Sequence[Encoded | Pixels]) -> Sequence[Confidences | Exception]:
-        """From images to confidences, in a lane; a corrupt one costs its neighbours nothing."""
+    def _classify(
+        self, engine: Engine, batch: Sequence[Encoded | Pixels]
+    ) -> Sequence[Confidences | Exception]:
+        """From images to confidences; a corrupt one costs its neighbours nothing."""
         decoded = [self._decoded(image) for image in batch]
         good = [each for each in decoded if not isinstance(each, ImageError)]
-        rows = iter(self._infer(np.stack(good)) if good else ())
+        rows = iter(self._infer(engine, np.stack(good)) if good else ())
         return [each if isinstance(each, ImageError) else next(rows) for each in decoded]
 
     def _decoded(self, image: Encoded | Pixels) -> Pixels | ImageError:
@@ -179,10 +185,10 @@ class Classifier:
         except ImageError as error:
             return error
 
-    def _infer(self, pixels: Pixels) -> Confidences:
+    def _infer(self, engine: Engine, pixels: Pixels) -> Confidences:
         self.metrics.batch_size.observe(len(pixels))
         with timed(self.metrics.inference):
-            return self._replica.predict(pixels)
+            return replica.predict(engine, pixels)
 
     def _warm_up(self) -> None:
         """Build every kernel before the first request, which would wait for them.
@@ -190,7 +196,7 @@ class Classifier:
         OpenVINO builds some for each size of batch.
         """
         for count in range(1, self.config.max_batch_size + 1):
-            self._replica.engine.predict(self._replica.blank(count))
+            self._lane_engine.predict(self._replica.blank(count))
         self._is_quick = min(self._lone_seconds() for _ in range(5)) < _QUICK
         # What is here stays here: the collector need not look at it again and again.
         gc.collect()

@@ -74,7 +74,7 @@ class DeploymentConfig(Strict):
     """What a replica may take of its GPU, where several share one; by default it takes what it
     needs, as it needs it."""
     engine_threads: int = Field(default=2, ge=1)
-    """Threads that one batch is spread over."""
+    """Threads that one batch is spread over; in a lane of the classifier, as many as `num_cpus`."""
     cores: tuple[Core, ...] | None = Field(default=None, min_length=1)
     """The processor's cores that its replicas keep to, by number; any by default."""
     niceness: int = Field(default=0, ge=0, le=19)

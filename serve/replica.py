@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
 
 from pintag import bundle, images
-from pintag.bundle import ModelBundle
 from pintag.engine import Confidences, Engine, configure_gpu, configure_threads
 from pintag.images import Limits, Pixels
 from serve import process, protocol
@@ -27,7 +27,15 @@ class Replica:
         """
         process.share(config.cores, config.niceness)
         loaded = bundle.load(path)
-        self.engine = _engine(loaded, config, engine)
+        choice = loaded.choose(engine.engine, engine.precision)
+        if choice.kind == "tensorflow":
+            configure_threads(config.engine_threads)
+            configure_gpu(config.gpu_memory_mib)
+        log.info("%s %s by %s", loaded.manifest.name, loaded.manifest.version, choice)
+        self.engine = loaded.engine(choice, config.engine_threads)
+        # TensorFlow's threads are the process's: there is no other engine to have.
+        self._shares_threads = choice.kind == "tensorflow"
+        self._build = functools.partial(loaded.engine, choice)
         self.labels = loaded.labels
         self.limits = Limits(config.images.max_bytes, config.images.max_pixels)
         self.info = protocol.model_info(loaded, self.engine)
@@ -46,26 +54,22 @@ class Replica:
         size = self.engine.input_size
         return np.zeros((count, size, size, 3), np.uint8)
 
+    def engine_on(self, threads: int) -> Engine:
+        """The same engine on a number of threads, where an engine can choose."""
+        return self.engine if self._shares_threads else self._build(threads)
+
     def check(self) -> None:
         """Run the engine on one image: a replica that cannot predict is not healthy."""
-        self.predict(self.blank(1))
-
-    def predict(self, pixels: Pixels) -> Confidences:
-        """What the engine says.
-
-        Raises:
-            RuntimeError: it predicts what are no numbers.
-        """
-        found = self.engine.predict(pixels)
-        if not np.isfinite(found).all():
-            raise RuntimeError("the engine predicts confidences that are no numbers")
-        return found
+        predict(self.engine, self.blank(1))
 
 
-def _engine(loaded: ModelBundle, config: DeploymentConfig, wanted: EngineConfig) -> Engine:
-    choice = loaded.choose(wanted.engine, wanted.precision)
-    if choice.kind == "tensorflow":
-        configure_threads(config.engine_threads)
-        configure_gpu(config.gpu_memory_mib)
-    log.info("%s %s by %s", loaded.manifest.name, loaded.manifest.version, choice)
-    return loaded.engine(choice, config.engine_threads)
+def predict(engine: Engine, pixels: Pixels) -> Confidences:
+    """What an engine says.
+
+    Raises:
+        RuntimeError: it predicts what are no numbers.
+    """
+    found = engine.predict(pixels)
+    if not np.isfinite(found).all():
+        raise RuntimeError("the engine predicts confidences that are no numbers")
+    return found

@@ -49,7 +49,9 @@ def slow_down(seconds: float) -> None:
 def _in_every_process(seconds: float) -> None:
     import ray
 
-    hook = functools.partial(slow_down, seconds)
+    def hook() -> None:
+        slow_down(seconds)
+
     ray.init = functools.partial(ray.init, runtime_env={"worker_process_setup_hook": hook})
 
 
