@@ -51,6 +51,8 @@ def run(tagging: Tagging, version: str, progress: Progress = lambda done, total:
     missing = [
         number for number in range(listed.parts) if RESULT.format(number=number) not in there
     ]
+    if not missing:
+        return Summary(listed.images, 0, 0, listed.parts)
     with cluster.connected():
         counts = _run(tagging, listed, missing, progress)
     return Summary(listed.images, *counts, listed.parts)
@@ -91,8 +93,6 @@ def _run(
 ) -> tuple[int, int]:
     import ray
 
-    if not missing:
-        return 0, 0
     cluster.quiet_data()
     gpus = ray.cluster_resources().get("GPU", 0)
     rows = [{"part": number} for number in missing]

@@ -157,7 +157,7 @@ def test_a_job_that_is_killed_goes_on_and_has_every_input_once(
     before = {path: path.stat().st_mtime_ns for path in parts()}
     assert 0 < len(before) < 10
     told = bulk(catalogue, quick_dir, out)
-    assert told["tagged"] == 10_000 - 1024 * len(before) or told["tagged"] < 10_000
+    assert 0 < told["tagged"] <= 10_000 - 1024 * len(before)
     assert before.items() <= {path: path.stat().st_mtime_ns for path in parts()}.items()
     uris = [row["uri"] for row in results(out)]
     assert len(uris) == 10_000

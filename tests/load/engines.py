@@ -1,26 +1,31 @@
-"""The engines of a bundle: one image, and batches of 32, on all cores from one caller."""
+"""What a core does: the engines of a bundle, decoding by the size of the picture, explanations."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from pintag import bundle
+from pintag import bundle, images
 from pintag.engine import Engine, configure_threads
 from tests.conftest import ROOT
 from tests.load import explanations
 from tests.load.setting import Setting
 
 BATCH = 32
-# Photographs that are explained.
-EXPLAINED = 8
+# Of pictures that are decoded: photographs made larger.
+MEGAPIXELS = (0.05, 0.5, 2.0, 12.0)
+# Photographs that are explained, and made larger; how often one is decoded.
+EXPLAINED, DECODED = 8, 5
 
 
 def measure(setting: Setting) -> dict[str, Any]:
@@ -48,8 +53,30 @@ def _main(bundle_dir: str, folder: str, seconds: str) -> None:
             "images_per_second": BATCH / _seconds(engine, BATCH, float(seconds)),
         }
     paths = explanations.chosen(Path(folder), EXPLAINED)
-    explained = explanations.timings(loaded.engine(), paths)
-    print(json.dumps({"engines": found, "explained": len(paths), "explanations": explained}))
+    told = {
+        "engines": found,
+        "decoding": [_decoding(paths, most, engine.input_size) for most in MEGAPIXELS],
+        "explained": len(paths),
+        "explanations": explanations.timings(loaded.engine(), paths),
+    }
+    print(json.dumps(told))
+
+
+def _decoding(paths: list[Path], megapixels: float, size: int) -> dict[str, float]:
+    """Milliseconds of one core, and kilobytes, of JPEGs of so many pixels: means over pictures."""
+    taken, lengths = [], []
+    for path in paths:
+        photograph = Image.open(path).convert("RGB")
+        scale = (megapixels * 1e6 / (photograph.width * photograph.height)) ** 0.5
+        content = io.BytesIO()
+        sides = (round(photograph.width * scale), round(photograph.height * scale))
+        photograph.resize(sides).save(content, "JPEG", quality=85)
+        started = time.perf_counter()
+        for _ in range(DECODED):
+            images.decode(content.getvalue(), size)
+        taken.append(1000 * (time.perf_counter() - started) / DECODED)
+        lengths.append(len(content.getvalue()) / 1000)
+    return {"megapixels": megapixels, "ms": fmean(taken), "kilobytes": fmean(lengths)}
 
 
 def _seconds(engine: Engine, batch: int, seconds: float) -> float:

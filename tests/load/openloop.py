@@ -9,6 +9,7 @@ from that time, also where this client itself was late.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -78,7 +79,7 @@ async def _run(url: str, bodies: Sequence[bytes], times: Sequence[float], patien
             # Late ones are sent at once, one turn of the loop after the other.
             await asyncio.sleep(max(wait, 0))
             tasks.create_task(one(number, due))
-    client.close()
+    await client.close()
     return fates
 
 
@@ -111,6 +112,8 @@ class _Client:
             self._idle.append((reader, writer))
         return int(head[0].split()[1]), headers.get("retry-after", "")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         for _, writer in self._idle:
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()

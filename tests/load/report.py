@@ -15,7 +15,7 @@ def markdown(date: str, record: Record) -> str:
     """The whole document."""
     found = {part: content["found"] for part, content in record.items()}
     lines = [f"# Benchmarks of {date}", "", *_preamble(record), "## Goals", ""]
-    lines += _table(("measure", "goal", "found", "reached"), _goals(found))
+    lines += table(("measure", "goal", "found", "reached"), _goals(found))
     for part, section in _SECTIONS.items():
         if part in found:
             lines += ["", *section(found[part], date)]
@@ -110,7 +110,7 @@ def _servers(found: Found, date: str) -> list[str]:
         f"wrk, one thread; medians of {len(found['rounds'])} rounds, in each of which every server "
         f"has its turn alone. Bare, before and after each round: {_several(bare)} images/s.",
         "",
-        *_table(head, rows),
+        *table(head, rows),
     ]
 
 
@@ -125,7 +125,7 @@ def _many(found: Found, date: str) -> list[str]:
         f"{found['images_in_a_request']} images in each, {found['clients']} clients. Bare: "
         f"{_several(map(round, found['bare']))} images/s.",
         "",
-        *_table(("body", "of bare", "images/s"), rows),
+        *table(("body", "of bare", "images/s"), rows),
     ]
 
 
@@ -154,7 +154,7 @@ def _overload(found: Found, date: str) -> list[str]:
         f"its request was due, so none is omitted (`tests/load/openloop.py`). The peak is "
         f"{peak:.0f} answers/s.",
         "",
-        *_table(head, rows),
+        *table(head, rows),
         "",
         f"![Goodput and latency]({date}-overload.png)",
     ]
@@ -187,9 +187,22 @@ def _engines(found: Found, date: str) -> list[str]:
         "",
         "Without decoding; one caller, all cores. Ratios are to TensorFlow's speed.",
         "",
-        *_table(
+        *table(
             ("engine", "batch of 32", "one image", "one image, ms", "images/s, batch of 32"),
             engines,
+        ),
+        "",
+        "## Decoding",
+        "",
+        "One core; photographs made larger, as JPEG of quality 85, decoded at the scale that the "
+        "network needs.",
+        "",
+        *table(
+            ("megapixels", "ms", "kilobytes"),
+            [
+                (f"{row['megapixels']:g}", f"{row['ms']:.2f}", f"{row['kilobytes']:.0f}")
+                for row in found["decoding"]
+            ],
         ),
         "",
         "## Explanations",
@@ -197,7 +210,7 @@ def _engines(found: Found, date: str) -> list[str]:
         f"Means of {found['explained']} photographs, by the fastest engine; *bare* is the same "
         "number of images through it in batches of 32.",
         "",
-        *_table(("", "of bare", "seconds", "samples", "segmentation, sampling, fit"), explanations),
+        *table(("", "of bare", "seconds", "samples", "segmentation, sampling, fit"), explanations),
     ]
 
 
@@ -218,7 +231,7 @@ def _bulk(found: Found, date: str) -> list[str]:
         "`pintag bulk` over a list of files; the start is taken off by a shorter job. Bare: "
         f"{_several(map(round, found['bare']))} images/s.",
         "",
-        *_table(("", "ratio", "images/s"), rows),
+        *table(("", "ratio", "images/s"), rows),
     ]
 
 
@@ -262,7 +275,7 @@ def _scaling(found: Found, date: str) -> list[str]:
         "Engines made 20 ms slower for each image, more logical processors than cores; "
         f"{settings}. Seconds count from when the load began to grow, or to fall.",
         "",
-        *_table(head, rows),
+        *table(head, rows),
         "",
         f"![Load, replicas and latency]({date}-scaling.png)",
     ]
@@ -279,7 +292,8 @@ _SECTIONS: dict[str, Callable[[Found, str], list[str]]] = {
 }
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
     return [_row(head), _row(["---"] * len(head)), *map(_row, rows)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shutil
 import signal
 import socket
@@ -95,17 +96,36 @@ def started(config: Path, most: int) -> str:
 def test_idle_replicas_come_first_and_overload_is_refused_in_haproxy(tmp_path: Path) -> None:
     config = tmp_path / "haproxy.cfg"
     listening = HAPROXY.replace("http_frontend", f"http_frontend\n    bind :{free_port()}")
-    times = "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n"
+    times = "defaults\n mode http\n option httplog\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n"
     config.write_text(times + listening)
     made = started(config, most=33)
     for replica in ("SERVE_REPLICA_a", "SERVE_REPLICA_b"):
         assert f"use-server {replica} if {{ srv_conn(http-classifier/{replica}) eq 0 }}" in made
     assert "nbsrv(http-classifier),mul(33)" in made
+    assert "option httplog\n    option dontlog-normal\n" in made
     # The rule comes after what names the application, and before the request is passed on.
     order = [made.index(text) for text in ("path /\n", "http-request return status 503", "use_b")]
     assert order == sorted(order)
     text = made[made.index('string "') + 8 :].splitlines()[0].rpartition('" if')[0]
     assert Problem.model_validate_json(text.replace('\\"', '"')).kind == "overloaded"
+
+
+@pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
+@pytest.mark.ray
+def test_the_running_haproxy_has_what_the_script_adds_to_rays_own_words(server: Server) -> None:
+    """Ray writes its configuration by a template of its own, which another release may change."""
+    (config,) = {
+        command[command.index("-f") + 1]
+        for process in descendants(server.process)
+        if process.name() == "haproxy" and "-f" in (command := process.cmdline())
+    }
+    made = Path(config).read_text()
+    replicas = re.findall(r"^ *server (SERVE_REPLICA_classifier\S*)", made, re.M)
+    assert len(replicas) == 2
+    for replica in replicas:
+        assert f"use-server {replica} if {{ srv_conn(http-classifier/{replica}) eq 0 }}" in made
+    assert "http-request return status 503" in made
+    assert "option dontlog-normal" in made
 
 
 # Why it does not start

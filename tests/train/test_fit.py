@@ -126,7 +126,7 @@ def test_a_killed_worker_costs_no_epoch(
 def test_an_interrupted_run_is_resumed(sample_dir: Path, undisturbed: Path, tmp_path: Path) -> None:
     """Ctrl-C ends a run with exit code 1 and no bundle; --resume makes the same bundle of it."""
     out = tmp_path / "interrupted"
-    with training(out, sample_dir, "head.epochs=200") as process:
+    with training(out, sample_dir, "head.epochs=60") as process:
         process.send_signal(signal.SIGINT)
         assert process.stderr
         said = process.stderr.read()
@@ -134,8 +134,8 @@ def test_an_interrupted_run_is_resumed(sample_dir: Path, undisturbed: Path, tmp_
     assert "--resume" in said
     assert not out.exists()
     before = epochs_done(out)
-    assert 2 <= before < 200
-    arguments = ("train", *SMALL, "head.epochs=200", "--data", sample_dir, "--out", out)
+    assert 2 <= before < 60
+    arguments = ("train", *SMALL, "head.epochs=60", "--data", sample_dir, "--out", out)
     refused = pintag(*arguments)
     assert refused.returncode == 1
     assert "--resume" in refused.stderr
@@ -144,7 +144,7 @@ def test_an_interrupted_run_is_resumed(sample_dir: Path, undisturbed: Path, tmp_
     assert "head.batch_size" in other.stderr
     resumed = pintag(*arguments, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert [row["epoch"] for row in history(out)] == list(range(1, 201))
+    assert [row["epoch"] for row in history(out)] == list(range(1, 61))
     assert step_losses(out)[:40] == pytest.approx(step_losses(undisturbed), abs=1e-4)
     assert not out.with_name("interrupted.run").exists()
 

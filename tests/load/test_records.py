@@ -1,0 +1,43 @@
+"""The documents of measurements say what the records beside them say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.load import capacity, report
+
+RECORDS = sorted((ROOT / "docs/benchmarks").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_a_table_is_made_from_its_record(path: Path) -> None:
+    record = json.loads(path.read_text())
+    assert path.with_suffix(".md").read_text() == report.markdown(path.stem, record)
+
+
+def test_the_capacity_sheet_is_computed_from_the_last_record() -> None:
+    last = RECORDS[-1].relative_to(ROOT)
+    record = json.loads((ROOT / last).read_text())
+    wanted = capacity.sheet(record, str(last), capacity.Assumptions())
+    assert (ROOT / "docs/capacity.md").read_text() == wanted
+
+
+def test_more_uploads_need_more_of_everything() -> None:
+    found = capacity.Measured(
+        cores=2, peak=800.0, photograph_kb=9.0, infer_ms=1.0, explanation_seconds=1.0,
+        decoding=[
+            {"megapixels": 0.05, "ms": 0.5, "kilobytes": 9},
+            {"megapixels": 10.0, "ms": 40.0, "kilobytes": 3000},
+        ],
+    )  # fmt: skip
+    assumed = capacity.Assumptions(megapixels=0.05, node_cores=10, cell_replicas=100)
+    # 2 cores answer 800, and 560 at 70 %: 280 for each core.
+    assert capacity.need(280, found, assumed).cores == 1
+    many = capacity.need(280_000, found, assumed)
+    assert (many.cores, many.nodes, many.cells) == (1000, 101, 10)
+    large = capacity.need(280, found, capacity.Assumptions(megapixels=10.0))
+    assert large.core_ms == pytest.approx(2.5 + 40 - 0.5)
