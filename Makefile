@@ -11,7 +11,11 @@ DATA ?=
 BACKBONE ?= basic_cnn
 ARGS ?=
 
-.PHONY: help setup demo test check format lock clean
+# For bench: a bundle after `pintag optimize`, and a folder of photographs.
+BUNDLE ?= demo/bundle
+IMAGES ?= demo/data/test
+
+.PHONY: help setup demo test bench check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -35,6 +39,9 @@ demo: setup ## fit, serve and tag: DATA=folder BACKBONE=mobilenet PORT=8000 ARGS
 
 test: setup ## run all tests
 	$(BIN)/pytest
+
+bench: setup ## measure: BUNDLE=folder IMAGES=folder ARGS='--triton PYTHON'; needs wrk
+	$(BIN)/python -m tests.load.bench --bundle $(BUNDLE) --images $(IMAGES) $(ARGS)
 
 check: setup ## lint, format, types and import rules
 	$(BIN)/ruff check .

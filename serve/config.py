@@ -40,6 +40,10 @@ class AutoscalingConfig(Strict):
     target_ongoing_requests: float = Field(default=2, gt=0)
     upscale_delay_s: float = Field(default=5, ge=0)
     downscale_delay_s: float = Field(default=120, ge=0)
+    metrics_interval_s: float = Field(default=2, gt=0)
+    """Between two reports of a replica; Ray's own default of 10 is half of the time to scale."""
+    look_back_period_s: float = Field(default=10, gt=0)
+    """What is compared with the target is the mean of so long."""
 
     @model_validator(mode="after")
     def _ordered(self) -> AutoscalingConfig:
@@ -86,7 +90,7 @@ class ClassifierAutoscalingConfig(AutoscalingConfig):
 
     min_replicas: int = Field(default=2, ge=0)
     max_replicas: int = Field(default=2, ge=1)
-    target_ongoing_requests: float = Field(default=24, gt=0)
+    target_ongoing_requests: float = Field(default=2, gt=0)
 
 
 class ClassifierConfig(DeploymentConfig):

@@ -7,6 +7,7 @@ two cores.
 
 from __future__ import annotations
 
+import random
 import re
 import sys
 import threading
@@ -110,13 +111,16 @@ def _after(seen: Seen, since: float, wanted: Any) -> float | None:
 
 
 def _times(load: Load) -> Iterable[float]:
-    """When requests are due: a rate that goes from one to another, step by step of a request."""
+    """When requests are due: people know nothing of each other (a Poisson process)."""
+    chance = random.Random(0)
     begun = 0.0
     for seconds, first, last in load:
         at = 0.0
-        while at < seconds:
+        while True:
+            at += chance.expovariate(first + (last - first) * at / seconds)
+            if at >= seconds:
+                break
             yield begun + at
-            at += 1 / (first + (last - first) * at / seconds)
         begun += seconds
 
 

@@ -96,8 +96,8 @@ def started(config: Path, most: int) -> str:
 def test_idle_replicas_come_first_and_overload_is_refused_in_haproxy(tmp_path: Path) -> None:
     config = tmp_path / "haproxy.cfg"
     listening = HAPROXY.replace("http_frontend", f"http_frontend\n    bind :{free_port()}")
-    times = "defaults\n mode http\n option httplog\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n"
-    config.write_text(times + listening)
+    times = "".join(f" timeout {each} 1s\n" for each in ("connect", "client", "server"))
+    config.write_text(f"defaults\n mode http\n option httplog\n{times}{listening}")
     made = started(config, most=33)
     for replica in ("SERVE_REPLICA_a", "SERVE_REPLICA_b"):
         assert f"use-server {replica} if {{ srv_conn(http-classifier/{replica}) eq 0 }}" in made
