@@ -35,7 +35,7 @@ def describe(setting: Setting) -> dict[str, Any]:
             "system": f"{platform.system()} {platform.release()}",
         },
         "versions": {"python": platform.python_version(), "wrk": _wrk(), **_versions()},
-        "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--short") else ""),
+        "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--short", ":!docs") else ""),
         "settings": {
             "bundle": f"{manifest.manifest.name} {manifest.manifest.version}",
             "network": manifest.manifest.network.model_dump(mode="json"),
