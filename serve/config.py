@@ -90,7 +90,7 @@ class ClassifierAutoscalingConfig(AutoscalingConfig):
 
     min_replicas: int = Field(default=2, ge=0)
     max_replicas: int = Field(default=2, ge=1)
-    target_ongoing_requests: float = Field(default=2, gt=0)
+    target_ongoing_requests: float = Field(default=0.7, gt=0)
 
 
 class ClassifierConfig(DeploymentConfig):

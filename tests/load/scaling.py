@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from serve.config import ClassifierConfig
 from tests.conftest import ROOT, free_port, serving
 from tests.load import openloop
 from tests.load.openloop import Fates
@@ -27,7 +28,7 @@ from tests.load.setting import NO_CACHE, Setting
 SECONDS_PER_IMAGE = 0.02
 MOST = 8
 # What is unlike configs/serve/cluster.yaml: a run of minutes cannot wait five of them.
-DOWNSCALE_DELAY = 20
+DOWNSCALE_DELAY, DRAIN_SECONDS = 20, 10
 _LOW, _HIGH, _HIGHEST = 30.0, 80.0, 250.0
 
 Load = Sequence[tuple[float, float, float]]
@@ -56,6 +57,7 @@ def measure(setting: Setting, *overrides: str) -> dict[str, Any]:
             setting.place / "log",
             *NO_CACHE,
             *told,
+            f"http.drain_seconds={DRAIN_SECONDS}",
             "classifier.engine_threads=1",
             "explainer.enabled=false",
             *overrides,
@@ -64,7 +66,8 @@ def measure(setting: Setting, *overrides: str) -> dict[str, Any]:
             RAY_SERVE_HAPROXY_METRICS_PORT=str(exporter),
         ) as server:
             found[name] = _under(load, f"{server.url}/v1/tags", setting.bodies, exporter)
-    return {"settings": settings, "loads": found}
+    autoscaling = ClassifierConfig().autoscaling.model_dump() | settings
+    return {"settings": {**autoscaling, "drain_seconds": DRAIN_SECONDS}, "loads": found}
 
 
 def _under(load: Load, url: str, bodies: list[bytes], exporter: int) -> dict[str, Any]:
@@ -96,6 +99,7 @@ def _told(load: Load, fates: Fates, seen: Seen) -> dict[str, Any]:
         "requests": len(fates),
         "refused": statuses[503],
         "failed": len(fates) - statuses[200] - statuses[503],
+        "statuses": {str(status): count for status, count in statuses.items()},
         "p50_ms": fates.milliseconds(50),
         "p99_ms": fates.milliseconds(99),
         "replicas": [seen[0][1], most, seen[-1][1]],
