@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import numpy as np
+import uvloop
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,9 @@ def run(url: str, bodies: Sequence[bytes], times: Sequence[float], patience: flo
         times: seconds after the beginning, in order.
         patience: seconds after which a request counts as unanswered.
     """
-    return asyncio.run(_run(url, bodies, times, patience))
+    # The client shares the cores with the server: it takes as little of them as it can.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(url, bodies, times, patience))
 
 
 async def _run(url: str, bodies: Sequence[bytes], times: Sequence[float], patience: float) -> Fates:
