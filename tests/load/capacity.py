@@ -31,7 +31,7 @@ class Assumptions:
     """What was not measured here."""
 
     megapixels: float = _assumed(0.5, "of an upload: a picture that the app made smaller")
-    utilisation: float = _assumed(0.7, "of the peak, at the busiest time; p99 was measured there")
+    utilisation: float = _assumed(0.7, "of the peak, at the busiest time")
     known: float = _assumed(0.0, "share of uploads that the cache of answers knows")
     node_cores: int = _assumed(32, "of a node")
     node_gbit: float = _assumed(25.0, "of a node's network, each way")
