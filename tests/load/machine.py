@@ -35,7 +35,7 @@ def describe(setting: Setting) -> dict[str, Any]:
             "system": f"{platform.system()} {platform.release()}",
         },
         "versions": {"python": platform.python_version(), "wrk": _wrk(), **_versions()},
-        "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--short", ":!docs") else ""),
+        "commit": _commit(),
         "settings": {
             "bundle": f"{manifest.manifest.name} {manifest.manifest.version}",
             "network": manifest.manifest.network.model_dump(mode="json"),
@@ -69,6 +69,11 @@ def _versions() -> dict[str, str]:
 def _wrk() -> str:
     said = subprocess.run(["wrk", "-v"], capture_output=True, text=True).stdout
     return said.split()[1] if said else "none"
+
+
+def _commit() -> str:
+    changed = _git("status", "--short", ":!docs")
+    return _git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 
 
 def _git(*arguments: str) -> str:
