@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, Server
 
-pytestmark = pytest.mark.ray
-pytest.importorskip("locust", reason="locust is not installed: the extra load")
+# Looked for and not imported: Locust makes every thread and socket of its process another.
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.skipif(not find_spec("locust"), reason="Locust is not installed: the extra load"),
+]
 
 
 def test_the_mix_is_answered_as_its_people_expect(server: Server, tmp_path: Path) -> None:
