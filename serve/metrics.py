@@ -5,6 +5,7 @@ Ray puts `ray_` before each name and adds the labels application, deployment and
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _SECONDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20]
 _SAMPLES = [32, 64, 128, 256, 512, 1000, 2000, 5000]
+# Seconds; Ray reports every ten.
+_REPEATED = 3
 _SIZES = [1, 2, 4, 8, 16, 32, 64, 128]
 
 
@@ -45,7 +48,9 @@ class Metrics:
         self._lookups = Counter(
             "pintag_cache_lookups", "Images looked up in the cache of answers", ("outcome",)
         )
-        self._cache_bytes = Gauge("pintag_cache_bytes", "What the cache of answers takes of memory")
+        self._cache_bytes = _Standing(
+            Gauge("pintag_cache_bytes", "What the cache of answers takes of memory"), 0
+        )
         self._tags = Counter("pintag_tags", "Images by their most confident label", ("label",))
         self._errors = _errors()
 
@@ -124,9 +129,24 @@ def _tell(info: ModelInfo) -> None:
         "engine": info.engine,
         "precision": info.precision,
     }
-    Gauge("pintag_model_info", "The model that a replica serves, and by what", tuple(told)).set(
-        1, tags=told
-    )
+    gauge = Gauge("pintag_model_info", "The model that a replica serves, and by what", tuple(told))
+    _Standing(gauge, 1, told)
+
+
+class _Standing:
+    """A gauge that stands: Ray drops one that was not set between two reports."""
+
+    def __init__(self, gauge: Gauge, value: float, tags: dict[str, str] | None = None) -> None:
+        self._gauge, self._value, self._tags = gauge, value, tags
+        threading.Thread(target=self._repeat, name="pintag-gauge", daemon=True).start()
+
+    def set(self, value: float) -> None:
+        self._value = value
+
+    def _repeat(self) -> None:
+        while True:
+            self._gauge.set(self._value, tags=self._tags)
+            time.sleep(_REPEATED)
 
 
 def _errors() -> Counter:

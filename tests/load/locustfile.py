@@ -85,10 +85,10 @@ class Uploader(FastHttpUser):
 
     @task(3)
     def upload_a_bad_one(self) -> None:
-        """No picture, or a part of one: to be refused by name, with 415."""
+        """No picture, or a part of one: to be refused with 400."""
         whole = upload(random.randrange(self._files))[0]
         body = random.choice((b"a recipe, and no picture of it", whole[: len(whole) // 3]))
-        self._post("/v1/tags", body, {}, "POST /v1/tags, bad", wanted=415)
+        self._post("/v1/tags", body, {}, "POST /v1/tags, bad", wanted=400)
 
     @task(2)
     def ask_why(self) -> None:

@@ -34,10 +34,10 @@ def test_more_uploads_need_more_of_everything() -> None:
             {"megapixels": 10.0, "ms": 40.0, "kilobytes": 3000},
         ],
     )  # fmt: skip
-    assumed = capacity.Assumptions(megapixels=0.05, node_cores=10, cell_replicas=100)
-    # 2 cores answer 800, and 560 at 70 %: 280 for each core.
-    assert capacity.need(280, found, assumed).cores == 1
-    many = capacity.need(280_000, found, assumed)
+    assumed = capacity.Assumptions(0.05, utilisation=0.5, node_cores=10, cell_replicas=100)
+    # 2 cores answer 800, and 400 half of the time: 200 for each core.
+    assert capacity.need(200, found, assumed).cores == 1
+    many = capacity.need(200_000, found, assumed)
     assert (many.cores, many.nodes, many.cells) == (1000, 101, 10)
     large = capacity.need(280, found, capacity.Assumptions(megapixels=10.0))
     assert large.core_ms == pytest.approx(2.5 + 40 - 0.5)

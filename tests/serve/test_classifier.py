@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from pintag import bundle
@@ -142,6 +144,9 @@ def test_the_model_is_told_as_its_manifest_has_it(client: httpx.Client, quick_di
 def test_the_engine_is_told_in_a_metric_of_both_applications(
     server: Server, quick_dir: Path
 ) -> None:
+    """Also some time after it was said, when Ray has reported it more than once."""
+    begun = psutil.Process(server.process.pid).create_time()
+    wait_for(lambda: time.time() - begun > 40, what="later reports")
     version = bundle.load(quick_dir).manifest.version
     for application in ("classifier", "explainer"):
         for label, said in (("engine", "openvino"), ("precision", "int8"), ("version", version)):
