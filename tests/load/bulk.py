@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import json
 import os
 import subprocess
@@ -26,7 +25,7 @@ import pyarrow.parquet
 from PIL import Image
 
 from tests.conftest import PINTAG, free_port
-from tests.load.setting import Setting
+from tests.load.setting import Setting, of_bare
 from tests.raylets import Node, secluded
 
 # Images of the job that is measured, for each second of a measurement; its start is taken off by a
@@ -43,11 +42,10 @@ def measure(setting: Setting) -> dict[str, Any]:
     for _ in range(setting.rounds):
         rates.append(_rate(setting))
         bare.append(setting.bare())
-    best = [max(pair) for pair in itertools.pairwise(bare)]
     return {
         "bare": bare,
         "images_per_second": median(rates),
-        "of_bare": median(rate / most for rate, most in zip(rates, best, strict=True)),
+        "of_bare": of_bare(rates, bare),
         "nodes": _nodes(setting),
     }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,6 @@ from PIL import Image
 
 from pintag import bundle, images
 from pintag.engine import Engine, configure_threads
-from tests.conftest import ROOT
 from tests.load import explanations
 from tests.load.setting import Setting
 
@@ -30,16 +28,7 @@ EXPLAINED, DECODED = 8, 5
 
 def measure(setting: Setting) -> dict[str, Any]:
     """By engine: milliseconds of one image, images a second; and explanations by the fastest."""
-    command = [sys.executable, "-m", __spec__.name, setting.bundle.absolute(), setting.images]
-    done = subprocess.run(
-        [*map(str, command), str(setting.seconds / 2)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        cwd=ROOT,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return dict(json.loads(setting.apart(__spec__.name, setting.seconds / 2)))
 
 
 def _main(bundle_dir: str, folder: str, seconds: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import itertools
 import json
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.load.setting import Setting
+from tests.load.setting import Setting, of_bare
 
 IMAGES, CLIENTS = 32, 4
 _BOUNDARY = "pintag-load-test"
@@ -37,7 +36,6 @@ def measure(setting: Setting) -> dict[str, Any]:
                 _rate(server.url, path, media, bodies, 3)
                 rates[form].append(_rate(server.url, path, media, bodies, setting.seconds))
         bare.append(setting.bare())
-    best = [max(pair) for pair in itertools.pairwise(bare)]
     return {
         "images_in_a_request": IMAGES,
         "clients": CLIENTS,
@@ -45,7 +43,7 @@ def measure(setting: Setting) -> dict[str, Any]:
         "forms": {
             form: {
                 "images_per_second": median(found),
-                "of_bare": median(rate / most for rate, most in zip(found, best, strict=True)),
+                "of_bare": of_bare(found, bare),
             }
             for form, found in rates.items()
         },

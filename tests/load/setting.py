@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -61,16 +62,26 @@ class Setting:
 
     def bare(self) -> float:
         """Images a second of one process without a server: see `bare`."""
-        command = [sys.executable, "-m", __spec__.name, self.bundle.absolute(), self.images]
+        return float(self.apart(__spec__.name, self.seconds))
+
+    def apart(self, module: str, seconds: float) -> str:
+        """The last line that a module says in a process of its own, of this bundle and images."""
+        arguments = (self.bundle.absolute(), self.images.absolute(), seconds)
         done = subprocess.run(
-            [*map(str, command), str(self.seconds)],
+            [sys.executable, "-m", module, *map(str, arguments)],
             stdout=subprocess.PIPE,
             text=True,
             check=True,
             cwd=ROOT,
             env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         )
-        return float(done.stdout.split()[-1])
+        return done.stdout.splitlines()[-1]
+
+
+def of_bare(rates: Sequence[float], bare: Sequence[float]) -> float:
+    """The median of what rates are of the bare process, the best of before and after each."""
+    best = map(max, itertools.pairwise(bare))
+    return median(rate / most for rate, most in zip(rates, best, strict=True))
 
 
 def bare(bundle_dir: Path, bodies: Sequence[bytes], seconds: float) -> float:
