@@ -41,7 +41,7 @@ class AutoscalingConfig(Strict):
     upscale_delay_s: float = Field(default=5, ge=0)
     downscale_delay_s: float = Field(default=120, ge=0)
     metrics_interval_s: float = Field(default=2, gt=0)
-    """Between two reports of a replica; Ray's own default of 10 is half of the time to scale."""
+    """Between two reports of a replica."""
     look_back_period_s: float = Field(default=10, gt=0)
     """What is compared with the target is the mean of so long."""
 

@@ -33,8 +33,7 @@ class Replica:
             configure_gpu(config.gpu_memory_mib)
         log.info("%s %s by %s", loaded.manifest.name, loaded.manifest.version, choice)
         self.engine = loaded.engine(choice, config.engine_threads)
-        # TensorFlow's threads are the process's: there is no other engine to have.
-        self._shares_threads = choice.kind == "tensorflow"
+        self._threads = config.engine_threads
         self._build = functools.partial(loaded.engine, choice)
         self.labels = loaded.labels
         self.limits = Limits(config.images.max_bytes, config.images.max_pixels)
@@ -56,7 +55,10 @@ class Replica:
 
     def engine_on(self, threads: int) -> Engine:
         """The same engine on a number of threads, where an engine can choose."""
-        return self.engine if self._shares_threads else self._build(threads)
+        # TensorFlow's threads are the process's: there is no other engine to have.
+        if threads == self._threads or self.engine.name == "tensorflow":
+            return self.engine
+        return self._build(threads)
 
     def check(self) -> None:
         """Run the engine on one image: a replica that cannot predict is not healthy."""

@@ -23,17 +23,10 @@ QUICK_TO_NOTICE = {
 
 
 class Node:
-    """A raylet, with all that it started."""
+    """A raylet of one processor, with all that it started."""
 
-    def __init__(
-        self, environment: dict[str, str], *options: str, cpus: int = 1, core: int | None = None
-    ) -> None:
-        """Started when this returns.
-
-        Args:
-            cpus: how many processors it says that it has.
-            core: keeps it to one.
-        """
+    def __init__(self, environment: dict[str, str], *options: str, core: int | None = None) -> None:
+        """Started when this returns; `core` keeps it to one of the machine's."""
 
         def keep() -> None:
             if core is not None:
@@ -41,7 +34,7 @@ class Node:
 
         self._process = subprocess.Popen(
             [
-                RAY, "start", "--block", f"--num-cpus={cpus}", "--node-ip-address=127.0.0.1",
+                RAY, "start", "--block", "--num-cpus=1", "--node-ip-address=127.0.0.1",
                 "--disable-usage-stats", *options,
             ],
             env=environment,

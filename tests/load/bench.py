@@ -24,7 +24,7 @@ from typing import Any
 from pintag import files
 from tests.conftest import ROOT
 from tests.load import bulk, engines, machine, many, overload, report, scaling, servers
-from tests.load.setting import Setting
+from tests.load.setting import Setting, photographs
 
 Measure = Callable[[Setting], dict[str, Any]]
 
@@ -79,7 +79,7 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if not shutil.which("wrk"):
         parser.error("wrk is not installed (Debian's package wrk)")
-    if not any(options.images.rglob("*.jpg")):
+    if not photographs(options.images):
         parser.error(f"{options.images}: there are no .jpg files here")
     return options
 

@@ -48,7 +48,6 @@ class Measured:
     cores: int
     peak: float
     """answers/s of the open loop"""
-    photograph_kb: float
     decoding: Sequence[dict[str, float]]
     infer_ms: float
     """of one core, for an image"""
@@ -75,7 +74,6 @@ def measured(record: dict[str, Any]) -> Measured:
     return Measured(
         cores=cores,
         peak=float(record["overload"]["found"]["peak"]),
-        photograph_kb=record["overload"]["settings"]["bytes_of_a_photograph"] / 1000,
         decoding=engines["decoding"],
         infer_ms=1000 * cores / fastest,
         explanation_seconds=engines["explanations"]["stable, at most 500"]["seconds"],

@@ -168,9 +168,7 @@ def _show(
         gain = (np.array(curves[name]) - plain).mean(axis=1)
         paired = gain[:, 1] - gain[:, 0]
         error = 1.96 * paired.std(ddof=1) / np.sqrt(len(paired)) if len(paired) > 1 else np.nan
-        claims = [
-            [set(m.ranking()[: m.finding.claimed]) for m in r if m.finding.claimed] for r in rows
-        ]
+        claims = [[_claim(made) for made in row if made.finding.claimed] for row in rows]
         sizes = [made.finding.claimed or 0 for row in rows for made in row]
         separated = np.mean([made.finding.outcome == "separated" for row in rows for made in row])
         shared = [_jaccard(row) for row in claims if len(row) > 1]

@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from tests.conftest import serving
+from tests.load.setting import photographs
 
 CLIENTS = 6
 
@@ -154,7 +155,7 @@ def main() -> None:
     parser.add_argument("--flood", help=argparse.SUPPRESS)
     parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    bodies = [path.read_bytes() for path in sorted(options.images.rglob("*.jpg"))]
+    bodies = [path.read_bytes() for path in photographs(options.images)]
     if options.flood:
         flood(options.flood, bodies)
     elif options.bare:

@@ -40,6 +40,16 @@ class Fates(list[Fate]):
         """How many had which status."""
         return Counter(fate.status for fate in self)
 
+    @property
+    def refused(self) -> int:
+        """How many were answered with 503."""
+        return self.statuses()[503]
+
+    @property
+    def failed(self) -> int:
+        """How many were neither answered nor refused."""
+        return sum(fate.status not in (200, 503) for fate in self)
+
     def milliseconds(self, percent: float, status: int = 200) -> float | None:
         """The percentile of the latencies of a status, if there is any."""
         found = [fate.seconds for fate in self if fate.status == status]

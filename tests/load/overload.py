@@ -11,8 +11,8 @@ from typing import Any
 from tests.load import openloop
 from tests.load.setting import Setting
 
-UNLOADED, HIGH = 0.1, 0.7
-SHARES = (UNLOADED, 0.4, HIGH, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0)
+UNLOADED, HIGH, OVERLOADED = 0.1, 0.7, 3.0
+SHARES = (UNLOADED, 0.4, HIGH, 0.9, 1.0, 1.2, 1.5, 2.0, OVERLOADED)
 # The search for the peak: from this rate on, in these steps.
 _FIRST, _STEP = 200.0, 1.15
 
@@ -34,16 +34,15 @@ def measure(setting: Setting) -> dict[str, Any]:
 
 def _at(url: str, bodies: list[bytes], rate: float, seconds: float) -> Row:
     fates = openloop.run(url, bodies, openloop.steady(rate, seconds))
-    statuses = fates.statuses()
     return {
         "rate": rate,
-        "goodput": statuses[200] / seconds,
+        "goodput": fates.statuses()[200] / seconds,
         "p50_ms": fates.milliseconds(50),
         "p99_ms": fates.milliseconds(99),
-        "refused": statuses[503],
+        "refused": fates.refused,
         "refusal_p99_ms": fates.milliseconds(99, 503),
         "retry_after": sorted({fate.retry_after for fate in fates if fate.status == 503}),
-        "failed": len(fates) - statuses[200] - statuses[503],
+        "failed": fates.failed,
     }
 
 

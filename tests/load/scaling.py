@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from serve.config import ClassifierConfig
-from tests.conftest import ROOT, free_port, serving
+from tests.conftest import ROOT, free_port
 from tests.load import openloop
 from tests.load.openloop import Fates
-from tests.load.setting import NO_CACHE, Setting
+from tests.load.setting import Setting
 
 SECONDS_PER_IMAGE = 0.02
 MOST = 8
@@ -41,7 +41,7 @@ LOADS: dict[str, Load] = {
 Seen = list[tuple[float, int]]
 
 
-def measure(setting: Setting, *overrides: str) -> dict[str, Any]:
+def measure(setting: Setting) -> dict[str, Any]:
     """What became of the requests, and when replicas came and went, by load."""
     settings = {
         "min_replicas": 2,
@@ -52,15 +52,11 @@ def measure(setting: Setting, *overrides: str) -> dict[str, Any]:
     exporter = free_port()
     found = {}
     for name, load in LOADS.items():
-        with serving(
-            setting.bundle,
-            setting.place / "log",
-            *NO_CACHE,
+        with setting.serving(
             *told,
             f"http.drain_seconds={DRAIN_SECONDS}",
             "classifier.engine_threads=1",
             "explainer.enabled=false",
-            *overrides,
             program=(sys.executable, "-m", "tests.load.slow_server", SECONDS_PER_IMAGE),
             PYTHONPATH=str(ROOT),
             RAY_SERVE_HAPROXY_METRICS_PORT=str(exporter),
@@ -91,15 +87,14 @@ def _under(load: Load, url: str, bodies: list[bytes], exporter: int) -> dict[str
 
 
 def _told(load: Load, fates: Fates, seen: Seen) -> dict[str, Any]:
-    statuses = fates.statuses()
     up = load[0][0]
     down = sum(seconds for seconds, _, _ in load[:-1])
     most = max(count for _, count in seen)
     return {
         "requests": len(fates),
-        "refused": statuses[503],
-        "failed": len(fates) - statuses[200] - statuses[503],
-        "statuses": {str(status): count for status, count in statuses.items()},
+        "refused": fates.refused,
+        "failed": fates.failed,
+        "statuses": {str(status): count for status, count in fates.statuses().items()},
         "p50_ms": fates.milliseconds(50),
         "p99_ms": fates.milliseconds(99),
         "replicas": [seen[0][1], most, seen[-1][1]],

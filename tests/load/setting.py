@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class Setting:
     @cached_property
     def paths(self) -> list[Path]:
         """Of the photographs."""
-        return sorted(self.images.absolute().rglob("*.jpg"))
+        return photographs(self.images.absolute())
 
     @cached_property
     def bodies(self) -> list[bytes]:
@@ -55,9 +56,9 @@ class Setting:
         return [path.read_bytes() for path in self.paths]
 
     @contextlib.contextmanager
-    def serving(self, *overrides: str) -> Iterator[Server]:
-        """Our server as it comes, without caches."""
-        with serving(self.bundle, self.place / "log", *NO_CACHE, *overrides) as server:
+    def serving(self, *overrides: str, **named: Any) -> Iterator[Server]:
+        """Our server as it comes, without caches; see `tests.conftest.serving`."""
+        with serving(self.bundle, self.place / "log", *NO_CACHE, *overrides, **named) as server:
             yield server
 
     def bare(self) -> float:
@@ -73,9 +74,13 @@ class Setting:
             text=True,
             check=True,
             cwd=ROOT,
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         )
         return done.stdout.splitlines()[-1]
+
+
+def photographs(folder: Path) -> list[Path]:
+    """In the order in which they are sent."""
+    return sorted(folder.rglob("*.jpg"))
 
 
 def of_bare(rates: Sequence[float], bare: Sequence[float]) -> float:
@@ -115,7 +120,7 @@ def bare(bundle_dir: Path, bodies: Sequence[bytes], seconds: float) -> float:
 
 
 def _main(bundle_dir: str, folder: str, seconds: str) -> None:
-    bodies = [path.read_bytes() for path in sorted(Path(folder).rglob("*.jpg"))]
+    bodies = [path.read_bytes() for path in photographs(Path(folder))]
     print(bare(Path(bundle_dir), bodies, float(seconds)))
 
 

@@ -28,7 +28,7 @@ def test_the_capacity_sheet_is_computed_from_the_last_record() -> None:
 
 def test_more_uploads_need_more_of_everything() -> None:
     found = capacity.Measured(
-        cores=2, peak=800.0, photograph_kb=9.0, infer_ms=1.0, explanation_seconds=1.0,
+        cores=2, peak=800.0, infer_ms=1.0, explanation_seconds=1.0,
         decoding=[
             {"megapixels": 0.05, "ms": 0.5, "kilobytes": 9},
             {"megapixels": 10.0, "ms": 40.0, "kilobytes": 3000},
