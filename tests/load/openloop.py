@@ -88,9 +88,11 @@ async def _run(url: str, bodies: Sequence[bytes], times: Sequence[float], patien
 
     async with asyncio.TaskGroup() as tasks:
         for number, due in enumerate(times):
-            wait = due - (time.perf_counter() - started)
             # Late ones are sent at once, one turn of the loop after the other.
-            await asyncio.sleep(max(wait, 0))
+            await asyncio.sleep(0)
+            # uvloop rounds to whole milliseconds, and so may wake too early.
+            while (wait := due - (time.perf_counter() - started)) > 0:
+                await asyncio.sleep(wait)
             tasks.create_task(one(number, due))
     await client.close()
     return fates

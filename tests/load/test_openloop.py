@@ -33,7 +33,7 @@ def answering(answer: Answer) -> Iterator[str]:
     loop = asyncio.new_event_loop()
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer):
+        with contextlib.closing(writer), contextlib.suppress(asyncio.CancelledError):
             await connected(reader, writer)
 
     server = loop.run_until_complete(asyncio.start_server(connection, "127.0.0.1", 0))
