@@ -24,7 +24,7 @@ from pintag.engine import Confidences, Engine
 from pintag.errors import ImageError
 from pintag.images import Encoded, Pixels
 from pintag.labels import Tag
-from serve import http, protocol, replica
+from serve import http, process, protocol, replica
 from serve.cache import AnswerCache
 from serve.config import ClassifierConfig, EngineConfig
 from serve.lanes import Lanes
@@ -148,7 +148,7 @@ class Classifier:
         if encoded.is_slow:
             return asyncio.ensure_future(self._slowly(encoded))
         if alone:
-            return self._classify(self._replica.engine, [encoded])[0]
+            return self._classify(self._lone_engine, [encoded])[0]
         return self._lanes.put(encoded)
 
     async def _is_alone(self) -> bool:
@@ -161,6 +161,11 @@ class Classifier:
         # Those that came while the loop was busy are as far as this one in the same turn of it.
         await asyncio.sleep(0)
         return self._ongoing == 1
+
+    @property
+    def _lone_engine(self) -> Engine:
+        """For an image that is alone: it borrows a core that is idle, and no other."""
+        return self._replica.engine if process.any_core_idle() else self._lane_engine
 
     async def _slowly(self, encoded: Encoded) -> Confidences:
         loop = asyncio.get_running_loop()
