@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -39,6 +40,10 @@ class Fates(list[Fate]):
     def statuses(self) -> Counter[int]:
         """How many had which status."""
         return Counter(fate.status for fate in self)
+
+    def answered(self, seconds: float) -> int:
+        """How many were answered by then: what queues at the end of a run is not of its rate."""
+        return sum(fate.status == 200 and fate.due + fate.seconds <= seconds for fate in self)
 
     @property
     def refused(self) -> int:
@@ -90,9 +95,9 @@ async def _run(url: str, bodies: Sequence[bytes], times: Sequence[float], patien
         for number, due in enumerate(times):
             # Late ones are sent at once, one turn of the loop after the other.
             await asyncio.sleep(0)
-            # uvloop rounds to whole milliseconds, and so may wake too early.
             while (wait := due - (time.perf_counter() - started)) > 0:
-                await asyncio.sleep(wait)
+                # uvloop counts whole milliseconds: less than one would be no sleep at all.
+                await asyncio.sleep(math.ceil(1000 * wait) / 1000)
             tasks.create_task(one(number, due))
     await client.close()
     return fates

@@ -5,7 +5,9 @@ The client takes a share of the same cores.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tests.load import openloop
@@ -25,10 +27,15 @@ def measure(setting: Setting) -> dict[str, Any]:
         url = f"{server.url}/v1/tags"
         _at(url, setting.bodies, _FIRST, 3)
         peak = _peak(url, setting.bodies, setting.seconds / 2)
-        rows = [_at(url, setting.bodies, share * peak, setting.seconds) for share in SHARES]
+        rounds = [
+            [_at(url, setting.bodies, share * peak, setting.seconds) for share in SHARES]
+            for _ in range(setting.rounds)
+        ]
+    rows = [_typical(turns) for turns in zip(*rounds, strict=True)]
     return {
         "peak": peak,
         "rows": [{"share": share, **row} for share, row in zip(SHARES, rows, strict=True)],
+        "rounds": rounds,
     }
 
 
@@ -36,13 +43,25 @@ def _at(url: str, bodies: list[bytes], rate: float, seconds: float) -> Row:
     fates = openloop.run(url, bodies, openloop.steady(rate, seconds))
     return {
         "rate": rate,
-        "goodput": fates.statuses()[200] / seconds,
+        "goodput": fates.answered(seconds) / seconds,
         "p50_ms": fates.milliseconds(50),
         "p99_ms": fates.milliseconds(99),
         "refused": fates.refused,
         "refusal_p99_ms": fates.milliseconds(99, 503),
         "retry_after": sorted({fate.retry_after for fate in fates if fate.status == 503}),
         "failed": fates.failed,
+    }
+
+
+def _typical(turns: Sequence[Row]) -> Row:
+    """The median of each figure, and everything that went wrong."""
+    figures = ("rate", "goodput", "p50_ms", "p99_ms", "refusal_p99_ms")
+    known = {key: [row[key] for row in turns if row[key] is not None] for key in figures}
+    return {
+        **{key: median(found) if found else None for key, found in known.items()},
+        "refused": sum(row["refused"] for row in turns),
+        "retry_after": sorted({after for row in turns for after in row["retry_after"]}),
+        "failed": sum(row["failed"] for row in turns),
     }
 
 

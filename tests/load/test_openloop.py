@@ -70,6 +70,12 @@ def test_a_slow_server_is_asked_no_less() -> None:
     assert last < 20 * 0.3 / 2
 
 
+def test_what_is_answered_after_the_end_is_not_of_the_rate() -> None:
+    fates = openloop.Fates(openloop.Fate(due, 0.5, 200) for due in (0.0, 0.4, 0.5, 0.6, 0.9))
+    assert fates.answered(1.0) == 3
+    assert fates.statuses() == {200: 5}
+
+
 def test_a_latency_counts_from_when_its_request_was_due() -> None:
     """The client is late itself: all are due at once, before it has begun."""
     with answering(lambda body: (0, OK)) as url:
