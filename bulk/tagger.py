@@ -22,13 +22,17 @@ from pintag.images import Pixels
 
 RESULT = "part-{number:06}.parquet"
 BATCH = 16
-# Read ahead of the engine: enough to hide a slow store, and some megabytes at most.
-_AHEAD = 4 * BATCH
-_READERS = 8
+# Batches read and decoded ahead of the engine, each in a thread of its own: enough to hide how long
+# a store takes, and some megabytes at most. Threads that share a core cost a fiftieth of it.
+_AHEAD_OF_FILES, _AHEAD_OF_STORE = 2, 16
 
-Item = TypeVar("Item")
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 Row = dict[str, Any]
+# What an image is called, and its bytes where these are known.
+Item = tuple[str, bytes | None]
+# What an image is called, and its pixels or what is wrong with it.
+Decoded = tuple[str, Pixels | str]
 
 
 @dataclass(frozen=True)
@@ -57,24 +61,29 @@ class Tagger:
         self._labels, self._version = loaded.labels, loaded.manifest.version
         self._out = Store(tagging.out)
         self._stores: dict[str, Store] = {}
-        self._pool = ThreadPoolExecutor(_READERS)
+        self._pool = ThreadPoolExecutor(_AHEAD_OF_STORE)
 
     def __call__(self, row: Row) -> Row:
         """Tag the part of a number, and say how many images it had, and how many were bad."""
         number = int(row["part"])
         rows: list[Row] = []
-        decoded = ahead(self._pool, self._decoded, self._items(number), _AHEAD)
-        for batch in listing.batches(decoded, BATCH):
+        items, most = self._items(number)
+        batches = listing.batches(items, BATCH)
+        for batch in ahead(self._pool, self._decoded, batches, most):
             rows += self._rows(batch)
         self._write(number, rows)
         bad = sum(each["error"] is not None for each in rows)
         return {"part": number, "images": len(rows), "errors": bad}
 
-    def _items(self, number: int) -> Iterator[tuple[str, bytes | None]]:
-        """The images of a part: what they are called, and their bytes where these are known."""
-        if not self._listed.groups:
-            yield from ((uri, None) for uri in listing.read(self._out, number))
-            return
+    def _items(self, number: int) -> tuple[Iterable[Item], int]:
+        """The images of a part, and how many batches of them are worth reading ahead."""
+        if self._listed.groups:
+            return self._in_table(number), _AHEAD_OF_FILES
+        uris = listing.read(self._out, number)
+        most = _AHEAD_OF_STORE if any(map(is_remote, uris)) else _AHEAD_OF_FILES
+        return ((uri, None) for uri in uris), most
+
+    def _in_table(self, number: int) -> Iterator[Item]:
         import pyarrow.parquet
 
         source = self._tagging.source
@@ -88,9 +97,11 @@ class Tagger:
                     yield str(name or f"{store.uri(path)}#{place}"), row[source.column] or b""
                 first += batch.num_rows
 
-    def _decoded(self, item: tuple[str, bytes | None]) -> tuple[str, Pixels | str]:
-        """An image's pixels, or what is wrong with it."""
-        uri, data = item
+    def _decoded(self, items: Sequence[Item]) -> list[Decoded]:
+        return [self._pixels(*item) for item in items]
+
+    def _pixels(self, uri: str, data: bytes | None) -> Decoded:
+        """An image's, or what is wrong with it."""
         try:
             content = self._read(uri) if data is None else data
             return uri, images.decode(content, self._engine.input_size)
@@ -112,7 +123,7 @@ class Tagger:
             self._stores[bucket] = own if mine else Store(bucket)
         return self._stores[bucket]
 
-    def _rows(self, batch: Sequence[tuple[str, Pixels | str]]) -> list[Row]:
+    def _rows(self, batch: Sequence[Decoded]) -> list[Row]:
         good = [pixels for _, pixels in batch if not isinstance(pixels, str)]
         found = iter(self._engine.predict(np.stack(good)) if good else ())
         rows = []
@@ -156,16 +167,16 @@ def schema() -> Any:
 
 def ahead(
     pool: ThreadPoolExecutor,
-    function: Callable[[Item], Result],
-    items: Iterable[Item],
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
     most: int,
 ) -> Iterator[Result]:
     """The function's results, in order; at most so many are computed or waiting at once."""
     waiting: deque[Future[Result]] = deque()
-    for item in items:
+    for task in tasks:
         if len(waiting) == most:
             yield waiting.popleft().result()
-        waiting.append(pool.submit(function, item))
+        waiting.append(pool.submit(function, task))
     while waiting:
         yield waiting.popleft().result()
 

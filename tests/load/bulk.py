@@ -24,13 +24,13 @@ import pyarrow
 import pyarrow.parquet
 from PIL import Image
 
+from bulk.listing import PART
 from tests.conftest import PINTAG, free_port
 from tests.load.setting import Setting, of_bare
 from tests.raylets import Node, secluded
 
-# Images of the job that is measured, for each second of a measurement; its start is taken off by a
-# job of an eighth of them.
-_PER_SECOND = 2000
+# Images of the job that is measured, for each second of a measurement.
+_PER_SECOND = 3000
 _DISTINCT, _GROUP = 64, 4096
 
 Watch = Callable[["subprocess.Popen[str]"], None]
@@ -72,18 +72,21 @@ def _nodes(setting: Setting) -> dict[str, Any]:
 
 
 def _rate(setting: Setting, environment: Mapping[str, str] = os.environ) -> float:
-    """Images a second without the start: the difference of a long run and a short one."""
+    """Images a second while every actor is at work, by when parts of the result were finished."""
     count = int(_PER_SECOND * setting.seconds)
-    short, long = (_seconds(setting, each, environment) for each in (count // 8, count))
-    return (count - count // 8) / (long - short)
-
-
-def _seconds(setting: Setting, count: int, environment: Mapping[str, str]) -> float:
     listed = setting.place / f"{count}.txt"
     paths = setting.paths
     listed.write_text("".join(f"{paths[i % len(paths)]}\n" for i in range(count)))
     out = setting.place / f"bulk-{time.monotonic_ns()}"
-    return float(tagged(listed, setting.bundle, out, environment)["seconds"])
+    tagged(listed, setting.bundle, out, environment)
+    return _pace([each.stat().st_mtime for each in out.glob("part-*")])
+
+
+def _pace(finished: Sequence[float]) -> float:
+    """The slope through all but the first quarter, when actors start, and the end."""
+    times = sorted(finished)
+    steady = times[len(times) // 4 : -2]
+    return PART * float(np.polyfit(steady, range(len(steady)), 1)[0])
 
 
 def tagged(

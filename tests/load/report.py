@@ -229,7 +229,7 @@ def _bulk(found: Found, date: str) -> list[str]:
     return [
         "## Bulk",
         "",
-        "`pintag bulk` over a list of files; the start is taken off by a shorter job. Bare: "
+        "`pintag bulk` over a list of files, while every actor is at work. Bare: "
         f"{_several(map(round, found['bare']))} images/s.",
         "",
         *table(("", "ratio", "images/s"), rows),
