@@ -24,6 +24,9 @@ class HttpConfig(Strict):
     """User code on the replica's own event loop, buffered request logs."""
     drain_seconds: int = Field(default=1, ge=0)
     """How long a stopping proxy or replica goes on answering, for load balancers to notice."""
+    retry_bytes: int = Field(default=256 * 1024, ge=16 * 1024)
+    """A request up to this size is sent to another replica where its own died over it. HAProxy
+    keeps so much for each request under way, twice."""
 
 
 class MetricsConfig(Strict):

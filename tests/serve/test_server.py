@@ -106,8 +106,11 @@ def test_idle_replicas_come_first_and_overload_is_refused_in_haproxy(tmp_path: P
     # The rule comes after what names the application, and before the request is passed on.
     order = [made.index(text) for text in ("path /\n", "http-request return status 503", "use_b")]
     assert order == sorted(order)
-    text = made[made.index('string "') + 8 :].splitlines()[0].rpartition('" if')[0]
-    assert Problem.model_validate_json(text.replace('\\"', '"')).kind == "overloaded"
+    problems = [
+        Problem.model_validate_json(text.replace('\\"', '"'))
+        for text in re.findall(r'string "(.*})"', made)
+    ]
+    assert {each.status: each.kind for each in problems} == {503: "overloaded", 408: "deadline"}
 
 
 @pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
@@ -125,6 +128,7 @@ def test_the_running_haproxy_has_what_the_script_adds_to_rays_own_words(server: 
     for replica in replicas:
         assert f"use-server {replica} if {{ srv_conn(http-classifier/{replica}) eq 0 }}" in made
     assert "http-request return status 503" in made
+    assert "http-request wait-for-body time 60000ms if METH_POST" in made
     assert "option dontlog-normal" in made
 
 
