@@ -46,7 +46,7 @@ if [ -f "$config" ]; then
         }
         /^ *acl is_http-classifier path \/$/ {
             print "    http-error status 408 " problem(408, "Request Timeout", \
-                "the body did not arrive within " seconds " s", "deadline")
+                "the body did not arrive within " seconds " s", "late_body")
             print "    http-request wait-for-body time " int(1000 * seconds) "ms if METH_POST"
         }' "$config" >"$config.pintag" && cat "$config.pintag" >"$config"
 fi

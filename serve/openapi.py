@@ -6,7 +6,7 @@ from typing import Any
 
 from pintag.errors import ImageTooLargeError, NotAnImageError, UnsupportedFormatError
 from serve import protocol, uploads
-from serve.protocol import OverloadedError, ParameterError, Problem
+from serve.protocol import LateBodyError, OverloadedError, ParameterError, Problem
 
 IMAGE_BODY = {
     "required": True,
@@ -62,6 +62,9 @@ def _refused(description: str, error: Exception) -> dict[str, Any]:
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: _refused(
         "Not an image, or a corrupt one", NotAnImageError("no bytes: the image is empty")
+    ),
+    408: _refused(
+        "The body did not arrive in time", LateBodyError("the body did not arrive within 60 s")
     ),
     413: _refused(
         "More bytes or pixels than the limits allow",

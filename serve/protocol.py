@@ -31,6 +31,10 @@ class OverloadedError(Exception):
         self.retry_after = retry_after
 
 
+class LateBodyError(TimeoutError):
+    """A request's body has not arrived in time."""
+
+
 class ParameterError(Exception):
     """A request has the right form and a wrong value."""
 
@@ -165,6 +169,8 @@ _KINDS: dict[type[BaseException], tuple[HTTPStatus, str]] = {
     ParameterError: (HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter"),
     ExplainError: (HTTPStatus.UNPROCESSABLE_ENTITY, "cannot_explain"),
     OverloadedError: (HTTPStatus.SERVICE_UNAVAILABLE, "overloaded"),
+    # serve/haproxy.sh says the same where HAProxy waits for the body.
+    LateBodyError: (HTTPStatus.REQUEST_TIMEOUT, "late_body"),
     TimeoutError: (HTTPStatus.GATEWAY_TIMEOUT, "deadline"),
     asyncio.CancelledError: (HTTPStatus.GATEWAY_TIMEOUT, "deadline"),
 }

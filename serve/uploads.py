@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope
 from pintag import wording
 from pintag.errors import ImageTooLargeError
 from serve.config import ImageConfig
-from serve.protocol import ParameterError
+from serve.protocol import LateBodyError, ParameterError
 
 MULTIPART = "multipart/form-data"
 FIELD = "image"
@@ -29,7 +29,7 @@ async def read(request: Request, config: ImageConfig) -> list[bytes]:
         ImageTooLargeError: the body is longer than its limit; most of it was not read.
         ParameterError: the field is missing, or is no file.
         HTTPException: the multipart body is malformed.
-        TimeoutError: the body has not arrived within `body_seconds`.
+        LateBodyError: the body has not arrived within `body_seconds`.
         ClientDisconnect: the client left.
     """
     if not request.headers.get("content-type", "").lower().startswith(MULTIPART):
@@ -44,7 +44,7 @@ async def read_batch(request: Request, config: ImageConfig) -> list[bytes]:
     Raises:
         ImageTooLargeError: the body is longer than its limit; most of it was not read.
         ParameterError: it ends within an image, or has no image, or too many.
-        TimeoutError: the body has not arrived within `body_seconds`.
+        LateBodyError: the body has not arrived within `body_seconds`.
         ClientDisconnect: the client left.
     """
     content = await body(request.scope, request.receive, config, config.max_request_bytes)
@@ -93,7 +93,7 @@ async def _in_time(config: ImageConfig) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
-        raise TimeoutError(f"the body did not arrive within {seconds:g} s") from error
+        raise LateBodyError(f"the body did not arrive within {seconds:g} s") from error
 
 
 async def _files(request: Request, most: int) -> list[bytes]:

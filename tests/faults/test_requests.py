@@ -64,7 +64,7 @@ def test_a_body_that_does_not_come_is_given_up_in_the_words_of_the_api(server: S
         answer = HTTPResponse(connection, method="POST")
         answer.begin()
         problem = Problem.model_validate_json(answer.read())
-    assert (answer.status, problem.status, problem.kind) == (408, 408, "deadline")
+    assert (answer.status, problem.status, problem.kind) == (408, 408, "late_body")
     assert problem.detail == f"the body did not arrive within {BODY_SECONDS:g} s"
     assert answer.headers["Content-Type"] == "application/problem+json"
 

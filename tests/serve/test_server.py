@@ -110,7 +110,7 @@ def test_idle_replicas_come_first_and_overload_is_refused_in_haproxy(tmp_path: P
         Problem.model_validate_json(text.replace('\\"', '"'))
         for text in re.findall(r'string "(.*})"', made)
     ]
-    assert {each.status: each.kind for each in problems} == {503: "overloaded", 408: "deadline"}
+    assert {each.status: each.kind for each in problems} == {503: "overloaded", 408: "late_body"}
 
 
 @pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")

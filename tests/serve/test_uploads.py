@@ -206,6 +206,6 @@ def test_a_body_that_does_not_come_passes_a_deadline_of_its_own(
 ) -> None:
     messages: list[Message] = [{"type": "http.request", "body": b"--edge", "more_body": True}]
     start, body = drive(http.build(tagger), messages, (b"content-type", kind))
-    assert start["status"] == 504
+    assert start["status"] == 408
     assert b"the body did not arrive within 0.05 s" in body["body"]
-    assert tagger.metrics.errors == {"deadline": 1}
+    assert tagger.metrics.errors == {"late_body": 1}
