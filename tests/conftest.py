@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pintag import bundle, sample
@@ -91,7 +92,9 @@ def launched(
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
-            process.kill()
+            for each in [*psutil.Process(process.pid).children(recursive=True), process]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
             raise
 
 
