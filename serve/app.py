@@ -2,11 +2,13 @@
 
 # Annotations are not postponed here: Ray Serve reads the classes of arguments from them.
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ray.serve import Application
 
-from serve import protocol
+from serve import explanations, protocol
 from serve.classifier import Classifier
 from serve.config import (
     ClassifierArgs,
@@ -14,8 +16,36 @@ from serve.config import (
     EngineConfig,
     ExplainerArgs,
     ExplainerConfig,
+    ServeConfig,
 )
 from serve.explainer import Explainer
+
+CLASSIFIER, EXPLAINER = "classifier", "explainer"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An application that a configuration asks for."""
+
+    name: str
+    route_prefix: str
+    builder: str
+    """Of this module."""
+    args: ClassifierArgs | ExplainerArgs
+
+
+def plan(config: ServeConfig, bundle: Path) -> list[Planned]:
+    """The applications of a server of one bundle."""
+    engine = {"engine": config.engine, "precision": config.precision}
+    explained = config.explainer.enabled
+    tags = ClassifierArgs(
+        bundle=bundle, explained=explained, classifier=config.classifier, **engine
+    )
+    planned = [Planned(CLASSIFIER, "/", build.__name__, tags)]
+    if explained:
+        why = ExplainerArgs(bundle=bundle, explainer=config.explainer, **engine)
+        planned.append(Planned(EXPLAINER, explanations.PATH, build_explainer.__name__, why))
+    return planned
 
 
 def build(args: ClassifierArgs) -> Application:

@@ -20,11 +20,10 @@ from typing import Any
 
 from pintag import bundle
 from pintag.errors import ServerError
-from serve.config import ClassifierArgs, ClassifierConfig, ExplainerArgs, ServeConfig
+from serve.config import ClassifierConfig, ServeConfig
 
-CLASSIFIER, EXPLAINER = "classifier", "explainer"
 # By the variable that moves each, the ports that Ray gives HAProxy and the proxy behind it.
-_FURTHER_PORTS = {
+FURTHER_PORTS = {
     "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
     "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
@@ -112,7 +111,7 @@ def _further_ports(config: ServeConfig) -> dict[str, str]:
     return {
         name: os.environ.get(name)
         or str(next(port for port in count(first) if port not in taken and _is_free(port)))
-        for name, first in _FURTHER_PORTS.items()
+        for name, first in FURTHER_PORTS.items()
     }
 
 
@@ -166,18 +165,12 @@ def _deploy(config: ServeConfig, path: Path) -> None:
 def _targets(config: ServeConfig, path: Path) -> list[Any]:
     from ray.serve import RunTarget
 
-    from serve import app, explanations
+    from serve import app
 
-    explained = config.explainer.enabled
-    engine = {"engine": config.engine, "precision": config.precision}
-    tags = app.build(
-        ClassifierArgs(bundle=path, explained=explained, classifier=config.classifier, **engine)
-    )
-    targets = [RunTarget(tags, CLASSIFIER, "/")]
-    if explained:
-        why = app.build_explainer(ExplainerArgs(bundle=path, explainer=config.explainer, **engine))
-        targets.append(RunTarget(why, EXPLAINER, explanations.PATH))
-    return targets
+    return [
+        RunTarget(getattr(app, each.builder)(each.args), each.name, each.route_prefix)
+        for each in app.plan(config, path)
+    ]
 
 
 def _disconnect() -> None:
@@ -185,6 +178,8 @@ def _disconnect() -> None:
     import ray
     from ray import serve
     from ray.serve.exceptions import RayServeException
+
+    from serve.app import CLASSIFIER, EXPLAINER
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     # Ray prints that the controller, which it just ended, is dead.

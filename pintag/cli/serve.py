@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pintag import config
 from pintag.cli import console
+
+if TYPE_CHECKING:
+    from serve.config import ServeConfig
 
 
 @click.command()
@@ -19,9 +23,31 @@ from pintag.cli import console
     help="A YAML file such as configs/serve/local.yaml; by default its values.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="The same as http.port=PORT.")
+@click.option(
+    "--serve-config",
+    "printed",
+    flag_value="serve_config",
+    help="Print it as `serve deploy` and KubeRay's serveConfigV2 take it, and end.",
+)
+@click.option(
+    "--environment",
+    "printed",
+    flag_value="environment",
+    help="Print what a shell on every node exports before `ray start`, and end.",
+)
+@click.option(
+    "--prometheus",
+    "printed",
+    flag_value="prometheus",
+    help="Print a scrape configuration for Prometheus, and end.",
+)
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def serve(
-    bundle_dir: Path, config_path: Path | None, port: int | None, overrides: tuple[str, ...]
+    bundle_dir: Path,
+    config_path: Path | None,
+    port: int | None,
+    printed: str | None,
+    overrides: tuple[str, ...],
 ) -> None:
     """Serve BUNDLE over HTTP until Ctrl-C.
 
@@ -29,12 +55,14 @@ def serve(
     classifier.max_batch_size=16, explainer.enabled=false. With RAY_ADDRESS set the server runs on
     that cluster.
     """
-    from serve import server
     from serve.config import ServeConfig
 
     if port is not None:
         overrides = (*overrides, f"http.port={port}")
     settings = config.load(ServeConfig, config_path, overrides)
+    if printed:
+        _print(printed, settings, bundle_dir)
+        return
 
     def ready(url: str) -> None:
         console.out.print(f"page     {url}/", highlight=False)
@@ -48,6 +76,19 @@ def serve(
         )
         console.out.print("Ctrl-C stops the server.")
 
+    from serve import server
+
     console.err.print("starting …")
     server.run(settings, bundle_dir, ready)
     console.err.print("stopped")
+
+
+def _print(what: str, settings: ServeConfig, bundle_dir: Path) -> None:
+    from serve import declaration
+
+    texts = {
+        "serve_config": lambda: declaration.serve_config(settings, bundle_dir.absolute()),
+        "environment": lambda: declaration.environment(settings),
+        "prometheus": lambda: declaration.prometheus(settings),
+    }
+    click.echo(texts[what](), nl=False)
