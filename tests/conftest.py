@@ -84,6 +84,8 @@ def launched(
             stderr=subprocess.STDOUT,
             text=True,
             env=os.environ | environment,
+            # A shell's background jobs ignore Ctrl-C, and so would their children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         yield process

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -35,9 +34,7 @@ def ray_recipe(bundle_dir: Path, log: Path) -> Iterator[str]:
     command = [BIN / "serve", "run", "--app-dir", HERE, "--name", "recipe", "ray_recipe:app"]
     # Not a cluster that `ray start` left here, which may be gone.
     environment = {"PINTAG_BUNDLE": str(bundle_dir.absolute()), "RAY_ADDRESS": "local"}
-    # Where requests had queued, it does not always end when it is told to.
-    ended = contextlib.suppress(subprocess.TimeoutExpired)
-    with ended, launched(command, log, **OURS, **environment):
+    with launched(command, log, **OURS, **environment):
         wait_for(lambda: "is ready at" in log.read_text(), 120, "Ray Serve's recipe")
         yield _answering("http://127.0.0.1:8000")
 
