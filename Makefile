@@ -15,7 +15,7 @@ ARGS ?=
 BUNDLE ?= demo/bundle
 IMAGES ?= demo/data/test
 
-.PHONY: help setup demo test bench check format lock clean
+.PHONY: help setup demo test bench k8s check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -42,6 +42,12 @@ test: setup ## run all tests
 
 bench: setup ## measure: BUNDLE=folder IMAGES=folder ARGS='--triton PYTHON'; needs wrk
 	$(BIN)/python -m tests.load.bench --bundle $(BUNDLE) --images $(IMAGES) $(ARGS)
+
+k8s: setup ## write what each overlay of k8s/ serves: configs/serve/cluster.yaml and its overrides
+	@for overlay in k8s/overlays/*; do \
+		xargs -d '\n' $(BIN)/pintag serve --bundle /models/pins --config configs/serve/cluster.yaml \
+			--serve-config <$$overlay/overrides >$$overlay/serve-config.yaml || exit; \
+	done
 
 check: setup ## lint, format, types and import rules
 	$(BIN)/ruff check .

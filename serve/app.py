@@ -89,6 +89,7 @@ def deployment_options(config: ClassifierConfig | ExplainerConfig) -> dict[str, 
         "ray_actor_options": {
             "num_cpus": config.num_cpus,
             "num_gpus": config.num_gpus,
+            "resources": config.resources,
             "runtime_env": {
                 "env_vars": {
                     # Ray would set it to num_cpus, which says what is reserved, not what is used.

@@ -44,7 +44,9 @@ def environment(config: ServeConfig) -> str:
 
 def prometheus(config: ServeConfig) -> str:
     """The scrape configuration for a Prometheus on the head's machine."""
-    exporter = server.FURTHER_PORTS[_HAPROXY]
+    # HAProxy's exporter listens where the server does.
+    host = "127.0.0.1" if config.http.host == "0.0.0.0" else config.http.host  # noqa: S104
+    exporter = f"{host}:{server.FURTHER_PORTS[_HAPROXY]}"
     return _yaml(
         {
             "scrape_configs": [
@@ -56,7 +58,7 @@ def prometheus(config: ServeConfig) -> str:
                 {
                     "job_name": "haproxy",
                     "scrape_interval": "10s",
-                    "static_configs": [{"targets": [f"127.0.0.1:{exporter}"]}],
+                    "static_configs": [{"targets": [exporter]}],
                 },
             ]
         }

@@ -11,6 +11,7 @@
 #   take at the rate of the last second. The text is that of serve/protocol.py.
 # - A body has come whole, or fills the buffer, before a replica is chosen: what HAProxy has whole it
 #   can send again where a replica dies over it, and whoever sends slowly keeps no replica.
+# - HAProxy's own metrics and pages listen where the server does, not on every interface.
 # - No line of a log for each good request, unless RAY_SERVE_HAPROXY_LOG_TARGET names who reads them.
 config=
 for argument in "$@"; do
@@ -18,7 +19,8 @@ for argument in "$@"; do
     if [ "$argument" = -f ]; then config=next; fi
 done
 if [ -f "$config" ]; then
-    awk -v most="${PINTAG_MOST:-0}" -v seconds="${PINTAG_BODY_SECONDS:-60}" -v log_target="$RAY_SERVE_HAPROXY_LOG_TARGET" '
+    awk -v most="${PINTAG_MOST:-0}" -v seconds="${PINTAG_BODY_SECONDS:-60}" \
+        -v host="$PINTAG_HOST" -v log_target="$RAY_SERVE_HAPROXY_LOG_TARGET" '
         function problem(status, title, detail, kind) {
             return "content-type application/problem+json string \"{" \
                 quoted("type", "about:blank") "," quoted("title", title) \
@@ -30,6 +32,7 @@ if [ -f "$config" ]; then
         /^ *server SERVE_REPLICA_/ {
             print "    use-server " $2 " if { srv_conn(" backend "/" $2 ") eq 0 }"
         }
+        /^ *bind \*?:[0-9]+$/ { sub(/\*?:/, host ":") }
         { print }
         /^ *option httplog$/ && log_target == "" { print "    option dontlog-normal" }
         /^ *acl is_http-classifier path \/$/ && most > 0 {

