@@ -9,7 +9,7 @@
 # - Overload is refused here, in microseconds, where a replica would spend a tenth of an answer on
 #   it: when there are PINTAG_MOST requests for tags to each replica. Retry-After is the time they
 #   take at the rate of the last second. The text is that of serve/protocol.py.
-# - A body has come whole, or fills the buffer, before a replica is chosen: what HAProxy has whole it
+# - A body that fits the buffer has come whole before a replica is chosen: what HAProxy has whole it
 #   can send again where a replica dies over it, and whoever sends slowly keeps no replica.
 # - HAProxy's own metrics and pages listen where the server does, not on every interface.
 # - No line of a log for each good request, unless RAY_SERVE_HAPROXY_LOG_TARGET names who reads them.
@@ -20,7 +20,8 @@ for argument in "$@"; do
 done
 if [ -f "$config" ]; then
     awk -v most="${PINTAG_MOST:-0}" -v seconds="${PINTAG_BODY_SECONDS:-60}" \
-        -v host="$PINTAG_HOST" -v log_target="$RAY_SERVE_HAPROXY_LOG_TARGET" '
+        -v host="$PINTAG_HOST" -v buffer="${RAY_SERVE_HAPROXY_TUNE_BUFSIZE:-16384}" \
+        -v log_target="$RAY_SERVE_HAPROXY_LOG_TARGET" '
         function problem(status, title, detail, kind) {
             return "content-type application/problem+json string \"{" \
                 quoted("type", "about:blank") "," quoted("title", title) \
@@ -40,7 +41,9 @@ if [ -f "$config" ]; then
             set = "    http-request set-var(txn.pintag_"
             print "    acl pintag_tags path_beg /v1/tags"
             print set "most) nbsrv(http-classifier),mul(" most ") if pintag_tags"
-            print "    acl pintag_full be_conn(http-classifier),sub(txn.pintag_most) ge 0"
+            # Once for a request: another thread may change the count between two rules.
+            print set "over) be_conn(http-classifier),sub(txn.pintag_most) if pintag_tags"
+            print "    acl pintag_full var(txn.pintag_over) -m int ge 0"
             print set "rate) be_sess_rate(http-classifier),add(1)" full
             print set "wait) be_conn(http-classifier),div(txn.pintag_rate),add(1)" full
             print "    http-request return status 503 hdr Retry-After %[var(txn.pintag_wait)] " \
@@ -50,7 +53,8 @@ if [ -f "$config" ]; then
         /^ *acl is_http-classifier path \/$/ {
             print "    http-error status 408 " problem(408, "Request Timeout", \
                 "the body did not arrive within " seconds " s", "late_body")
-            print "    http-request wait-for-body time " int(1000 * seconds) "ms if METH_POST"
+            print "    http-request wait-for-body time " int(1000 * seconds) \
+                "ms if METH_POST { req.hdr(content-length) -m int le " buffer " }"
         }' "$config" >"$config.pintag" && cat "$config.pintag" >"$config"
 fi
 exec "$PINTAG_HAPROXY" -dS "$@"

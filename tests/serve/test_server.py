@@ -129,7 +129,7 @@ def test_the_running_haproxy_has_what_the_script_adds_to_rays_own_words(server: 
         assert f"use-server {replica} if {{ srv_conn(http-classifier/{replica}) eq 0 }}" in made
     assert set(re.findall(r"^ *bind (.*):\d+$", made, re.M)) == {"127.0.0.1"}
     assert "http-request return status 503" in made
-    assert "http-request wait-for-body time 60000ms if METH_POST" in made
+    assert "http-request wait-for-body time 60000ms if METH_POST {" in made
     assert "option dontlog-normal" in made
 
 
