@@ -1,8 +1,8 @@
 #!/bin/sh
 # Ray's HAProxy, with what Ray's template for its configuration has no variable for:
 #
-# - No splicing (-dS): where HAProxy splices a request whose body is below its buffer (16 KB, as most
-#   pictures are) and arrives after the head, it never notices that the client leaves, and a replica
+# - No splicing (-dS): where HAProxy splices a request whose body is below its buffer (of 16 KB, as
+#   most pictures were) and arrives after the head, it never notices that the client leaves, and a replica
 #   works for nobody.
 # - An idle replica is taken before all others, the first one first: its caches are warm. HAProxy's
 #   rule of the least connections would take idle ones in turn.
