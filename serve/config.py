@@ -77,7 +77,7 @@ class DeploymentConfig(Strict):
     health_check_timeout_s: float = Field(default=30.0, gt=0)
     num_cpus: float = Field(default=1.0, ge=0)
     num_gpus: float = Field(default=0.0, ge=0)
-    resources: dict[str, Annotated[float, Field(gt=0)]] = {}
+    resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Resources of the cluster's own that a replica takes: they say on which nodes it may be."""
     gpu_memory_mib: int | None = Field(default=None, ge=256)
     """What a replica may take of its GPU, where several share one; by default it takes what it
