@@ -2,6 +2,7 @@
 
 # Annotations are not postponed here: Ray Serve reads the classes of arguments from them.
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,7 @@ class Planned:
 
     name: str
     route_prefix: str
-    builder: str
-    """Of this module."""
+    builder: Callable[[Any], Application]
     args: ClassifierArgs | ExplainerArgs
 
 
@@ -41,10 +41,10 @@ def plan(config: ServeConfig, bundle: Path) -> list[Planned]:
     tags = ClassifierArgs(
         bundle=bundle, explained=explained, classifier=config.classifier, **engine
     )
-    planned = [Planned(CLASSIFIER, "/", build.__name__, tags)]
+    planned = [Planned(CLASSIFIER, "/", build, tags)]
     if explained:
         why = ExplainerArgs(bundle=bundle, explainer=config.explainer, **engine)
-        planned.append(Planned(EXPLAINER, explanations.PATH, build_explainer.__name__, why))
+        planned.append(Planned(EXPLAINER, explanations.PATH, build_explainer, why))
     return planned
 
 

@@ -27,7 +27,7 @@ def serve_config(config: ServeConfig, bundle: Path) -> str:
                 {
                     "name": each.name,
                     "route_prefix": each.route_prefix,
-                    "import_path": f"{app.__name__}:{each.builder}",
+                    "import_path": f"{app.__name__}:{each.builder.__name__}",
                     "args": each.args.model_dump(mode="json"),
                 }
                 for each in app.plan(config, bundle)

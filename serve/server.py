@@ -169,7 +169,7 @@ def _targets(config: ServeConfig, path: Path) -> list[Any]:
     from serve import app
 
     return [
-        RunTarget(getattr(app, each.builder)(each.args), each.name, each.route_prefix)
+        RunTarget(each.builder(each.args), each.name, each.route_prefix)
         for each in app.plan(config, path)
     ]
 

@@ -28,8 +28,6 @@ pytestmark = [
 RATE, SECONDS = 100, 10
 # It is stopped for half a second before: then it has requests when it dies.
 STOPPED_AFTER, KILLED_AFTER = 2.0, 2.5
-
-
 BODY_SECONDS = 1.5
 
 

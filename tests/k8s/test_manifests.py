@@ -52,6 +52,13 @@ def objects(overlay: Path) -> list[Object]:
 
 
 @pytest.fixture
+def service(objects: list[Object]) -> Object:
+    """The one server of an overlay."""
+    (found,) = [each for each in objects if each["kind"] == "RayService"]
+    return found
+
+
+@pytest.fixture
 def settings(overlay: Path) -> ServeConfig:
     """As `make k8s` takes them."""
     overrides = (overlay / "overrides").read_text().splitlines()
@@ -129,9 +136,8 @@ def test_rays_objects_have_no_field_that_kuberay_does_not_know(
     ],
 )
 def test_a_misspelt_field_is_refused(
-    objects: list[Object], schemas: dict[str, Object], path: tuple[Any, ...], key: str
+    service: Object, schemas: dict[str, Object], path: tuple[Any, ...], key: str
 ) -> None:
-    (service,) = [each for each in of_ray(objects) if each["kind"] == "RayService"]
     functools.reduce(lambda at, step: at[step], path, service)[key] = {}
     with pytest.raises(jsonschema.ValidationError, match=key):
         check(service, schemas)
@@ -139,9 +145,8 @@ def test_a_misspelt_field_is_refused(
 
 @kustomize
 def test_what_is_served_is_what_cluster_yaml_and_the_overrides_say(
-    objects: list[Object], settings: ServeConfig
+    service: Object, settings: ServeConfig
 ) -> None:
-    (service,) = [each for each in of_ray(objects) if each["kind"] == "RayService"]
     told = yaml.safe_load(service["spec"]["serveConfigV2"])
     ServeDeploySchema.model_validate(told)
     for application, kind in zip(
@@ -155,15 +160,11 @@ def test_what_is_served_is_what_cluster_yaml_and_the_overrides_say(
 
 @kustomize
 def test_the_nodes_have_the_environment_that_the_settings_ask_for(
-    objects: list[Object], settings: ServeConfig, monkeypatch: pytest.MonkeyPatch
+    service: Object, settings: ServeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_SERVE_HAPROXY_BINARY_PATH", raising=False)
     wanted = server.environment(settings)
-    nodes = [
-        container
-        for pod in pods([each for each in objects if each["kind"] == "RayService"])
-        for container in pod["containers"]
-    ]
+    nodes = [container for pod in pods([service]) for container in pod["containers"]]
     assert len(nodes) == 3
     for container in nodes:
         told = {each["name"]: each["value"] for each in container["env"]}
@@ -189,8 +190,7 @@ def test_every_container_is_restricted(objects: list[Object]) -> None:
 
 
 @kustomize
-def test_a_worker_has_time_to_drain(objects: list[Object], settings: ServeConfig) -> None:
-    (service,) = [each for each in of_ray(objects) if each["kind"] == "RayService"]
+def test_a_worker_has_time_to_drain(service: Object, settings: ServeConfig) -> None:
     for group in service["spec"]["rayClusterConfig"]["workerGroupSpecs"]:
         pod = group["template"]["spec"]
         _, seconds = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]

@@ -19,7 +19,6 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux keeps cores fo
 SCRIPT = """
 import json, os, sys, threading
 from serve import process
-from tests.conftest import wait_for
 
 cores, niceness, already = json.loads(sys.argv[1])
 os.nice(already)
