@@ -24,11 +24,12 @@ from pintag.engine import Confidences, Engine
 from pintag.errors import ImageError
 from pintag.images import Encoded, Pixels
 from pintag.labels import Tag
-from serve import http, process, protocol, replica
+from serve import http, protocol, replica
 from serve.cache import AnswerCache
 from serve.config import ClassifierConfig, EngineConfig
 from serve.lanes import Lanes
 from serve.metrics import Metrics, timed
+from serve.neighbours import Neighbours
 from serve.replica import Replica
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Classifier:
         )
         # For pictures that would keep a whole batch waiting.
         self._slow = ThreadPoolExecutor(self.config.lanes, "pintag-decode")
+        self._neighbours = Neighbours()
         # Images admitted and not yet answered.
         self._ongoing = 0
 
@@ -117,11 +119,15 @@ class Classifier:
                 f"{self._ongoing} images are under way, as many as are admitted; try again",
                 retry_after=math.ceil(self._ongoing * self._lanes.seconds_per_item) or 1,
             )
+        if not self._ongoing:
+            self._neighbours.begin()
         self._ongoing += count
         try:
             yield
         finally:
             self._ongoing -= count
+            if not self._ongoing:
+                self._neighbours.end()
 
     async def _in_time(self, images: Sequence[bytes]) -> list[Confidences | Exception]:
         seconds = self.config.deadline_seconds
@@ -147,9 +153,16 @@ class Classifier:
             return error
         if encoded.is_slow:
             return asyncio.ensure_future(self._slowly(encoded))
-        if alone:
-            return self._classify(self._lone_engine, [encoded])[0]
-        return self._lanes.put(encoded)
+        return self._at_once(encoded) if alone else self._lanes.put(encoded)
+
+    def _at_once(self, encoded: Encoded) -> Confidences | ImageError:
+        pixels = self._decoded(encoded)
+        if isinstance(pixels, ImageError):
+            return pixels
+        # It borrows a core while no other replica of the machine wants it.
+        engine = self._lane_engine if self._neighbours.at_work() else self._replica.engine
+        row: Confidences = self._infer(engine, pixels[np.newaxis])[0]
+        return row
 
     async def _is_alone(self) -> bool:
         """Whether nobody else is here to wait for the event loop.
@@ -161,11 +174,6 @@ class Classifier:
         # Those that came while the loop was busy are as far as this one in the same turn of it.
         await asyncio.sleep(0)
         return self._ongoing == 1
-
-    @property
-    def _lone_engine(self) -> Engine:
-        """For an image that is alone: it borrows a core that is idle, and no other."""
-        return self._replica.engine if process.any_core_idle() else self._lane_engine
 
     async def _slowly(self, encoded: Encoded) -> Confidences:
         loop = asyncio.get_running_loop()

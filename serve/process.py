@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-_LOAD = Path("/proc/loadavg")
-
 
 def share(cores: Iterable[int] | None, niceness: int) -> None:
     """Keep this process to some cores, and let others of less niceness go first.
@@ -29,17 +27,6 @@ def share(cores: Iterable[int] | None, niceness: int) -> None:
             # Only root may go back up, so that whoever is nicer already stays so.
             if niceness > os.getpriority(os.PRIO_PROCESS, thread):
                 os.setpriority(os.PRIO_PROCESS, thread, niceness)
-
-
-def any_core_idle() -> bool:
-    """Whether fewer threads run now than this machine has cores; yes where Linux does not tell."""
-    try:
-        with _LOAD.open("rb", buffering=0) as file:
-            # 0.20 0.18 0.12 1/80 11206: the fourth is of threads that run, and that there are.
-            running = int(file.read(64).split()[3].split(b"/")[0])
-    except FileNotFoundError:
-        return True
-    return running < (os.cpu_count() or 1)
 
 
 def _threads() -> list[int]:

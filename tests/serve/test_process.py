@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from serve import process
-from tests.conftest import wait_for
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux keeps cores for each thread")
 
@@ -81,17 +80,3 @@ def test_a_core_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(ValueError, match=r"^cores \[9998, 9999\]: this machine has \[0[],]"):
         process.share([9999, 0, 9998], 0)
     assert os.sched_getaffinity(0) == before
-
-
-@linux
-def test_a_core_is_idle_while_fewer_threads_run_than_there_are_cores() -> None:
-    wait_for(process.any_core_idle)
-    burn = [sys.executable, "-c", "while True: pass"]
-    burning = [subprocess.Popen(burn) for _ in range(2 * (os.cpu_count() or 1))]
-    try:
-        wait_for(lambda: not process.any_core_idle())
-    finally:
-        for burner in burning:
-            burner.kill()
-            burner.wait()
-    wait_for(process.any_core_idle)
