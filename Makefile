@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOCK := requirements$(if $(GPU),-gpu).lock
 STAMP := $(VENV)/installed$(if $(GPU),-gpu)
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
 PORT ?= 8000
 METRICS_PORT ?= 8080
 # The user's own images and network; the synthetic sample and the basic CNN by default.
@@ -15,7 +17,7 @@ ARGS ?=
 BUNDLE ?= demo/bundle
 IMAGES ?= demo/data/test
 
-.PHONY: help setup demo test bench k8s check format lock clean
+.PHONY: help setup demo test bench k8s check format lock sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -23,11 +25,12 @@ help: ## list the targets
 setup: $(STAMP) ## create .venv and install from the lock file (GPU=1: with CUDA libraries)
 
 # Bytecode is compiled here: without it every process of Ray would compile everything anew.
-$(STAMP): $(LOCK) pyproject.toml
+$(STAMP): $(LOCK) requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; set PYTHON=path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r $(LOCK) -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
@@ -60,11 +63,12 @@ format: setup ## put the code into form
 	$(BIN)/ruff format .
 
 lock: ## resolve the dependencies anew (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --extra dev --extra load -o requirements.lock pyproject.toml
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --extra dev --extra load --extra gpu \
-		-c requirements.lock -o requirements-gpu.lock pyproject.toml
+	$(COMPILE) --extra load -o requirements.lock pyproject.toml
+	$(COMPILE) --extra load --extra gpu -c requirements.lock -o requirements-gpu.lock pyproject.toml
+	$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
+
+sbom: setup ## write sbom.json: what .venv is made of, with licences, as CycloneDX
+	$(BIN)/cyclonedx-py environment --output-reproducible --of JSON -o sbom.json $(VENV)
 
 clean: ## remove what make made
 	rm -rf $(VENV) demo
