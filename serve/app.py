@@ -12,11 +12,13 @@ from ray.serve import Application
 from serve import explanations, protocol
 from serve.classifier import Classifier
 from serve.config import (
+    ApplicationArgs,
     ClassifierArgs,
     ClassifierConfig,
     EngineConfig,
     ExplainerArgs,
     ExplainerConfig,
+    LogConfig,
     ServeConfig,
 )
 from serve.explainer import Explainer
@@ -31,19 +33,23 @@ class Planned:
     name: str
     route_prefix: str
     builder: Callable[[Any], Application]
-    args: ClassifierArgs | ExplainerArgs
+    args: ApplicationArgs
 
 
 def plan(config: ServeConfig, bundle: Path) -> list[Planned]:
     """The applications of a server of one bundle."""
-    engine = {"engine": config.engine, "precision": config.precision}
+    common = {
+        "bundle": bundle,
+        "engine": config.engine,
+        "precision": config.precision,
+        "access": config.access,
+        "log": config.log,
+    }
     explained = config.explainer.enabled
-    tags = ClassifierArgs(
-        bundle=bundle, explained=explained, classifier=config.classifier, **engine
-    )
+    tags = ClassifierArgs(explained=explained, classifier=config.classifier, **common)
     planned = [Planned(CLASSIFIER, "/", build, tags)]
     if explained:
-        why = ExplainerArgs(bundle=bundle, explainer=config.explainer, **engine)
+        why = ExplainerArgs(explainer=config.explainer, **common)
         planned.append(Planned(EXPLAINER, explanations.PATH, build_explainer, why))
     return planned
 
@@ -60,19 +66,25 @@ def build_explainer(args: ExplainerArgs) -> Application:
 
 def _bind(
     deployment: Any,
-    args: ClassifierArgs | ExplainerArgs,
+    args: ApplicationArgs,
     config: ClassifierConfig | ExplainerConfig,
     *others: bool,
 ) -> Application:
     engine = EngineConfig(engine=args.engine, precision=args.precision)
     # Decorated by Ray, whose types are not checked here.
-    application: Application = deployment.options(**deployment_options(config)).bind(
-        str(args.bundle), config.model_dump(mode="json"), engine.model_dump(), *others
+    application: Application = deployment.options(**deployment_options(config, args.log)).bind(
+        str(args.bundle),
+        config.model_dump(mode="json"),
+        engine.model_dump(),
+        args.access.model_dump(mode="json"),
+        *others,
     )
     return application
 
 
-def deployment_options(config: ClassifierConfig | ExplainerConfig) -> dict[str, Any]:
+def deployment_options(
+    config: ClassifierConfig | ExplainerConfig, log: LogConfig
+) -> dict[str, Any]:
     """What Ray Serve is told of a deployment."""
     return {
         "autoscaling_config": config.autoscaling.model_dump(),
@@ -80,12 +92,17 @@ def deployment_options(config: ClassifierConfig | ExplainerConfig) -> dict[str, 
         # bound lies above it, for the requests that are being refused.
         "max_ongoing_requests": 2 * config.max_ongoing_requests,
         "max_queued_requests": 2 * config.max_ongoing_requests,
+        "max_surge_percent": config.max_surge_percent,
         "backpressure_config": {"retry_after_s": protocol.RETRY_AFTER_SECONDS},
         "graceful_shutdown_timeout_s": config.graceful_shutdown_timeout_s,
         "health_check_period_s": config.health_check_period_s,
         "health_check_timeout_s": config.health_check_timeout_s,
         # A line for each request would cost more than the request is worth; metrics count them.
-        "logging_config": {"log_level": "INFO", "enable_access_log": False},
+        "logging_config": {
+            "encoding": log.format.upper(),
+            "log_level": "INFO",
+            "enable_access_log": False,
+        },
         "ray_actor_options": {
             "num_cpus": config.num_cpus,
             "num_gpus": config.num_gpus,

@@ -24,9 +24,9 @@ from pintag.engine import Confidences, Engine
 from pintag.errors import ImageError
 from pintag.images import Encoded, Pixels
 from pintag.labels import Tag
-from serve import http, protocol, replica
+from serve import access, http, protocol, replica
 from serve.cache import AnswerCache
-from serve.config import ClassifierConfig, EngineConfig
+from serve.config import AccessConfig, ClassifierConfig, EngineConfig
 from serve.lanes import Lanes
 from serve.metrics import Metrics, timed
 from serve.neighbours import Neighbours
@@ -45,9 +45,18 @@ class Classifier:
     """Tags images with one bundle."""
 
     def __init__(
-        self, path: str, settings: dict[str, Any], engine: dict[str, Any], explained: bool = True
+        self,
+        path: str,
+        settings: dict[str, Any],
+        engine: dict[str, Any],
+        door: dict[str, Any],
+        explained: bool = True,
     ) -> None:
-        """`explained` says whether there is an explainer beside it, to tell clients of."""
+        """From a `ClassifierConfig`, an `EngineConfig` and an `AccessConfig`, as plain data.
+
+        `explained` says whether there is an explainer beside it, to tell clients of.
+        """
+        self._access = AccessConfig.model_validate(door)
         self.config = ClassifierConfig.model_validate(settings)
         self._replica = Replica(Path(path), self.config, EngineConfig.model_validate(engine))
         self.info = self._replica.info.model_copy(update={"explained": explained})
@@ -69,9 +78,11 @@ class Classifier:
         self._neighbours = Neighbours()
         # Images admitted and not yet answered.
         self._ongoing = 0
+        self.metrics.watch_queue(lambda: self._ongoing)
+        self.metrics.watch_cache(self._cache)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return http.build(self)
+        return access.guard(http.build(self), self._access, self.metrics)
 
     async def check_health(self) -> None:
         """See `Replica.check`."""
@@ -108,8 +119,10 @@ class Classifier:
         if isinstance(row, Exception):
             return row
         labels = self._replica.labels
-        self.metrics.count_tag(labels[int(row.argmax())])
-        return labels.top(row, max_tags, min_confidence)
+        tags = labels.top(row, max_tags, min_confidence)
+        first = int(row.argmax())
+        self.metrics.count_tags(labels[first], float(row[first]), len(tags))
+        return tags
 
     @contextlib.contextmanager
     def _admitted(self, count: int) -> Iterator[None]:

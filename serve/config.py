@@ -29,6 +29,23 @@ class HttpConfig(Strict):
     keeps so much for each request under way, twice."""
 
 
+class AccessConfig(Strict):
+    """Who may ask."""
+
+    keys: Path | None = None
+    """A file of API keys, as `pintag key` writes it; without one everybody who reaches the server
+    may ask."""
+    everybody: bool = False
+    """Whether a server without keys may listen beyond this machine."""
+
+
+class LogConfig(Strict):
+    """What replicas write down: Ray keeps it in its session's folder, logs/serve, on every node."""
+
+    format: Literal["text", "json"] = "text"
+    """`json`: an object in each line, for programs."""
+
+
 class MetricsConfig(Strict):
     """Where Prometheus finds this node's metrics."""
 
@@ -75,6 +92,9 @@ class DeploymentConfig(Strict):
     graceful_shutdown_timeout_s: float = Field(default=20.0, gt=0)
     health_check_period_s: float = Field(default=10.0, gt=0)
     health_check_timeout_s: float = Field(default=30.0, gt=0)
+    max_surge_percent: int = Field(default=100, ge=0, le=100)
+    """Replicas of a new version that start before old ones stop, of those there are. They need room
+    in the cluster: zero stops old ones first, where there is none."""
     num_cpus: float = Field(default=1.0, ge=0)
     num_gpus: float = Field(default=0.0, ge=0)
     resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
@@ -160,6 +180,8 @@ class ServeConfig(EngineConfig):
 
     http: HttpConfig = HttpConfig()
     metrics: MetricsConfig = MetricsConfig()
+    access: AccessConfig = AccessConfig()
+    log: LogConfig = LogConfig()
     classifier: ClassifierConfig = ClassifierConfig()
     explainer: ExplainerConfig = ExplainerConfig()
 
@@ -169,17 +191,23 @@ class ServeConfig(EngineConfig):
         return (self.classifier, *([self.explainer] if self.explainer.enabled else []))
 
 
-class ClassifierArgs(EngineConfig):
-    """What the classifier application is built from: a bundle, and how to serve it."""
+class ApplicationArgs(EngineConfig):
+    """What either application is built from: a bundle, and how to serve it."""
 
     bundle: Path
+    access: AccessConfig = AccessConfig()
+    log: LogConfig = LogConfig()
+
+
+class ClassifierArgs(ApplicationArgs):
+    """What the classifier application is built from."""
+
     explained: bool = True
     """Whether the explainer application is there, too: the page and the document tell of it."""
     classifier: ClassifierConfig = ClassifierConfig()
 
 
-class ExplainerArgs(EngineConfig):
+class ExplainerArgs(ApplicationArgs):
     """What the explainer application is built from."""
 
-    bundle: Path
     explainer: ExplainerConfig = ExplainerConfig()

@@ -22,7 +22,7 @@ def serve_config(config: ServeConfig, bundle: Path) -> str:
         {
             "proxy_location": "EveryNode",
             "http_options": {"host": config.http.host, "port": config.http.port},
-            "logging_config": {"log_level": "WARNING"},
+            "logging_config": {"encoding": config.log.format.upper(), "log_level": "WARNING"},
             "applications": [
                 {
                     "name": each.name,

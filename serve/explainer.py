@@ -26,14 +26,14 @@ from pintag.explain import ExplainConfig, explain
 from pintag.question import Question
 from pintag.sampling import Stop
 from pintag.told import Told
-from serve import explanations
-from serve.config import EngineConfig, ExplainerConfig
+from serve import access, explanations
+from serve.config import AccessConfig, EngineConfig, ExplainerConfig
 from serve.metrics import ExplainerMetrics
 from serve.protocol import ExplanationAnswer, OverloadedError, ParameterError
 from serve.replica import Replica
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
 
 class _CancelledError(Exception):
@@ -45,7 +45,11 @@ class _CancelledError(Exception):
 class Explainer:
     """Explains the tags of one bundle, by the engine that serves it."""
 
-    def __init__(self, path: str, settings: dict[str, Any], engine: dict[str, Any]) -> None:
+    def __init__(
+        self, path: str, settings: dict[str, Any], engine: dict[str, Any], door: dict[str, Any]
+    ) -> None:
+        """From an `ExplainerConfig`, an `EngineConfig` and an `AccessConfig`, as plain data."""
+        self._access = AccessConfig.model_validate(door)
         self.config = ExplainerConfig.model_validate(settings)
         self._replica = Replica(Path(path), self.config, EngineConfig.model_validate(engine))
         self.model = self._replica.model
@@ -58,10 +62,11 @@ class Explainer:
         # Requests admitted and not yet answered, and what an explanation took of late.
         self._ongoing = 0
         self._pace = 1.0
+        self.metrics.watch_queue(lambda: self._ongoing)
         self._warm_up()
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        return explanations.build(self)
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return access.guard(explanations.build(self), self._access, self.metrics)
 
     async def check_health(self) -> None:
         """See `Replica.check`."""

@@ -11,7 +11,7 @@ import orjson
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from pintag import __version__
 from pintag.labels import Tag
@@ -55,7 +55,7 @@ MaxTags = Annotated[int, Query(ge=1, description="at most so many tags")]
 MinConfidence = Annotated[float, Query(ge=0, le=1, description="no tag below this confidence")]
 
 
-def build(tagger: Tagger) -> ASGIApp:
+def build(tagger: Tagger) -> QuickPath:
     """The ASGI application over a tagger."""
     app = FastAPI(
         title="pintag",

@@ -5,9 +5,10 @@ Ray puts `ray_` before each name and adds the labels application, deployment and
 
 from __future__ import annotations
 
+import datetime
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,13 +26,43 @@ _SAMPLES = [32, 64, 128, 256, 512, 1000, 2000, 5000]
 # Seconds; Ray reports every ten.
 _REPEATED = 3
 _SIZES = [1, 2, 4, 8, 16, 32, 64, 128]
+_SHARES = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99]
 
 
-class Metrics:
+class _Requests:
+    """What both applications count of their requests."""
+
+    def __init__(self, info: ModelInfo, total: Histogram) -> None:
+        _tell(info)
+        self._total = total
+        self._errors = Counter("pintag_errors", "Images and requests refused or failed", ("kind",))
+        self._by_key = Counter("pintag_key_requests", "Requests by API key", ("key", "outcome"))
+
+    def timed_request(self) -> AbstractContextManager[None]:
+        """Observe the seconds of one request, from its head to its answer."""
+        return timed(self._total)
+
+    def count_error(self, kind: str) -> None:
+        """Something went wrong; `kind` is that of its `Problem`."""
+        self._errors.inc(tags={"kind": kind})
+
+    def count_request(self, key: str, outcome: str) -> None:
+        """A request with a key was admitted, or refused for its limits."""
+        self._by_key.inc(tags={"key": key, "outcome": outcome})
+
+    def watch_queue(self, read: Callable[[], float]) -> None:
+        """Report, from now on, how many are admitted and not yet answered."""
+        _stand(Gauge("pintag_ongoing", "Images admitted and not yet answered"), read)
+
+
+class Metrics(_Requests):
     """What one replica of the classifier counts and times."""
 
     def __init__(self, info: ModelInfo) -> None:
-        _tell(info)
+        super().__init__(
+            info,
+            Histogram("pintag_total_seconds", "One request, from its head to its answer", _SECONDS),
+        )
         self.decode = Histogram(
             "pintag_decode_seconds", "Decoding one image, from bytes to pixels", _SECONDS
         )
@@ -41,22 +72,22 @@ class Metrics:
         self.inference = Histogram(
             "pintag_inference_seconds", "One batch through the engine", _SECONDS
         )
-        self._total = Histogram(
-            "pintag_total_seconds", "One request, from its head to its answer", _SECONDS
-        )
         self.batch_size = Histogram("pintag_batch_size", "Images in one batch", _SIZES)
         self._lookups = Counter(
             "pintag_cache_lookups", "Images looked up in the cache of answers", ("outcome",)
         )
-        self._cache_bytes = _Standing(
-            Gauge("pintag_cache_bytes", "What the cache of answers takes of memory"), 0
-        )
         self._tags = Counter("pintag_tags", "Images by their most confident label", ("label",))
-        self._errors = _errors()
+        self._confidence = Histogram(
+            "pintag_confidence", "The confidence of an image's first label", _SHARES
+        )
+        self._abstentions = Counter(
+            "pintag_abstentions", "Images without a tag as confident as was asked for"
+        )
 
-    def timed_request(self) -> AbstractContextManager[None]:
-        """Observe the seconds of one request, from its head to its answer."""
-        return timed(self._total)
+    def watch_cache(self, cache: AnswerCache) -> None:
+        """Report, from now on, how large it is."""
+        gauge = Gauge("pintag_cache_bytes", "What the cache of answers takes of memory")
+        _stand(gauge, lambda: cache.size)
 
     def count_lookups(self, hits: int, misses: int, cache: AnswerCache) -> None:
         """Images were looked up, where there is a cache."""
@@ -66,22 +97,25 @@ class Metrics:
             # Ray refuses to count nothing.
             if count:
                 self._lookups.inc(count, tags={"outcome": outcome})
-        self._cache_bytes.set(cache.size)
 
-    def count_tag(self, label: str) -> None:
-        """An image was given `label` first."""
+    def count_tags(self, label: str, confidence: float, tags: int) -> None:
+        """An image was answered: its first label, and how many were confident enough."""
         self._tags.inc(tags={"label": label})
+        self._confidence.observe(confidence)
+        if not tags:
+            self._abstentions.inc()
 
-    def count_error(self, kind: str) -> None:
-        """Something went wrong; `kind` is that of its `Problem`."""
-        self._errors.inc(tags={"kind": kind})
 
-
-class ExplainerMetrics:
+class ExplainerMetrics(_Requests):
     """What one replica of the explainer counts and times."""
 
     def __init__(self, info: ModelInfo) -> None:
-        _tell(info)
+        super().__init__(
+            info,
+            Histogram(
+                "pintag_explanation_seconds", "One request, from its head to its answer", _SECONDS
+            ),
+        )
         self._segmentation = Histogram(
             "pintag_segmentation_seconds", "Dividing one image into superpixels", _SECONDS
         )
@@ -89,18 +123,10 @@ class ExplainerMetrics:
             "pintag_sampling_seconds", "Perturbing one image, and predicting that", _SECONDS
         )
         self._fit = Histogram("pintag_fit_seconds", "Fitting one image's surrogate", _SECONDS)
-        self._total = Histogram(
-            "pintag_explanation_seconds", "One request, from its head to its answer", _SECONDS
-        )
         self._samples = Histogram("pintag_samples", "Samples of one explanation", _SAMPLES)
         self._outcomes = Counter(
             "pintag_explanations", "Explanations by how they ended", ("mode", "outcome")
         )
-        self._errors = _errors()
-
-    def timed_request(self) -> AbstractContextManager[None]:
-        """Observe the seconds of one request, from its head to its answer."""
-        return timed(self._total)
 
     def observe(self, samples: int, seconds: Seconds) -> None:
         """An explanation was made."""
@@ -116,10 +142,6 @@ class ExplainerMetrics:
         """
         self._outcomes.inc(tags={"mode": mode, "outcome": outcome})
 
-    def count_error(self, kind: str) -> None:
-        """Something went wrong; `kind` is that of its `Problem`."""
-        self._errors.inc(tags={"kind": kind})
-
 
 def _tell(info: ModelInfo) -> None:
     """Prometheus's way to tell a text: a gauge of one, whose labels say it."""
@@ -130,27 +152,21 @@ def _tell(info: ModelInfo) -> None:
         "precision": info.precision,
     }
     gauge = Gauge("pintag_model_info", "The model that a replica serves, and by what", tuple(told))
-    _Standing(gauge, 1, told)
+    _stand(gauge, lambda: 1, told)
+    created = datetime.datetime.fromisoformat(info.created).timestamp()
+    fitted = Gauge("pintag_model_created_seconds", "When the model was fitted, as Unix time")
+    _stand(fitted, lambda: created)
 
 
-class _Standing:
-    """A gauge that stands: Ray drops one that was not set between two reports."""
+def _stand(gauge: Gauge, read: Callable[[], float], tags: dict[str, str] | None = None) -> None:
+    """Set a gauge again and again: Ray drops one that was not set between two reports."""
 
-    def __init__(self, gauge: Gauge, value: float, tags: dict[str, str] | None = None) -> None:
-        self._gauge, self._value, self._tags = gauge, value, tags
-        threading.Thread(target=self._repeat, name="pintag-gauge", daemon=True).start()
-
-    def set(self, value: float) -> None:
-        self._value = value
-
-    def _repeat(self) -> None:
+    def repeat() -> None:
         while True:
-            self._gauge.set(self._value, tags=self._tags)
+            gauge.set(read(), tags=tags)
             time.sleep(_REPEATED)
 
-
-def _errors() -> Counter:
-    return Counter("pintag_errors", "Images and requests refused or failed", ("kind",))
+    threading.Thread(target=repeat, name="pintag-gauge", daemon=True).start()
 
 
 @contextmanager

@@ -14,14 +14,14 @@ from starlette.requests import ClientDisconnect
 
 from pintag.errors import PintagError
 from serve import protocol
-from serve.protocol import OverloadedError, ParameterError, Problem
+from serve.protocol import ParameterError, Problem, RefusedError
 
 # Serve's own, which lands in the replica's log file; any other would go to standard error.
 log = logging.getLogger("ray.serve")
 
 
 # By name, as Starlette lets `Exception` past every middleware and raises it again.
-_OURS = (PintagError, OverloadedError, ParameterError, TimeoutError, ClientDisconnect)
+_OURS = (PintagError, RefusedError, ParameterError, TimeoutError, ClientDisconnect)
 
 
 class Counter(Protocol):
@@ -64,10 +64,7 @@ def refusal(error: Exception, metrics: Counter) -> Response:
     if found.status == 500:
         log.error("request failed", exc_info=error)
     metrics.count_error(found.kind)
-    headers = {}
-    if isinstance(error, OverloadedError):
-        headers["Retry-After"] = str(error.retry_after)
-    return response(found, headers)
+    return response(found, error.headers if isinstance(error, RefusedError) else None)
 
 
 def response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:

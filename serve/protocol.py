@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -22,13 +24,33 @@ PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
 
 
-class OverloadedError(Exception):
-    """The queue is full: try again later."""
+class RefusedError(Exception):
+    """The server will not do it for this client now, and says so with headers."""
+
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+class LaterError(RefusedError):
+    """Try again later."""
 
     def __init__(self, message: str, retry_after: int = RETRY_AFTER_SECONDS) -> None:
         """`retry_after` is in seconds."""
         super().__init__(message)
-        self.retry_after = retry_after
+        self.headers = {"Retry-After": str(retry_after)}
+
+
+class OverloadedError(LaterError):
+    """The queue is full."""
+
+
+class RateLimitedError(LaterError):
+    """The client has used what its key allows."""
+
+
+class UnauthorizedError(RefusedError):
+    """The request has no key, or one that nobody has."""
+
+    headers: Mapping[str, str] = MappingProxyType({"WWW-Authenticate": 'Bearer realm="pintag"'})
 
 
 class LateBodyError(TimeoutError):
@@ -169,6 +191,8 @@ _KINDS: dict[type[BaseException], tuple[HTTPStatus, str]] = {
     ParameterError: (HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter"),
     ExplainError: (HTTPStatus.UNPROCESSABLE_ENTITY, "cannot_explain"),
     OverloadedError: (HTTPStatus.SERVICE_UNAVAILABLE, "overloaded"),
+    RateLimitedError: (HTTPStatus.TOO_MANY_REQUESTS, "rate_limited"),
+    UnauthorizedError: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
     # serve/haproxy.sh says the same where HAProxy waits for the body.
     LateBodyError: (HTTPStatus.REQUEST_TIMEOUT, "late_body"),
     TimeoutError: (HTTPStatus.GATEWAY_TIMEOUT, "deadline"),

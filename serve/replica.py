@@ -23,6 +23,7 @@ class Replica:
 
         Raises:
             BundleError: the bundle cannot be loaded, or has no such engine.
+            RuntimeError: its engine cannot predict.
             ValueError: this machine has no such cores.
         """
         process.share(config.cores, config.niceness)
@@ -39,6 +40,8 @@ class Replica:
         self.limits = Limits(config.images.max_bytes, config.images.max_pixels)
         self.info = protocol.model_info(loaded, self.engine)
         self.model = protocol.Model(name=self.info.name, version=self.info.version)
+        # Before anybody sends it a request.
+        self.check()
 
     def decode(self, data: bytes) -> Pixels:
         """An encoded image as the engine reads it: `uint8[S,S,3]`.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import io
+import ipaddress
 import logging
+import math
 import os
 import signal
 import socket
@@ -18,9 +21,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pintag import bundle
-from pintag.errors import ServerError
+from pintag import bundle, registry
+from pintag.errors import BundleError, ServerError
+from serve import rollout
 from serve.config import ServeConfig
+from serve.keys import KeyFile
 
 # By the variable that moves each, the ports that Ray gives HAProxy and the proxy behind it.
 FURTHER_PORTS = {
@@ -30,16 +35,30 @@ FURTHER_PORTS = {
 }
 
 
-def run(config: ServeConfig, path: Path, ready: Callable[[str], None]) -> None:
+def run(
+    config: ServeConfig,
+    path: Path,
+    ready: Callable[[str], None],
+    follow: Callable[[str], None] | None = None,
+) -> None:
     """Serve a bundle until SIGINT or SIGTERM; `ready` is told the server's address.
+
+    The path may be that of a registry, whose current version is served. With `follow`, so is every
+    version that becomes the current one, and `follow` is told of it (see `serve.rollout`).
 
     Uses the cluster of `RAY_ADDRESS` when that is set, a local one otherwise.
 
     Raises:
         BundleError: the bundle cannot be loaded; found before anything starts.
+        ConfigError: the file of keys is wrong.
         ServerError: a port is taken, or the application does not become healthy.
     """
-    bundle.load(path).choose(config.engine, config.precision)
+    _check_access(config)
+    path = path.absolute()
+    if follow is not None and not registry.is_registry(path):
+        raise BundleError(f"{path}: no registry to follow; `pintag models add` makes one")
+    first = registry.resolve(path)
+    bundle.load(first).choose(config.engine, config.precision)
     # Ray reads these when it is imported, and hands them on to the processes it starts.
     os.environ.update(environment(config))
     if not os.environ.get("RAY_ADDRESS"):
@@ -53,9 +72,12 @@ def run(config: ServeConfig, path: Path, ready: Callable[[str], None]) -> None:
     try:
         if interrupted.is_set():
             raise KeyboardInterrupt
-        _deploy(config, path)
+        _start(config)
+        deploy(config, first)
         with contextlib.suppress(KeyboardInterrupt):
             ready(f"http://{config.http.host}:{config.http.port}")
+            if follow is not None:
+                rollout.follow(path, first, functools.partial(_roll_out, config), follow)
             threading.Event().wait()
     finally:
         _disconnect()
@@ -91,10 +113,12 @@ def environment(config: ServeConfig) -> dict[str, str]:
 
 def _haproxy(config: ServeConfig) -> dict[str, str]:
     """Ray's own HAProxy, started by `haproxy.sh`, which says why; not one that the user chose."""
-    if os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH"):
+    ours = str(Path(__file__).with_name("haproxy.sh"))
+    # The image says where ours is, for nodes that start without this.
+    if os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH", ours) != ours:
         return {}
     return {
-        "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh")),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": ours,
         "PINTAG_HOST": config.http.host,
         "PINTAG_MOST": str(config.classifier.max_ongoing_requests),
         "PINTAG_BODY_SECONDS": f"{config.classifier.images.body_seconds:g}",
@@ -129,8 +153,12 @@ def _connect(config: ServeConfig) -> None:
     if not os.environ.get("RAY_ADDRESS"):
         # Not one that `ray start` left on this machine, which Ray would find by itself.
         options["address"] = "local"
-        most = sum(each.autoscaling.max_replicas * each.num_cpus for each in config.deployments)
-        options["num_cpus"] = max(os.cpu_count() or 1, round(most) + 1)
+        # A roll-out has old and new replicas at once.
+        most = sum(
+            each.autoscaling.max_replicas * (1 + each.max_surge_percent / 100) * each.num_cpus
+            for each in config.deployments
+        )
+        options["num_cpus"] = max(os.cpu_count() or 1, math.ceil(most) + 1)
         _check_port(config.http.host, config.metrics.port, "metrics.port")
         options["_metrics_export_port"] = config.metrics.port
     try:
@@ -146,21 +174,36 @@ def _connect(config: ServeConfig) -> None:
         )
 
 
-def _deploy(config: ServeConfig, path: Path) -> None:
+def _start(config: ServeConfig) -> None:
     from ray import serve
 
     # Serve's driver tells every step at INFO; what a user wants of it is said by `ready`.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    serve.start(
+        proxy_location="EveryNode",
+        http_options={"host": config.http.host, "port": config.http.port},
+        logging_config={"encoding": config.log.format.upper(), "log_level": "WARNING"},
+    )
+
+
+def deploy(config: ServeConfig, path: Path) -> None:
+    """Serve a bundle, in the place of another one if there is one; back when it is healthy.
+
+    Raises:
+        ServerError: it does not become healthy; what was there before goes on answering.
+    """
+    from ray import serve
+
     try:
-        serve.start(
-            proxy_location="EveryNode",
-            http_options={"host": config.http.host, "port": config.http.port},
-            logging_config={"log_level": "WARNING"},
-        )
         # Both at once: most of a start is spent importing TensorFlow.
-        serve.run_many(_targets(config, path.absolute()))
+        serve.run_many(_targets(config, path))
     except (RuntimeError, TimeoutError) as error:
         raise ServerError(f"the server does not start: {error}") from error
+
+
+def _roll_out(config: ServeConfig, path: Path) -> None:
+    bundle.load(path).choose(config.engine, config.precision)
+    deploy(config, path)
 
 
 def _targets(config: ServeConfig, path: Path) -> list[Any]:
@@ -180,6 +223,7 @@ def _disconnect() -> None:
     from ray import serve
     from ray.serve.exceptions import RayServeException
 
+    from serve import meter
     from serve.app import CLASSIFIER, EXPLAINER
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
@@ -191,7 +235,27 @@ def _disconnect() -> None:
                 serve.delete(application)
         if not os.environ.get("RAY_ADDRESS"):
             serve.shutdown()
+        elif ray.is_initialized():
+            meter.end()
         ray.shutdown()
+
+
+def _check_access(config: ServeConfig) -> None:
+    """Nobody is let in from elsewhere by mistake."""
+    if config.access.keys is not None:
+        KeyFile(config.access.keys)
+    elif not config.access.everybody and not _is_loopback(config.http.host):
+        raise ServerError(
+            f"http.host={config.http.host} is not this machine alone, and no keys are asked for: "
+            "access.keys=FILE asks for them (`pintag key` makes one), "
+            "access.everybody=true lets in whoever reaches it"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def _check_port(host: str, port: int, key: str) -> None:

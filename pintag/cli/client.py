@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ _ABOUT_THE_IMAGE = (
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
 _BAD_PARAMETER = "bad_parameter"
+_LATER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+# No option of the command: every user of a machine sees those.
+KEY = "PINTAG_KEY"
 
 
 class Client:
@@ -39,7 +43,7 @@ class Client:
     def post(self, data: bytes, parse: Callable[[Any], T]) -> T:
         """What `parse` makes of the JSON that answers an image.
 
-        A full queue is waited for.
+        A full queue is waited for, and a limit of the key's.
 
         Raises:
             ImageError: the server refuses the image.
@@ -70,7 +74,7 @@ class Client:
                 response = self._http.post(self._path, content=data, headers=headers)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise ServerError(f"{self._http.base_url}: no answer: {error}") from error
-            if response.status_code != HTTPStatus.SERVICE_UNAVAILABLE or attempt == _ATTEMPTS:
+            if response.status_code not in _LATER or attempt == _ATTEMPTS:
                 break
             time.sleep(_wait_seconds(response.headers.get("Retry-After", "")))
         return response
@@ -80,13 +84,17 @@ class Client:
 def connect(url: str, path: str, query: Mapping[str, Any]) -> Iterator[Client]:
     """A client that posts to `path` of the server at `url`, always with this query.
 
+    It brings the key that `PINTAG_KEY` has.
+
     Raises:
         ServerError: that is no address of a server.
     """
     import httpx
 
     try:
-        http = httpx.Client(base_url=url, params=query, timeout=_TIMEOUT_SECONDS)
+        key = os.environ.get(KEY)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        http = httpx.Client(base_url=url, params=query, headers=headers, timeout=_TIMEOUT_SECONDS)
     except httpx.InvalidURL as error:
         raise ServerError(f"{url}: no address of a server: {error}") from error
     if http.base_url.scheme not in ("http", "https"):

@@ -40,7 +40,9 @@ _LONGEST_STEM, _LONGEST_LABEL = 120, 60
 @click.option(
     "--bundle", "bundle_dir", type=click.Path(path_type=Path), help="Explain with a bundle."
 )
-@click.option("--url", help="Explain with a server, such as http://localhost:8000.")
+@click.option(
+    "--url", help="Explain with a server, such as http://localhost:8000; its key is in PINTAG_KEY."
+)
 @click.option(
     "--out",
     default="explanations",

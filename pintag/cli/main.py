@@ -13,6 +13,8 @@ from pintag.cli.bulk import bulk
 from pintag.cli.data import data
 from pintag.cli.evaluate import evaluate
 from pintag.cli.explain import explain
+from pintag.cli.key import key
+from pintag.cli.models import models
 from pintag.cli.optimize import optimize
 from pintag.cli.serve import serve
 from pintag.cli.study import study
@@ -39,7 +41,7 @@ def command() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-for each in (data, train, study, evaluate, optimize, tag, bulk, explain, serve):
+for each in (data, train, study, evaluate, optimize, tag, bulk, explain, serve, models, key):
     command.add_command(each)
 
 

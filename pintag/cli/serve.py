@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,18 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--bundle", "bundle_dir", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--bundle",
+    "bundle_dir",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A bundle, or a registry of them (`pintag models`), whose current version serves.",
+)
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Roll out each version that becomes the registry's current one; no request is dropped.",
+)
 @click.option(
     "--config",
     "config_path",
@@ -44,6 +56,7 @@ if TYPE_CHECKING:
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def serve(
     bundle_dir: Path,
+    follow: bool,
     config_path: Path | None,
     port: int | None,
     printed: str | None,
@@ -74,12 +87,15 @@ def serve(
         console.out.print(
             f"metrics  http://{settings.http.host}:{settings.metrics.port}/metrics", highlight=False
         )
+        if settings.access.everybody:
+            console.err.print("[bold]access.everybody: whoever reaches the server may ask[/bold]")
         console.out.print("Ctrl-C stops the server.")
 
     from serve import server
 
     console.err.print("starting …")
-    server.run(settings, bundle_dir, ready)
+    tell = functools.partial(console.err.print, highlight=False) if follow else None
+    server.run(settings, bundle_dir, ready, tell)
     console.err.print("stopped")
 
 

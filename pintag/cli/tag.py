@@ -25,7 +25,9 @@ Tagger = Callable[[bytes], list[Tag]]
 @click.command()
 @click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
 @click.option("--bundle", "bundle_dir", type=click.Path(path_type=Path), help="Tag with a bundle.")
-@click.option("--url", help="Tag with a server, such as http://localhost:8000.")
+@click.option(
+    "--url", help="Tag with a server, such as http://localhost:8000; its key is in PINTAG_KEY."
+)
 @click.option("--max-tags", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--min-confidence", default=0.0, show_default=True, type=click.FloatRange(0, 1))
 @console.json_option

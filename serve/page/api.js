@@ -2,6 +2,8 @@
 
 const ATTEMPTS = 5;
 const LONGEST_PAUSE = 10;
+const LATER = [429, 503];
+const KEY = "pintag-key";
 
 /** An answer that is no success; `status` is 0 where there was no answer. */
 export class ServerError extends Error {
@@ -12,8 +14,18 @@ export class ServerError extends Error {
 
   /** Whether the same question may be answered another time. */
   get passing() {
-    return this.status === 0 || this.status >= 500;
+    return this.status === 0 || this.status === 429 || this.status >= 500;
   }
+}
+
+/** Whether there is a key that requests bring. */
+export function hasKey() {
+  return sessionStorage.getItem(KEY) !== null;
+}
+
+/** Bring a key with every request, until this tab is closed. */
+export function bringKey(key) {
+  sessionStorage.setItem(KEY, key);
 }
 
 export function model() {
@@ -41,7 +53,7 @@ async function send(path, options, onBusy = () => {}) {
     const response = await reach(path, options);
     if (response.ok) return response.json();
     const error = await refusal(response);
-    if (error.status !== 503) throw error;
+    if (!LATER.includes(error.status)) throw error;
     if (attempt === ATTEMPTS) {
       throw new ServerError(`${error.message} (asked ${ATTEMPTS} times)`, error.status);
     }
@@ -52,8 +64,10 @@ async function send(path, options, onBusy = () => {}) {
 }
 
 async function reach(path, options) {
+  const key = sessionStorage.getItem(KEY);
+  const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
   try {
-    return await fetch(path, options);
+    return await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ServerError(

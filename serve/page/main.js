@@ -18,7 +18,7 @@ let asking = 0;
 // The model
 
 async function showModel() {
-  find("#trouble").hidden = true;
+  find("#trouble").hidden = find("#key").hidden = true;
   try {
     model = await api.model();
     document.body.classList.toggle("unexplained", !model.explained);
@@ -27,9 +27,22 @@ async function showModel() {
     find("#model-synthetic").hidden = !model.synthetic;
     find("#synthetic").hidden = !model.synthetic;
   } catch (error) {
+    if (error.status === 401) return askKey();
     find("#trouble p").textContent = `The model is not known: ${error.message}`;
     find("#trouble").hidden = false;
   }
+}
+
+function askKey() {
+  find("#key").hidden = false;
+  find("#key p").textContent = api.hasKey() ? "Nobody has that key." : "";
+  find("#key input").focus();
+}
+
+function takeKey(event) {
+  event.preventDefault();
+  api.bringKey(find("#key input").value.trim());
+  showModel();
 }
 
 // Cards
@@ -141,5 +154,6 @@ find("#json").addEventListener("click", () =>
 );
 find("#clear").addEventListener("click", clear);
 find("#trouble button").addEventListener("click", showModel);
+find("#key").addEventListener("submit", takeKey);
 listen({ button: find("#choose"), input: find("#files"), add });
 showModel();

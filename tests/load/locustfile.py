@@ -7,7 +7,8 @@
     locust -f tests/load/locustfile.py --worker --master-host loader
 
 PINTAG_IMAGES is a folder of pictures to upload; without it synthetic drawings are. A refusal (503)
-waits for its Retry-After, as a good client does, and is counted under a name of its own.
+waits for its Retry-After, as a good client does, and is counted under a name of its own. PINTAG_KEY
+is the key of a server that asks for one.
 """
 
 from __future__ import annotations
@@ -67,6 +68,11 @@ class Uploader(FastHttpUser):
     """Uploads a picture now and then, sometimes one that was seen before, and rarely a bad one."""
 
     wait_time = between(0.5, 3)
+    default_headers = (
+        {"Authorization": f"Bearer {os.environ['PINTAG_KEY']}"}
+        if "PINTAG_KEY" in os.environ
+        else {}
+    )
     # New files are made while there are fewer than these; then all are repeats.
     _files = 400
 
@@ -108,8 +114,8 @@ class Uploader(FastHttpUser):
             path, data=body, headers=dict(headers), name=name, catch_response=True
         )
         with asked as response:
-            if response.status_code == 503:
-                response.failure("refused: as many are under way as are admitted")
+            if response.status_code in (429, 503):
+                response.failure("refused: more than is admitted, or than the key allows")
                 gevent.sleep(float(response.headers.get("Retry-After", 1)))
             elif response.status_code != wanted:
                 response.failure(f"answered {response.status_code}, and not {wanted}")

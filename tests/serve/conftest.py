@@ -111,6 +111,7 @@ class CountingMetrics:
     def __init__(self) -> None:
         self.requests = 0
         self.errors: Counter[str] = Counter()
+        self.by_key: Counter[tuple[str, str]] = Counter()
 
     @contextlib.contextmanager
     def timed_request(self) -> Iterator[None]:
@@ -121,6 +122,9 @@ class CountingMetrics:
 
     def count_error(self, kind: str) -> None:
         self.errors[kind] += 1
+
+    def count_request(self, key: str, outcome: str) -> None:
+        self.by_key[key, outcome] += 1
 
 
 class ScriptedTagger:
@@ -195,8 +199,8 @@ class Client:
 
         return asyncio.run(request())
 
-    def get(self, path: str) -> httpx.Response:
-        return self.request("GET", path)
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
 
     def post(self, path: str, **options: Any) -> httpx.Response:
         return self.request("POST", path, **options)

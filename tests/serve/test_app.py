@@ -12,6 +12,7 @@ from serve.config import (
     ClassifierConfig,
     ExplainerArgs,
     ExplainerConfig,
+    LogConfig,
 )
 
 pytestmark = pytest.mark.ray
@@ -22,7 +23,7 @@ def test_a_replica_that_refuses_is_still_asked(config: ClassifierConfig | Explai
     """Ray's bounds lie above the replica's own, or the replica could not refuse politely."""
     from serve.app import deployment_options
 
-    options = deployment_options(config)
+    options = deployment_options(config, LogConfig())
     assert options["max_ongoing_requests"] > config.max_ongoing_requests
     assert options["max_queued_requests"] > 0
 
@@ -33,7 +34,7 @@ def test_the_deployment_is_told_what_the_configuration_says() -> None:
     config = ClassifierConfig(
         autoscaling=ClassifierAutoscalingConfig(min_replicas=2, max_replicas=5), num_gpus=0.5
     )
-    options = deployment_options(config)
+    options = deployment_options(config, LogConfig())
     assert options["autoscaling_config"]["min_replicas"] == 2
     assert options["autoscaling_config"]["max_replicas"] == 5
     assert options["ray_actor_options"]["num_gpus"] == 0.5

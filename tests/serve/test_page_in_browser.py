@@ -123,6 +123,38 @@ def overlay(page: Page) -> str:
     return drawn
 
 
+# Keys
+
+
+def test_a_key_is_asked_for_where_the_server_wants_one_and_brought_from_then_on(
+    page: Page, server: Server, pictures: list[FilePayload]
+) -> None:
+    def door(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer right":
+            route.continue_()
+        else:
+            route.fulfill(status=401, json={"detail": "a key is needed"})
+
+    page.route("**/v1/**", door)
+    page.reload()
+    field = page.get_by_label("This server asks for a key")
+    expect(field).to_be_focused()
+    expect(page.locator("#trouble")).to_be_hidden()
+    field.fill("wrong")
+    page.get_by_role("button", name="Use it").click()
+    expect(page.locator("#key [role=alert]")).to_have_text("Nobody has that key.")
+    assert Axe().run(page).response["violations"] == []
+    field.fill("right")
+    field.press("Enter")
+    expect(page.locator("#key")).to_be_hidden()
+    expect(page.locator("#model-version")).not_to_be_empty()
+    (card,) = choose(page, pictures[0])
+    expect(card).to_have_attribute("data-state", "tagged")
+    page.reload()
+    expect(page.locator("#model-version")).not_to_be_empty()
+    expect(page.locator("#key")).to_be_hidden()
+
+
 # Tags
 
 

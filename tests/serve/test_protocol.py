@@ -110,8 +110,8 @@ def test_a_confidence_is_a_probability(confidence: float) -> None:
 
 
 def test_an_overload_says_when_to_try_again() -> None:
-    assert OverloadedError("128 images").retry_after == 1
-    assert OverloadedError("8 explanations", retry_after=12).retry_after == 12
+    assert OverloadedError("128 images").headers == {"Retry-After": "1"}
+    assert OverloadedError("8 explanations", retry_after=12).headers == {"Retry-After": "12"}
 
 
 def test_an_explanation_is_the_same_after_it_was_kept_as_json() -> None:
