@@ -11,13 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
 from serve.protocol import Problem
 from serve.server import has_haproxy
 from tests.conftest import Server, serving, wait_for
+from tests.faults.conftest import replicas
 from tests.load import openloop
 
 pytestmark = [
@@ -37,12 +37,6 @@ def server(quick_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     settings = ("classifier.cache_bytes=0", f"classifier.images.body_seconds={BODY_SECONDS}")
     with serving(quick_dir, tmp_path_factory.mktemp("faults") / "log", *settings) as found:
         yield found
-
-
-def replicas(server: Server) -> list[psutil.Process]:
-    """Of the classifier."""
-    below = psutil.Process(server.process.pid).children(recursive=True)
-    return [each for each in below if "ServeReplica:classifier:" in " ".join(each.cmdline())]
 
 
 def upload() -> bytes:
