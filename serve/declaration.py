@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import yaml
 from serve import app, server
 from serve.config import ServeConfig
 
-# Ray's head keeps a list of what its nodes export there (metrics_agent.py of Ray 2.60).
+# The dashboard of Ray's head keeps a list of what its nodes export there (metrics_agent.py of Ray
+# 2.60). `pintag serve` by itself starts none.
 _DISCOVERY = "/tmp/ray/prom_metrics_service_discovery.json"  # noqa: S108
 _HAPROXY = "RAY_SERVE_HAPROXY_METRICS_PORT"
 
@@ -43,7 +45,10 @@ def environment(config: ServeConfig) -> str:
 
 
 def prometheus(config: ServeConfig) -> str:
-    """The scrape configuration for a Prometheus on the head's machine."""
+    """The scrape configuration for a Prometheus on the head's machine.
+
+    With `RAY_ADDRESS` set, of every node that the head knows; else of this machine.
+    """
     # HAProxy's exporter listens where the server does.
     host = "127.0.0.1" if config.http.host == "0.0.0.0" else config.http.host  # noqa: S104
     exporter = f"{host}:{server.FURTHER_PORTS[_HAPROXY]}"
@@ -53,7 +58,7 @@ def prometheus(config: ServeConfig) -> str:
                 {
                     "job_name": "pintag",
                     "scrape_interval": "10s",
-                    "file_sd_configs": [{"files": [_DISCOVERY], "refresh_interval": "10s"}],
+                    **_nodes(config),
                 },
                 {
                     "job_name": "haproxy",
@@ -63,6 +68,12 @@ def prometheus(config: ServeConfig) -> str:
             ]
         }
     )
+
+
+def _nodes(config: ServeConfig) -> dict[str, Any]:
+    if os.environ.get("RAY_ADDRESS"):
+        return {"file_sd_configs": [{"files": [_DISCOVERY], "refresh_interval": "10s"}]}
+    return {"static_configs": [{"targets": [f"127.0.0.1:{config.metrics.port}"]}]}
 
 
 def _yaml(value: dict[str, Any]) -> str:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+# Seconds.
+_LATELY = 0.1
 _PLACE = Path(tempfile.gettempdir())
 
 
@@ -17,9 +21,10 @@ class Neighbours:
     ever waits for it: a replica that was suspended while it looked would hold up all of them.
     """
 
-    def __init__(self, place: Path = _PLACE) -> None:
+    def __init__(self, place: Path = _PLACE, clock: Callable[[], float] = time.monotonic) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(self.path(place), flags, 0o600)
+        self._clock, self._seen = clock, -_LATELY
 
     @staticmethod
     def path(place: Path) -> Path:
@@ -35,11 +40,16 @@ class Neighbours:
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def at_work(self) -> bool:
-        """Whether any other is; asked by one that has begun."""
-        alone = self._lock(fcntl.LOCK_EX)
+        """Whether any other is, or was within a tenth of a second; asked by one that has begun.
+
+        Where others come and go, a core that is idle now is wanted before it is given back.
+        """
+        now = self._clock()
+        if not self._lock(fcntl.LOCK_EX):
+            self._seen = now
         # Where Linux refuses the one it has taken the other away.
         self.begin()
-        return not alone
+        return now - self._seen < _LATELY
 
     def _lock(self, kind: int) -> bool:
         try:

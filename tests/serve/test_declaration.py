@@ -59,9 +59,20 @@ def test_a_shell_exports_the_same_environment(settings: ServeConfig) -> None:
     assert {key: exported[key] for key in told} == told
 
 
-def test_prometheus_is_told_of_rays_own_list_and_of_haproxy(settings: ServeConfig) -> None:
-    found = yaml.safe_load(declaration.prometheus(settings))["scrape_configs"]
-    ray, haproxy = found
+def test_prometheus_is_told_of_this_machine_and_of_haproxy(
+    settings: ServeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    ray, haproxy = yaml.safe_load(declaration.prometheus(settings))["scrape_configs"]
+    assert ray["static_configs"] == [{"targets": [f"127.0.0.1:{settings.metrics.port}"]}]
+    assert haproxy["static_configs"] == [{"targets": ["127.0.0.1:9101"]}]
+
+
+def test_on_a_cluster_prometheus_is_told_of_rays_own_list(
+    settings: ServeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    ray, haproxy = yaml.safe_load(declaration.prometheus(settings))["scrape_configs"]
     (listed,) = ray["file_sd_configs"][0]["files"]
     assert PurePosixPath(listed).name == "prom_metrics_service_discovery.json"
     assert haproxy["static_configs"] == [{"targets": ["127.0.0.1:9101"]}]

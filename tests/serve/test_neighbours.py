@@ -51,13 +51,17 @@ def test_a_replica_by_itself_has_none_at_work(tmp_path: Path) -> None:
     assert not mine.at_work()
 
 
-def test_another_is_at_work_until_it_ends(tmp_path: Path) -> None:
-    mine, other = Neighbours(tmp_path), Neighbours(tmp_path)
+def test_another_is_at_work_until_a_tenth_of_a_second_after_its_end(tmp_path: Path) -> None:
+    seconds = 0.0
+    mine, other = Neighbours(tmp_path, lambda: seconds), Neighbours(tmp_path)
     mine.begin()
     other.begin()
     assert mine.at_work()
     assert other.at_work()
     other.end()
+    seconds = 0.09
+    assert mine.at_work()
+    seconds = 0.11
     assert not mine.at_work()
 
 
@@ -70,12 +74,14 @@ def test_asking_does_not_end_ones_own_work(tmp_path: Path) -> None:
 
 
 def test_one_that_was_killed_is_not_at_work(tmp_path: Path) -> None:
-    mine = Neighbours(tmp_path)
+    seconds = 0.0
+    mine = Neighbours(tmp_path, lambda: seconds)
     mine.begin()
     with busy(tmp_path) as process:
         assert mine.at_work()
         process.kill()
         process.wait()
+        seconds = 1.0
         assert not mine.at_work()
 
 

@@ -52,8 +52,9 @@ def prometheus(server: Server, quick_dir: Path, place: Path, sample_dir: Path) -
     for group in rules["groups"]:
         group["interval"] = "2s"
     (place / "rules.yaml").write_text(yaml.safe_dump(rules))
+    metrics = httpx.URL(server.metrics_url).port
     printed = subprocess.run(
-        [PINTAG, "serve", "--bundle", quick_dir, "--prometheus"],
+        [PINTAG, "serve", "--bundle", quick_dir, "--prometheus", f"metrics.port={metrics}"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     config = yaml.safe_load(printed.stdout)
@@ -75,8 +76,8 @@ def prometheus(server: Server, quick_dir: Path, place: Path, sample_dir: Path) -
         )
         photograph = next((sample_dir / "test").rglob("*.jpg")).read_bytes()
         # Rates are of what changes between two reports of Ray's.
-        for _ in range(2):
-            ask(server, photograph)
+        for turn in range(2):
+            ask(server, photograph, turn)
             seen = total(url)
             wait_for(lambda seen=seen: total(url) > seen, 60, "a report")  # type: ignore[misc]
         yield url
@@ -95,16 +96,20 @@ def exporter(server: Server) -> str:
     raise AssertionError("there is no HAProxy")
 
 
-def ask(server: Server, photograph: bytes) -> None:
-    """Requests of every kind."""
+def ask(server: Server, photograph: bytes, turn: int) -> None:
+    """Requests of every kind, of images that no cache knows."""
     headers = {"Authorization": f"Bearer {KEY}"}
+    fresh = [photograph + bytes([turn, number]) for number in range(40)]
     with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client:
-        for number in range(20):
-            client.post("/v1/tags", content=photograph + bytes(number))
-        client.post("/v1/tags", content=photograph)
+        for image in fresh[:20]:
+            client.post("/v1/tags", content=image)
+        # Where there are several, they wait for each other.
+        several = b"".join(len(image).to_bytes(4) + image for image in fresh[20:])
+        client.post("/v1/tags:batch", content=several)
+        client.post("/v1/tags", content=fresh[0])
         client.post("/v1/tags?min_confidence=1", content=photograph)
         client.post("/v1/tags", content=b"no picture")
-        client.post("/v1/explanations?num_samples=64&mode=stable", content=photograph)
+        client.post("/v1/explanations?num_samples=64&mode=stable", content=fresh[0])
         client.post("/v1/tags", content=photograph, headers={"Authorization": "Bearer nobody"})
 
 
@@ -163,8 +168,12 @@ def test_every_panel_of_the_dashboard_has_data(
     prometheus: str, title: str, expression: str
 ) -> None:
     asked = expression.replace("$__rate_interval", "2m").replace("ratio_rate1h", "ratio_rate5m")
-    wait_for(lambda: bool(query(prometheus, asked)), 30, title)
-    assert all(each["value"][1] != "NaN" for each in query(prometheus, asked))
+
+    def has_data() -> bool:
+        found = query(prometheus, asked)
+        return bool(found) and all(each["value"][1] != "NaN" for each in found)
+
+    wait_for(has_data, 30, title)
 
 
 def test_every_rule_is_evaluated_and_none_fires(prometheus: str) -> None:
