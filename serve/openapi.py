@@ -6,7 +6,14 @@ from typing import Any
 
 from pintag.errors import ImageTooLargeError, NotAnImageError, UnsupportedFormatError
 from serve import protocol, uploads
-from serve.protocol import LateBodyError, OverloadedError, ParameterError, Problem
+from serve.protocol import (
+    LateBodyError,
+    OverloadedError,
+    ParameterError,
+    Problem,
+    RateLimitedError,
+    UnauthorizedError,
+)
 
 IMAGE_BODY = {
     "required": True,
@@ -23,6 +30,7 @@ IMAGE_BODY = {
                 "properties": {
                     uploads.FIELD: {
                         "type": "array",
+                        "minItems": 1,
                         "items": {"type": "string", "format": "binary"},
                     }
                 },
@@ -63,6 +71,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: _refused(
         "Not an image, or a corrupt one", NotAnImageError("no bytes: the image is empty")
     ),
+    401: _refused(
+        "No key, or one that nobody has, where the server asks for keys",
+        UnauthorizedError("a key is needed: Authorization: Bearer KEY"),
+    ),
     408: _refused(
         "The body did not arrive in time", LateBodyError("the body did not arrive within 60 s")
     ),
@@ -77,6 +89,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     422: _refused(
         "A bad parameter",
         ParameterError("max_tags: Input should be greater than or equal to 1"),
+    ),
+    429: _refused(
+        "The key's limit is reached; `Retry-After` says when to try again",
+        RateLimitedError("uploads has used its limit; try again in 2 s", 2),
     ),
     503: _refused(
         "The queue is full; `Retry-After` says when to try again",

@@ -179,11 +179,14 @@ def _start(config: ServeConfig) -> None:
 
     # Serve's driver tells every step at INFO; what a user wants of it is said by `ready`.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    serve.start(
-        proxy_location="EveryNode",
-        http_options={"host": config.http.host, "port": config.http.port},
-        logging_config={"encoding": config.log.format.upper(), "log_level": "WARNING"},
-    )
+    try:
+        serve.start(
+            proxy_location="EveryNode",
+            http_options={"host": config.http.host, "port": config.http.port},
+            logging_config={"encoding": config.log.format.upper(), "log_level": "WARNING"},
+        )
+    except (RuntimeError, TimeoutError) as error:
+        raise ServerError(f"the server does not start: {error}") from error
 
 
 def deploy(config: ServeConfig, path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.conftest import Server
 
@@ -34,6 +35,7 @@ def test_every_answer_is_one_that_the_document_has(server: Server, name: str) ->
         suppress_health_check=list(HealthCheck),
     )
     def hold(case: Any) -> None:
-        case.call_and_validate(timeout=60)
+        # Bytes are all that the document can ask for, and not all bytes are images.
+        case.call_and_validate(timeout=60, excluded_checks=[positive_data_acceptance])
 
     hold()
