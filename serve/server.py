@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import math
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -63,6 +64,9 @@ def run(
     os.environ.update(environment(config))
     if not os.environ.get("RAY_ADDRESS"):
         os.environ.update(_further_ports(config))
+        # Its processes listen on every interface, and run what they are sent by who has the token.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     # Interrupted on its way up, Ray would leave processes behind: a signal waits for it.
     interrupted = threading.Event()
     _on_signals(lambda *_: interrupted.set())

@@ -34,7 +34,6 @@ JOBS = sorted(ROOT / "k8s/jobs" / name for name in ("train", "study", "bulk", "l
 KUBERNETES = "1.33"
 # Definitions of the Prometheus operator's kinds are not at hand; test_alerts.py loads the rules.
 OF_OTHERS = {"PodMonitor", "PrometheusRule"}
-BUNDLE = Path("/models/pins")
 # Where the image has them: set in the Dockerfile, as they are no settings.
 OF_THE_IMAGE = {"RAY_SERVE_HAPROXY_BINARY_PATH", "PINTAG_HAPROXY"}
 
@@ -258,7 +257,8 @@ def test_what_is_served_is_what_cluster_yaml_and_the_overrides_say(
         # Ray accepts keys that nobody reads; ours does not.
         kind.model_validate(application["args"])
         assert hasattr(app, application["import_path"].removeprefix("serve.app:"))
-    assert told == yaml.safe_load(declaration.serve_config(settings, BUNDLE))
+    bundle = Path(told["applications"][0]["args"]["bundle"])
+    assert told == yaml.safe_load(declaration.serve_config(settings, bundle))
 
 
 @kustomize

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -149,6 +150,54 @@ def lives(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
+def test_nobody_is_let_in_from_elsewhere_by_mistake(bundle_dir: Path, host: str) -> None:
+    done = pintag("serve", "--bundle", bundle_dir, f"http.host='{host}'")
+    assert done.returncode == 1
+    assert f"http.host={host} is not this machine alone" in done.stderr
+    assert "access.keys=FILE" in done.stderr
+    assert "access.everybody=true" in done.stderr
+
+
+@pytest.mark.ray
+def test_a_wrong_file_of_keys_is_named(bundle_dir: Path, tmp_path: Path) -> None:
+    done = pintag("serve", "--bundle", bundle_dir, f"access.keys={tmp_path / 'none.yaml'}")
+    assert done.returncode == 1
+    assert "none.yaml: cannot be read" in done.stderr
+
+
+@pytest.mark.ray
+def test_only_a_registry_can_be_followed(bundle_dir: Path) -> None:
+    done = pintag("serve", "--bundle", bundle_dir, "--follow")
+    assert done.returncode == 1
+    assert "no registry to follow" in done.stderr
+
+
+@pytest.mark.ray
+def test_who_has_no_token_reaches_none_of_rays_processes(quick_dir: Path, tmp_path: Path) -> None:
+    """They listen on every interface, and run what they are sent."""
+    right, wrong = "a" * 64, "b" * 64
+    connect = "import ray, sys; ray.init(address=sys.argv[1]); print(len(ray.nodes()), 'node')"
+    settings = ("explainer.enabled=false", "classifier.autoscaling.min_replicas=1")
+    with serving(quick_dir, tmp_path / "log", *settings, RAY_AUTH_TOKEN=right) as server:
+        (store,) = [
+            each for each, name in descendants(server.process).items() if name == "gcs_server"
+        ]
+        port = next(each.laddr.port for each in store.net_connections() if each.status == "LISTEN")
+        said = {
+            token: subprocess.run(
+                [sys.executable, "-c", connect, f"127.0.0.1:{port}"],
+                env=os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token},
+                capture_output=True, text=True, check=False,
+            )
+            for token in (right, wrong)
+        }  # fmt: skip
+    assert said[right].stdout.endswith("1 node\n"), said[right].stderr
+    assert said[wrong].returncode != 0
+    assert "Failed to connect" in said[wrong].stderr
 
 
 @pytest.mark.ray
