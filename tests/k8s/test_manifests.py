@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonschema
 import kubernetes_validate
 import pytest
@@ -207,7 +208,8 @@ def test_a_job_gives_the_command_arguments_that_it_takes(name: str) -> None:
     assert (found["metadata"]["name"], program, command) == (name, "pintag", name)
     known = pintag.commands[command]
     # Without running it: only what the command line says is looked at.
-    context = known.make_context(name, list(arguments))
+    parent = click.Context(pintag, **pintag.context_settings)
+    context = known.make_context(name, list(arguments), parent=parent)
     for each in context.params.values():
         if str(each).startswith("/opt/pintag/configs/"):
             assert (ROOT / str(each).removeprefix("/opt/pintag/")).is_file()
