@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -23,22 +23,10 @@ QUICK_TO_NOTICE = {
 
 
 class Node:
-    """A raylet of one processor unless `options` say otherwise, with all that it started."""
+    """A raylet of one processor, with all that it started."""
 
-    def __init__(
-        self,
-        environment: dict[str, str],
-        *options: str,
-        core: int | None = None,
-        address: str = "127.0.0.1",
-        within: Sequence[str] = (),
-    ) -> None:
-        """Started when this returns.
-
-        Args:
-            core: of the machine's, which it keeps to.
-            within: a command that starts it somewhere else, such as in a network of its own.
-        """
+    def __init__(self, environment: dict[str, str], *options: str, core: int | None = None) -> None:
+        """Started when this returns; `core` keeps it to one of the machine's."""
 
         def keep() -> None:
             if core is not None:
@@ -46,7 +34,7 @@ class Node:
 
         self._process = subprocess.Popen(
             [
-                *within, RAY, "start", "--block", "--num-cpus=1", f"--node-ip-address={address}",
+                RAY, "start", "--block", "--num-cpus=1", "--node-ip-address=127.0.0.1",
                 "--disable-usage-stats", *options,
             ],
             env=environment,
