@@ -3,7 +3,7 @@
 #   docker build -t pintag .
 #   docker build -t pintag:gpu --build-arg GPU=1 .    # with TensorFlow's CUDA libraries
 #   docker run --init -p 8000:8000 -v "$PWD/runs:/models:ro" --shm-size 1g pintag \
-#       serve --bundle /models/pins http.host=0.0.0.0
+#       serve --bundle /models/pins http.host=0.0.0.0 access.everybody=true    # or access.keys=FILE
 
 FROM python:3.11-slim-bookworm AS build
 ARG GPU=

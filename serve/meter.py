@@ -130,10 +130,10 @@ class Allowances:
 
     async def take(self, key: Key) -> Grant:
         """One request of a client: one token, or none."""
-        if not key.limits.any:
+        if not key.any:
             return Grant(1)
         allowance = self._clients.setdefault(key.name, _Allowance(key.name, self._draw))
-        return await allowance.take(key.limits)
+        return await allowance.take(key)
 
 
 class _Allowance:
@@ -144,20 +144,20 @@ class _Allowance:
         self._refused_until = 0.0
         self._drawing: asyncio.Future[Grant] | None = None
 
-    async def take(self, limits: Limits) -> Grant:
+    async def take(self, key: Key) -> Grant:
         while not self._tokens:
             wait = self._refused_until - time.monotonic()
             if wait > 0:
                 return Grant(0, wait, self._last.standings)
-            await self._more(limits)
+            await self._more(key)
         self._tokens -= 1
         return Grant(1, 0.0, self._last.standings)
 
-    async def _more(self, limits: Limits) -> None:
+    async def _more(self, key: Key) -> None:
         # Whoever comes meanwhile waits for the same answer.
         if self._drawing is None:
-            most = max(1, limits.capacity // 16) if limits.per_second else 64
-            self._drawing = asyncio.ensure_future(self._draw(self._name, limits, most))
+            most = max(1, key.capacity // 16) if key.per_second else 64
+            self._drawing = asyncio.ensure_future(self._draw(self._name, key.limits, most))
             self._drawing.add_done_callback(self._drawn)
         await asyncio.shield(self._drawing)
 
