@@ -104,6 +104,8 @@ def environment(config: ServeConfig) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(http.drain_seconds),
         # Ray runs its workers at niceness 15 by default: every other process would go first.
         "RAY_worker_niceness": "0",
+        # By default every ten seconds, and each time so much at once that requests wait for it.
+        "RAY_metrics_report_interval_ms": "2000",
         # Ten times a second, by default, Ray's controller and what it asks take 5 % of a core.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
         # Ray would read a log line of HAProxy's for each request, and count what replicas count.
