@@ -16,6 +16,8 @@ from pintag.bundle import ModelBundle
 from pintag.cli.main import main
 from pintag.engine import Confidences, Engine
 from pintag.images import Pixels
+from serve import server
+from serve.config import ServeConfig
 
 
 class SlowEngine:
@@ -47,12 +49,19 @@ def slow_down(seconds: float) -> None:
 
 
 def _in_every_process(seconds: float) -> None:
-    import ray
+    connect = server._connect
 
     def hook() -> None:
         slow_down(seconds)
 
-    ray.init = functools.partial(ray.init, runtime_env={"worker_process_setup_hook": hook})
+    def slowly(config: ServeConfig) -> None:
+        # Not sooner: Ray reads the environment, which the server sets, when it is imported.
+        import ray
+
+        ray.init = functools.partial(ray.init, runtime_env={"worker_process_setup_hook": hook})
+        connect(config)
+
+    server._connect = slowly
 
 
 if __name__ == "__main__":
