@@ -57,7 +57,7 @@ class Tagger:
             configure_threads(1)
             configure_gpu()
         # One core is what an actor is given.
-        self._engine = loaded.engine(choice, threads=1)
+        self._engine = loaded.engine(choice, threads=1, sizes=[BATCH])
         self._labels, self._version = loaded.labels, loaded.manifest.version
         self._out = Store(tagging.out)
         self._stores: dict[str, Store] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -170,12 +170,15 @@ class ModelBundle:
             )
         return EngineChoice("tensorflow", "fp16" if gpu and precision == "auto" else "fp32")
 
-    def engine(self, choice: EngineChoice | None = None, threads: int = 0) -> Engine:
+    def engine(
+        self, choice: EngineChoice | None = None, threads: int = 0, sizes: Sequence[int] = ()
+    ) -> Engine:
         """Build an engine: the chosen one, or the fastest there is.
 
         Args:
             threads: cores of the processor that OpenVINO may use; 0 is all of them. TensorFlow's
                 are the process's: see `pintag.engine.configure_threads`.
+            sizes: of the batches that OpenVINO is to be fastest with. TensorFlow's are its own.
 
         Raises:
             BundleError: its file cannot be read.
@@ -186,7 +189,7 @@ class ModelBundle:
         assert choice.precision != "fp16"
         path = self.path / engine_file(choice.precision)
         try:
-            return OpenVINOEngine(path, choice.precision, threads)
+            return OpenVINOEngine(path, choice.precision, threads, sizes)
         # OpenVINO raises RuntimeError for whatever a strange file makes it raise.
         except RuntimeError as error:
             raise BundleError(f"{path}: {error}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,21 +22,28 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "int8"]
 
+# The program for batches of all sizes that have none of their own.
+_ANY = 0
+
 # OpenVINO and NNCF report each use to their makers where this package is found; here it is not.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 class OpenVINOEngine:
-    """One compiled model; every thread that predicts has an inference request of its own."""
+    """A model compiled; every thread that predicts has inference requests of its own."""
 
     name = "openvino"
 
-    def __init__(self, model: Any, precision: Precision, threads: int = 0) -> None:
+    def __init__(
+        self, model: Any, precision: Precision, threads: int = 0, sizes: Sequence[int] = ()
+    ) -> None:
         """Compile for this machine's processor.
 
         Args:
             model: an `openvino.Model`, or the path of one.
             threads: cores that one batch is spread over; 0 lets OpenVINO take every core.
+            sizes: batches that get a program of their own beside the one for all sizes: a lone
+                image takes a tenth less by it, a full batch some per cent.
 
         Raises:
             RuntimeError: OpenVINO cannot read or compile it.
@@ -56,7 +64,10 @@ class OpenVINOEngine:
         }
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
-        self._compiled = core.compile_model(read, "CPU", options)
+        models = {_ANY: read} | {size: _of(read, size) for size in sizes}
+        self._programs = {
+            size: core.compile_model(each, "CPU", options) for size, each in models.items()
+        }
         self._local = threading.local()
 
     def predict(self, pixels: Pixels) -> Confidences:
@@ -66,11 +77,23 @@ class OpenVINOEngine:
             ValueError: the array is no `uint8[N,S,S,3]` of this model's size, or is empty.
         """
         check_batch(pixels, self.input_size)
-        request = getattr(self._local, "request", None)
-        if request is None:
-            request = self._local.request = self._compiled.create_infer_request()
-        result = request.infer(np.ascontiguousarray(pixels), share_inputs=True)
+        result = self._request(len(pixels)).infer(np.ascontiguousarray(pixels), share_inputs=True)
         return np.array(result[0], np.float32)
+
+    def _request(self, size: int) -> Any:
+        """This thread's, for a batch of a size."""
+        size = size if size in self._programs else _ANY
+        requests = self._local.__dict__
+        if size not in requests:
+            requests[size] = self._programs[size].create_infer_request()
+        return requests[size]
+
+
+def _of(model: Any, size: int) -> Any:
+    """The model for batches of one size."""
+    sized = model.clone()
+    sized.reshape([size, *sized.input().partial_shape[1:]])
+    return sized
 
 
 def convert(network: keras.Model, temperature: float = 1.0) -> Any:

@@ -65,7 +65,8 @@ class Classifier:
         self._cache = AnswerCache(self.config.cache_bytes)
         # While lanes are busy other replicas' are, too: a batch keeps to what is reserved for it.
         threads = max(1, int(self.config.num_cpus / self.config.lanes))
-        self._lane_engine = self._replica.engine_on(threads)
+        self._lane_engine = self._replica.engine_for(self.config.max_batch_size, threads)
+        self._lone_engine = self._replica.engine_for(1, self.config.engine_threads)
         self._warm_up()
         self._lanes: Lanes[Encoded | Pixels, Confidences] = Lanes(
             functools.partial(self._classify, self._lane_engine),
@@ -173,7 +174,7 @@ class Classifier:
         if isinstance(pixels, ImageError):
             return pixels
         # It borrows a core while no other replica of the machine wants it.
-        engine = self._lane_engine if self._neighbours.at_work() else self._replica.engine
+        engine = self._lane_engine if self._neighbours.at_work() else self._lone_engine
         row: Confidences = self._infer(engine, pixels[np.newaxis])[0]
         return row
 
@@ -236,7 +237,7 @@ class Classifier:
         seconds = []
         for _ in range(5):
             started = time.process_time()
-            self._replica.engine.predict(self._replica.blank(1))
+            self._lone_engine.predict(self._replica.blank(1))
             seconds.append(time.process_time() - started)
         return min(seconds) / self.config.engine_threads
 

@@ -34,7 +34,6 @@ class Replica:
             configure_gpu(config.gpu_memory_mib)
         log.info("%s %s by %s", loaded.manifest.name, loaded.manifest.version, choice)
         self.engine = loaded.engine(choice, config.engine_threads)
-        self._threads = config.engine_threads
         self._build = functools.partial(loaded.engine, choice)
         self.labels = loaded.labels
         self.limits = Limits(config.images.max_bytes, config.images.max_pixels)
@@ -56,12 +55,10 @@ class Replica:
         size = self.engine.input_size
         return np.zeros((count, size, size, 3), np.uint8)
 
-    def engine_on(self, threads: int) -> Engine:
-        """The same engine on a number of threads, where an engine can choose."""
+    def engine_for(self, size: int, threads: int) -> Engine:
+        """The same engine, at its best with batches of a size on a number of threads."""
         # TensorFlow's threads are the process's: there is no other engine to have.
-        if threads == self._threads or self.engine.name == "tensorflow":
-            return self.engine
-        return self._build(threads)
+        return self.engine if self.engine.name == "tensorflow" else self._build(threads, [size])
 
     def check(self) -> None:
         """Run the engine on one image: a replica that cannot predict is not healthy."""

@@ -98,7 +98,7 @@ def bare(bundle_dir: Path, bodies: Sequence[bytes], seconds: float) -> float:
     loaded = bundle.load(bundle_dir)
     if loaded.choose().kind == "tensorflow":
         configure_threads(1)
-    engines = [loaded.engine(threads=1) for _ in range(cores)]
+    engines = [loaded.engine(threads=1, sizes=[BATCH]) for _ in range(cores)]
     size = engines[0].input_size
     for engine in engines:
         engine.predict(np.zeros((BATCH, size, size, 3), np.uint8))

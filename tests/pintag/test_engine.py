@@ -46,6 +46,11 @@ def openvino(network: Any, temperature: float = 1.0) -> Engine:
     return OpenVINOEngine(convert(network, temperature), "fp32")
 
 
+def sized(network: Any, temperature: float = 1.0) -> Engine:
+    """As in a replica: a lone image and a batch of 32 have programs of their own."""
+    return OpenVINOEngine(convert(network, temperature), "fp32", sizes=[1, 32])
+
+
 def int8(network: Any, temperature: float = 1.0) -> Engine:
     import nncf
 
@@ -61,6 +66,7 @@ ENGINES: dict[str, Callable[..., Engine]] = {
     "tensorflow": TensorFlowEngine,
     "tensorflow, padded": padded,
     "openvino": openvino,
+    "openvino, sized": sized,
     "openvino int8": int8,
 }
 # How far confidences may be from TensorFlow's in float32.
