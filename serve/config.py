@@ -44,6 +44,9 @@ class LogConfig(Strict):
 
     format: Literal["text", "json"] = "text"
     """`json`: an object in each line, for programs."""
+    traces: float = Field(default=0.0, ge=0, le=1)
+    """The share of requests that OpenTelemetry traces; one with a `traceparent` as that says. Where
+    spans go is `RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH`, by default files beside the logs."""
 
 
 class MetricsConfig(Strict):

