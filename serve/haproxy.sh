@@ -12,6 +12,7 @@
 # - A body that fits the buffer has come whole before a replica is chosen: what HAProxy has whole it
 #   can send again where a replica dies over it, and whoever sends slowly keeps no replica.
 # - HAProxy's own metrics and pages listen where the server does, not on every interface.
+# - It is watched, and back at once when it was killed: see haproxy.py.
 # - No line of a log for each good request, unless RAY_SERVE_HAPROXY_LOG_TARGET names who reads them.
 config=
 for argument in "$@"; do
@@ -57,4 +58,8 @@ if [ -f "$config" ]; then
                 "ms if METH_POST { req.hdr(content-length) -m int le " buffer " }"
         }' "$config" >"$config.pintag" && cat "$config.pintag" >"$config"
 fi
-exec "$PINTAG_HAPROXY" -dS "$@"
+# Not in Ray's hands, as when it only checks a file or tells its version, nobody has to watch it.
+case " $* " in
+*" -db "*) exec "$PINTAG_PYTHON" -IS "${0%/*}/haproxy.py" "$PINTAG_HAPROXY" -dS "$@" ;;
+*) exec "$PINTAG_HAPROXY" -dS "$@" ;;
+esac

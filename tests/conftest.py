@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 # The console script beside the interpreter that runs the tests.
 PINTAG = Path(sys.executable).with_name("pintag")
+# What only the commands of HAProxy itself, and of its watch, have in them.
+HAPROXY, WATCH = "haproxy.cfg.watched", "serve/haproxy.py"
 
 
 def pintag(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -62,6 +64,23 @@ def wait_for(condition: Callable[[], object], seconds: float = 60.0, what: str =
         time.sleep(0.05)
 
 
+def descendants(process: subprocess.Popen[str], words: str = "") -> dict[psutil.Process, str]:
+    """The processes below one, with their names; those that have these words in their command."""
+    found = {}
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if words in " ".join(child.cmdline()):
+                found[child] = child.name()
+    return found
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it is more than an exit code that nobody has asked for."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 @dataclass(frozen=True)
 class Server:
     """A server process of ours."""
@@ -70,6 +89,12 @@ class Server:
     metrics_url: str
     process: subprocess.Popen[str]
     log: Path
+
+    def haproxy_config(self) -> str:
+        """What its HAProxy runs by."""
+        told = {tuple(each.cmdline()) for each in descendants(self.process, HAPROXY)}
+        (path,) = {command[command.index("-f") + 1] for command in told}
+        return Path(path).read_text()
 
 
 @contextlib.contextmanager
@@ -94,7 +119,7 @@ def launched(
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
-            for each in [*psutil.Process(process.pid).children(recursive=True), process]:
+            for each in [*descendants(process), process]:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     each.kill()
             raise

@@ -56,9 +56,8 @@ def folder(quick_dir: Path, tmp_path: Path) -> Path:
 
 
 def test_versions_roll_under_load_and_no_request_fails(
-    folder: Path, tmp_path: Path, sample_dir: Path
+    folder: Path, tmp_path: Path, body: bytes
 ) -> None:
-    body = next((sample_dir / "test").rglob("*.jpg")).read_bytes()
     first = registry.resolve(folder).name
     settings = ("--follow", "classifier.cache_bytes=0", "http.drain_seconds=1")
     with serving(folder, tmp_path / "log", *settings) as server:

@@ -180,7 +180,7 @@ def test_the_built_environment_has_the_command(scratch: Scratch) -> None:
 def test_the_server_finds_haproxy_where_the_image_says(scratch: Scratch) -> None:
     told = dict(re.findall(r"(\w+)=(\S+)", of("ENV")[0]))
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    for name in ("RAY_SERVE_HAPROXY_BINARY_PATH", "PINTAG_HAPROXY"):
+    for name in ("RAY_SERVE_HAPROXY_BINARY_PATH", "PINTAG_HAPROXY", "PINTAG_PYTHON"):
         inside = told[name].replace("python3.11", version)
         path = scratch.path(inside, "/")
         assert os.access(path, os.X_OK), f"{name}: {inside} cannot be executed"

@@ -36,7 +36,7 @@ KUBERNETES = "1.33"
 # Definitions of the Prometheus operator's kinds are not at hand; test_alerts.py loads the rules.
 OF_OTHERS = {"PodMonitor", "PrometheusRule"}
 # Where the image has them: set in the Dockerfile, as they are no settings.
-OF_THE_IMAGE = {"RAY_SERVE_HAPROXY_BINARY_PATH", "PINTAG_HAPROXY"}
+OF_THE_IMAGE = {"RAY_SERVE_HAPROXY_BINARY_PATH", "PINTAG_HAPROXY", "PINTAG_PYTHON"}
 
 Object = dict[str, Any]
 

@@ -13,7 +13,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -66,21 +66,31 @@ def steady(rate: float, seconds: float) -> list[float]:
     return [number / rate for number in range(round(rate * seconds))]
 
 
-def run(url: str, bodies: Sequence[bytes], times: Sequence[float], patience: float = 30.0) -> Fates:
+def run(
+    url: str,
+    bodies: Sequence[bytes],
+    times: Iterable[float],
+    patience: float = 30.0,
+    fates: Fates | None = None,
+) -> Fates:
     """POST bodies in turn to a URL, each at its time, and wait for the answers.
 
     Args:
         times: seconds after the beginning, in order.
         patience: seconds after which a request counts as unanswered.
+        fates: where each is put as soon as it is known, for others to see.
     """
+    fates = Fates() if fates is None else fates
     # The client shares the cores with the server: it takes as little of them as it can.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(url, bodies, times, patience))
+        runner.run(_run(url, bodies, times, patience, fates))
+    return fates
 
 
-async def _run(url: str, bodies: Sequence[bytes], times: Sequence[float], patience: float) -> Fates:
+async def _run(
+    url: str, bodies: Sequence[bytes], times: Iterable[float], patience: float, fates: Fates
+) -> None:
     client = _Client(url)
-    fates = Fates()
     started = time.perf_counter()
 
     async def one(number: int, due: float) -> None:
@@ -100,7 +110,6 @@ async def _run(url: str, bodies: Sequence[bytes], times: Sequence[float], patien
                 await asyncio.sleep(math.ceil(1000 * wait) / 1000)
             tasks.create_task(one(number, due))
     await client.close()
-    return fates
 
 
 class _Client:
@@ -114,10 +123,7 @@ class _Client:
 
     async def post(self, body: bytes) -> tuple[int, str]:
         """The status of the answer, and its Retry-After."""
-        if self._idle:
-            reader, writer = self._idle.pop()
-        else:
-            reader, writer = await asyncio.open_connection(self._host, self._port)
+        reader, writer = await self._connection()
         try:
             writer.write(f"{self._head}{len(body)}\r\n\r\n".encode() + body)
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -131,6 +137,15 @@ class _Client:
         else:
             self._idle.append((reader, writer))
         return int(head[0].split()[1]), headers.get("retry-after", "")
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """One that is kept, if the server has not closed it meanwhile, or a new one."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof() and reader.exception() is None:
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection(self._host, self._port)
 
     async def close(self) -> None:
         for _, writer in self._idle:

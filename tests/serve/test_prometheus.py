@@ -85,15 +85,10 @@ def prometheus(server: Server, quick_dir: Path, place: Path, sample_dir: Path) -
 
 def exporter(server: Server) -> str:
     """Where this server's HAProxy tells its metrics."""
-    import psutil
-
-    for each in psutil.Process(server.process.pid).children(recursive=True):
-        if each.name() == "haproxy" and "-f" in (command := each.cmdline()):
-            text = Path(command[command.index("-f") + 1]).read_text()
-            found = re.search(r"bind (\S+)\n(?:.*\n){0,6}?.*prometheus-exporter", text)
-            assert found, text
-            return found[1]
-    raise AssertionError("there is no HAProxy")
+    text = server.haproxy_config()
+    found = re.search(r"bind (\S+)\n(?:.*\n){0,6}?.*prometheus-exporter", text)
+    assert found, text
+    return found[1]
 
 
 def ask(server: Server, photograph: bytes, turn: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import re
@@ -17,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 from PIL import Image
 
@@ -25,7 +23,16 @@ from pintag.bundle import WEIGHTS
 from serve.config import ClassifierConfig, HttpConfig, ServeConfig
 from serve.protocol import Problem
 from serve.server import environment, has_haproxy
-from tests.conftest import PINTAG, Server, free_port, pintag, serving, wait_for
+from tests.conftest import (
+    PINTAG,
+    Server,
+    descendants,
+    free_port,
+    lives,
+    pintag,
+    serving,
+    wait_for,
+)
 from tests.serve.conftest import problem
 
 # What Ray is told before it starts
@@ -118,12 +125,7 @@ def test_idle_replicas_come_first_and_overload_is_refused_in_haproxy(tmp_path: P
 @pytest.mark.ray
 def test_the_running_haproxy_has_what_the_script_adds_to_rays_own_words(server: Server) -> None:
     """Ray writes its configuration by a template of its own, which another release may change."""
-    (config,) = {
-        command[command.index("-f") + 1]
-        for process in descendants(server.process)
-        if process.name() == "haproxy" and "-f" in (command := process.cmdline())
-    }
-    made = Path(config).read_text()
+    made = server.haproxy_config()
     replicas = re.findall(r"^ *server (SERVE_REPLICA_classifier\S*)", made, re.M)
     assert len(replicas) == 2
     for replica in replicas:
@@ -135,21 +137,6 @@ def test_the_running_haproxy_has_what_the_script_adds_to_rays_own_words(server: 
 
 
 # Why it does not start
-
-
-def descendants(process: subprocess.Popen[str]) -> dict[psutil.Process, str]:
-    """The processes below one, with their names."""
-    found = {}
-    for child in psutil.Process(process.pid).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found[child] = child.name()
-    return found
-
-
-def lives(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
 
 
 @pytest.mark.ray
