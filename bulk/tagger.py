@@ -14,11 +14,11 @@ import numpy as np
 
 from bulk import listing
 from bulk.listing import Listing, Source
-from bulk.store import Store, is_remote
 from pintag import bundle, images
 from pintag.engine import configure_gpu, configure_threads
 from pintag.errors import DataError, ImageError
 from pintag.images import Pixels
+from pintag.store import Store, is_remote
 
 RESULT = "part-{number:06}.parquet"
 BATCH = 16

@@ -18,8 +18,8 @@ from bulk.listing import Source
 from bulk.tagger import Tagging
 from pintag import bundle, images
 from pintag.errors import DataError
-from tests.bulk.conftest import KEYS, S3, picture
-from tests.conftest import PINTAG, pintag, wait_for
+from tests.bulk.conftest import picture
+from tests.conftest import KEYS, PINTAG, S3, pintag, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.keras]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bulk.store import Store
 from pintag.errors import DataError
-from tests.bulk.conftest import S3
+from pintag.store import Store
+from tests.conftest import S3
 
 Make = Callable[[str], Store]
 
