@@ -178,6 +178,9 @@ def server(quick_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield found
 
 
+_BUCKETS = itertools.count()
+
+
 @dataclass(frozen=True)
 class S3:
     """A server of buckets."""
@@ -188,6 +191,19 @@ class S3:
     def uri(self, place: str) -> str:
         """How pyarrow reaches a bucket's folder."""
         return f"s3://{place}?endpoint_override=127.0.0.1:{self.port}&scheme=http"
+
+    def bucket(self) -> str:
+        """The name of a new bucket."""
+        name = f"bucket-{next(_BUCKETS)}"
+        self.client.create_bucket(Bucket=name)
+        return name
+
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        """Nobody may do anything while the block runs."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("moto.core.authorization.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
+            yield
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pintag import bundle, registry
+from pintag import bundle
+from pintag.registry import CURRENT, Registry
+from pintag.store import last_name
 from serve.server import has_haproxy
 from tests.conftest import serving, wait_for
 from tests.faults.conftest import watched
@@ -44,7 +46,7 @@ bundle.save(
 def folder(quick_dir: Path, tmp_path: Path) -> Path:
     """A registry of two good versions, a sick and a damaged one."""
     made = tmp_path / "models"
-    registry.add(quick_dir, made)
+    Registry(str(made)).add(str(quick_dir))
     shutil.copytree(quick_dir, made / "second")
     manifest = json.loads((made / "second" / bundle.MANIFEST).read_text())
     content = json.dumps({**manifest, "version": "second"})
@@ -59,7 +61,8 @@ def test_versions_roll_under_load_and_no_request_fails(
     folder: Path, tmp_path: Path, sample_dir: Path
 ) -> None:
     body = next((sample_dir / "test").rglob("*.jpg")).read_bytes()
-    first = registry.resolve(folder).name
+    models = Registry(str(folder))
+    first = last_name(models.current())
     settings = ("--follow", "classifier.cache_bytes=0", "http.drain_seconds=1")
     with serving(folder, tmp_path / "log", *settings) as server:
 
@@ -72,16 +75,16 @@ def test_versions_roll_under_load_and_no_request_fails(
 
         known = version()
         with watched(f"{server.url}/v1/tags", [body], RATE) as watch:
-            registry.use("second", folder)
+            models.use("second")
             wait_for(lambda: told("second serves"), 120, "the roll-out")
             assert version() == "second"
-            # `registry.use` refuses it, as it should.
-            (folder / registry.CURRENT).write_text("damaged")
+            # `Registry.use` refuses it, as it should.
+            (folder / CURRENT).write_text("damaged")
             wait_for(lambda: told("damaged is refused, second goes on"), 60, "the refusal")
-            registry.use("sick", folder)
+            models.use("sick")
             wait_for(lambda: told("sick does not start, back to second"), 180, "the way back")
             assert version() == "second"
-            registry.use(first, folder)
+            models.use(first)
             wait_for(lambda: told(f"{first} serves"), 120, "the roll-back")
             assert version() == known
         assert watch.fates.statuses() == {200: len(watch.fates)}, watch.told()

@@ -259,7 +259,7 @@ def test_what_is_served_is_what_cluster_yaml_and_the_overrides_say(
         # Ray accepts keys that nobody reads; ours does not.
         kind.model_validate(application["args"])
         assert hasattr(app, application["import_path"].removeprefix("serve.app:"))
-    bundle = Path(told["applications"][0]["args"]["bundle"])
+    bundle = told["applications"][0]["args"]["bundle"]
     assert told == yaml.safe_load(declaration.serve_config(settings, bundle))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pintag.errors import DataError
-from pintag.store import Store
+from pintag.store import Store, absolute, bare, inside, last_name
 from tests.conftest import S3
 
 Make = Callable[[str], Store]
@@ -20,8 +20,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     if request.param == "disk":
         return lambda name: Store(str(tmp_path / name))
     s3: S3 = request.getfixturevalue("s3")
-    bucket = f"bucket-{abs(hash(tmp_path))}"
-    s3.client.create_bucket(Bucket=bucket)
+    bucket = s3.bucket()
     return lambda name: Store(s3.uri(f"{bucket}/{name}"))
 
 
@@ -71,3 +70,104 @@ def test_a_uri_is_told_without_its_way(make: Make) -> None:
 def test_a_strange_uri_is_refused() -> None:
     with pytest.raises(DataError, match="ftp://host/folder"):
         Store("ftp://host/folder")
+
+
+def test_what_a_folder_has_is_told_apart(make: Make) -> None:
+    make("folder").write("file", b"x")
+    make("folder/inner").write("file", b"x")
+    store = make("folder")
+    assert [store.has(name) for name in ("file", "inner/file", "inner", "none", "none/file")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert (store.names(), store.folders()) == ({"file"}, {"inner"})
+    assert make("folder/file").folders() == set()
+
+
+def test_a_file_goes_there_and_back(make: Make, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 50_000
+    (tmp_path / "one").write_bytes(content)
+    store = make("folder")
+    store.write("there", b"")
+    store.put(tmp_path / "one", "one")
+    store.fetch("one", tmp_path / "two")
+    assert (tmp_path / "two").read_bytes() == content
+    assert store.names() == {"there", "one"}
+    with pytest.raises(DataError, match="folder"):
+        store.fetch("missing", tmp_path / "three")
+
+
+def test_a_bucket_that_there_is_not_is_named(s3: S3, tmp_path: Path) -> None:
+    store = Store(s3.uri("nowhere/folder"))
+    (tmp_path / "one").touch()
+    for ask in (
+        store.is_file,
+        lambda: store.has("one"),
+        lambda: list(store.walk()),
+        lambda: store.write("one", b"x"),
+        lambda: store.put(tmp_path / "one", "one"),
+    ):
+        with pytest.raises(DataError, match=r"^s3://nowhere/folder: there is no such bucket"):
+            ask()
+
+
+def test_who_is_not_let_in_is_told_who_asked(s3: S3) -> None:
+    store = Store(s3.uri(f"{s3.bucket()}/folder"))
+    with s3.closed():
+        for ask in (
+            lambda: store.has("one"),
+            lambda: store.read(store.join("one")),
+            lambda: list(store.walk()),
+            lambda: store.write("one", b"x"),
+        ):
+            with pytest.raises(DataError, match=r"^s3://.*/folder: access denied; AWS_ACCESS_"):
+                ask()
+
+
+def test_a_store_that_does_not_answer_is_said_to_be_out_of_reach(
+    s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the words of AWS' client, who asks three times, six seconds long."""
+
+    class Away:
+        def get_file_info(self, path: str) -> None:
+            raise OSError(
+                f"When getting information for key 'x' in bucket '{path}': AWS Error "
+                "NETWORK_CONNECTION during HeadObject operation: curlCode: 7, Could not connect"
+            )
+
+    store = Store(s3.uri("pins/folder"))
+    monkeypatch.setattr(store, "_fs", Away())
+    with pytest.raises(DataError, match=r"^s3://pins/folder: cannot be reached: When getting"):
+        store.has("one")
+
+
+def test_a_key_is_no_part_of_a_uri() -> None:
+    with pytest.raises(DataError, match="not for URIs") as caught:
+        Store("s3://name:secret@bucket/folder")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "inner"),
+    [
+        ("models/pins", "models/pins/one"),
+        ("models/pins/", "models/pins/one"),
+        ("/is/it?", "/is/it?/one"),
+        ("s3://models", "s3://models/one"),
+        ("s3://models/pins/?scheme=http", "s3://models/pins/one?scheme=http"),
+    ],
+)
+def test_what_a_place_has_is_a_place(place: str, inner: str) -> None:
+    assert inside(place, "one") == inner
+    assert last_name(inner) == "one"
+
+
+def test_only_paths_are_relative(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute("models") == str(tmp_path / "models")
+    assert absolute("s3://models/pins?scheme=http") == "s3://models/pins?scheme=http"
+    assert bare("s3://models/pins?scheme=http") == "s3://models/pins"
