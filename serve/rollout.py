@@ -32,7 +32,8 @@ def follow(
 
     Args:
         serving: the place of the bundle that is served already.
-        check: raises a BundleError for a bundle that cannot be served.
+        check: raises a BundleError for a bundle that cannot be served, a DataError where nobody
+            can tell now.
         deploy: raises a ServerError for one whose replicas do not start.
         tell: is told of each version, and what became of it.
         pause: waits for so many seconds; ends the loop by an exception.

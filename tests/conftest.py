@@ -106,7 +106,7 @@ def launched(
 
 @contextlib.contextmanager
 def serving(
-    bundle_dir: Path,
+    bundle_dir: Path | str,
     log: Path,
     *overrides: str,
     program: Sequence[object] = (PINTAG,),
