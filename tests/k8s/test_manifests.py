@@ -295,6 +295,32 @@ def test_every_container_is_restricted(objects: list[Object]) -> None:
 
 
 @kustomize
+def test_bundles_of_a_bucket_need_no_volume_and_workers_have_its_keys(
+    overlay: Path, tmp_path: Path, schemas: dict[str, Object]
+) -> None:
+    parts = {"resources": overlay, "components": ROOT / "k8s/components/bucket"}
+    told = {kind: [os.path.relpath(path, tmp_path)] for kind, path in parts.items()}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(told))
+    objects = built(tmp_path)
+    for each in of_kubernetes(objects):
+        check_core(each)
+    (service,) = of_ray(objects)
+    check(service, schemas)
+    head, *workers = pods([service])
+    for pod in (head, *workers):
+        (container,) = pod["containers"]
+        assert [each for each in pod["volumes"] if "persistentVolumeClaim" in each] == []
+        mounts = {each["mountPath"]: each for each in container["volumeMounts"]}
+        assert "/models" not in mounts
+        # Where copies of bundles are kept.
+        assert "readOnly" not in mounts["/home/pintag"]
+        keys = [{"secretRef": {"name": "bucket"}}]
+        assert container.get("envFrom", []) == ([] if pod is head else keys)
+    claims = {each["metadata"]["name"] for each in objects if "Claim" in each["kind"]}
+    assert "models" not in claims
+
+
+@kustomize
 def test_a_worker_has_time_to_drain(service: Object, settings: ServeConfig) -> None:
     for group in service["spec"]["rayClusterConfig"]["workerGroupSpecs"]:
         pod = group["template"]["spec"]
