@@ -46,10 +46,9 @@ class Store:
             self.root = str(Path(place).absolute())
             self._fs = pyarrow.fs.LocalFileSystem()
             return
-        _, at, host = urlsplit(place).netloc.rpartition("@")
-        if at:
+        if urlsplit(place).password is not None:
             said = f"keys are not for URIs, which are logged, but for {_KEYS}"
-            raise DataError(f"{self.scheme}://…@{host}: {said}")
+            raise DataError(f"{self.scheme}://…@{urlsplit(place).hostname}: {said}")
         with self._told():
             self._fs, self.root = pyarrow.fs.FileSystem.from_uri(place)
         self.root = self.root.rstrip("/")

@@ -145,6 +145,15 @@ def test_a_store_that_does_not_answer_is_said_to_be_out_of_reach(
         store.has("one")
 
 
+def test_another_store_than_amazons_may_be_a_variable(
+    s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{s3.port}")
+    bucket = s3.bucket()
+    Store(f"s3://{bucket}/folder").write("one", b"x")
+    assert Store(s3.uri(f"{bucket}/folder")).names() == {"one"}
+
+
 def test_a_key_is_no_part_of_a_uri() -> None:
     with pytest.raises(DataError, match="not for URIs") as caught:
         Store("s3://name:secret@bucket/folder")
