@@ -17,7 +17,7 @@ ARGS ?=
 BUNDLE ?= demo/bundle
 IMAGES ?= demo/data/test
 
-# For k8s: where replicas find what they serve.
+# For k8s: where replicas find what they serve; s3:// and gs:// with k8s/components/bucket.
 MODEL ?= /models/pins
 
 .PHONY: help setup demo test bench k8s check format lock sbom clean
@@ -51,7 +51,7 @@ bench: setup ## measure: BUNDLE=folder IMAGES=folder ARGS='--triton PYTHON'; nee
 
 k8s: setup ## write what each overlay of k8s/ serves: configs/serve/cluster.yaml and its overrides
 	@for overlay in k8s/overlays/*; do \
-		xargs -d '\n' $(BIN)/pintag serve --bundle $(MODEL) --config configs/serve/cluster.yaml \
+		xargs -d '\n' $(BIN)/pintag serve --bundle '$(MODEL)' --config configs/serve/cluster.yaml \
 			--serve-config <$$overlay/overrides >$$overlay/serve-config.yaml || exit; \
 	done
 

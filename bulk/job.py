@@ -10,9 +10,9 @@ from typing import Any
 import cluster
 from bulk import listing
 from bulk.listing import Listing
-from bulk.store import Store
 from bulk.tagger import RESULT, Tagger, Tagging
 from pintag.errors import ClusterError, DataError
+from pintag.store import Store
 
 PLAN = "_plan.json"
 # Actors at most; as many as have room are started.

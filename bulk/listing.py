@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from bulk.store import Store, is_remote
 from pintag.errors import DataError
 from pintag.images import SUFFIXES
+from pintag.store import Store, is_remote
 
 Item = TypeVar("Item")
 

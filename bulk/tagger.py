@@ -14,11 +14,11 @@ import numpy as np
 
 from bulk import listing
 from bulk.listing import Listing, Source
-from bulk.store import Store, is_remote
-from pintag import bundle, images
+from pintag import images, remote
 from pintag.engine import configure_gpu, configure_threads
 from pintag.errors import DataError, ImageError
 from pintag.images import Pixels
+from pintag.store import Store, is_remote
 
 RESULT = "part-{number:06}.parquet"
 BATCH = 16
@@ -41,6 +41,7 @@ class Tagging:
 
     source: Source
     bundle: str
+    """Its folder or URI, which every actor reads for itself."""
     out: str
     max_tags: int = 5
     min_confidence: float = 0.0
@@ -51,7 +52,7 @@ class Tagger:
 
     def __init__(self, tagging: Tagging, listed: Listing) -> None:
         self._tagging, self._listed = tagging, listed
-        loaded = bundle.load(Path(tagging.bundle))
+        loaded = remote.load(tagging.bundle)
         choice = loaded.choose()
         if choice.kind == "tensorflow":
             configure_threads(1)

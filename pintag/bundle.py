@@ -299,34 +299,51 @@ def save(
     return ModelBundle(path, manifest)
 
 
-def load(path: Path) -> ModelBundle:
+def load(path: Path, place: str | None = None) -> ModelBundle:
     """Read a bundle and verify every file against its SHA-256.
+
+    Args:
+        place: what errors call the folder, where that is not its path.
 
     Raises:
         BundleError: naming the file that is missing, differs or cannot be read.
     """
+    place = place or str(path)
     try:
-        content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        content = (path / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise BundleError(f"{path}: no bundle here: {MANIFEST} is missing") from error
-    # A RecursionError is JSON that is nested a thousand deep.
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path / MANIFEST}: cannot be read: {error}") from error
-    try:
-        manifest = config.parse(Manifest, content, source=str(path / MANIFEST))
-    except ConfigError as error:
-        raise BundleError(str(error)) from error
+        raise BundleError(f"{place}: no bundle here: {MANIFEST} is missing") from error
+    except OSError as error:
+        raise BundleError(f"{place}/{MANIFEST}: cannot be read: {error}") from error
+    manifest = parse(content, f"{place}/{MANIFEST}")
     for name, expected in manifest.files.items():
         file = path / name
         try:
             if not file.is_file():
-                raise BundleError(f"{file}: listed in {MANIFEST}, and missing")
+                raise BundleError(f"{place}/{name}: listed in {MANIFEST}, and missing")
             found = _sha256(file)
         except OSError as error:
-            raise BundleError(f"{file}: cannot be read: {error.strerror}") from error
+            raise BundleError(f"{place}/{name}: cannot be read: {error.strerror}") from error
         if found != expected:
-            raise BundleError(f"{file}: its SHA-256 differs from {MANIFEST}: altered or damaged")
+            raise BundleError(
+                f"{place}/{name}: its SHA-256 differs from {MANIFEST}: altered or damaged"
+            )
     return ModelBundle(path, manifest)
+
+
+def parse(content: bytes, source: str) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        BundleError: it is none; `source` says whose it is.
+    """
+    try:
+        return config.parse(Manifest, json.loads(content), source=source)
+    # A RecursionError is JSON that is nested a thousand deep.
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{source}: cannot be read: {error}") from error
+    except ConfigError as error:
+        raise BundleError(str(error)) from error
 
 
 def _sha256(file: Path) -> str:

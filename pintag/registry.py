@@ -3,17 +3,19 @@
 models/pins/78e28b6c6813/bundle.json …
 models/pins/9ac40211f6d0-19f21e/bundle.json …
 models/pins/current               # the name of one of them, and nothing else
+
+It is on a disk or in object storage: `s3://bucket/models/pins`.
 """
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
-from pintag import bundle, files
+from pintag import bundle, remote
+from pintag.bundle import MANIFEST, ModelBundle
 from pintag.errors import BundleError
+from pintag.store import Store, bare, inside, last_name
 
 CURRENT = "current"
 
@@ -30,80 +32,118 @@ class Version:
     is_current: bool
 
 
-def is_registry(folder: Path) -> bool:
-    """Whether a folder holds versions, and says which serves."""
-    return (folder / CURRENT).is_file()
+class Registry:
+    """A folder of versions."""
 
+    def __init__(self, place: str) -> None:
+        """Nothing is read yet.
 
-def resolve(folder: Path) -> Path:
-    """The bundle that a path means: itself, or the current one of a registry.
+        Raises:
+            DataError: it is no such URI. Every method does where the store cannot be reached.
+        """
+        self._store = Store(place)
 
-    Raises:
-        BundleError: the registry's current version is none that it has.
-    """
-    if not is_registry(folder):
-        return folder
-    name = (folder / CURRENT).read_text(encoding="utf-8").strip()
-    return _place(folder, name)
+    def exists(self) -> bool:
+        """Whether the folder says which version serves."""
+        return self._store.has(CURRENT)
 
+    def resolve(self) -> str:
+        """The place of the bundle that the folder means: the current one, or the folder itself.
 
-def add(source: Path, folder: Path) -> str:
-    """Copy a bundle into a registry, whole or not at all; its version.
-
-    The first one of a registry is its current one.
-
-    Raises:
-        BundleError: it cannot be loaded.
-    """
-    version = bundle.load(source).manifest.version
-    place = folder / version
-    if not (place / bundle.MANIFEST).exists():
-        with files.atomic_folder(place) as made:
-            shutil.copytree(source, made, dirs_exist_ok=True)
-            bundle.load(made)
-    if not is_registry(folder):
-        use(version, folder)
-    return version
-
-
-def use(name: str, folder: Path) -> None:
-    """Let a version be the one that serves.
-
-    Raises:
-        BundleError: there is no such version, or it is damaged.
-    """
-    bundle.load(_place(folder, name))
-    files.write_atomic(folder / CURRENT, f"{name}\n")
-
-
-def versions(folder: Path) -> list[Version]:
-    """All that can be loaded, the newest first.
-
-    Raises:
-        BundleError: the folder is no registry.
-    """
-    if not is_registry(folder):
-        raise BundleError(f"{folder}: no registry of models; `pintag models add` makes one")
-    current = resolve(folder).name
-    found = []
-    for path in folder.glob(f"*/{bundle.MANIFEST}"):
-        manifest = bundle.load(path.parent).manifest
-        found.append(
-            Version(
-                name=path.parent.name,
-                model=manifest.name,
-                created=manifest.created,
-                accuracy=manifest.metrics.get("test", {}).get("accuracy"),
-                is_current=path.parent.name == current,
+        Raises:
+            BundleError: the current version is none that there is, or there are versions and none
+                is current.
+        """
+        if self.exists():
+            return self.current()
+        if known := ", ".join(self.names()):
+            raise BundleError(
+                f"{bare(self._store.place)}: no bundle here, but in it {known}; "
+                "`pintag models use` says which one serves"
             )
+        return self._store.place
+
+    def current(self) -> str:
+        """The place of the bundle that serves.
+
+        Raises:
+            BundleError: the registry's current version is none that it has.
+        """
+        name = self._store.read(self._store.join(CURRENT)).decode(errors="replace").strip()
+        return self.find(name)
+
+    def find(self, name: str) -> str:
+        """The place of a version.
+
+        Raises:
+            BundleError: there is no such version.
+        """
+        # A name is a folder's own, and never a way out of the registry.
+        wrong = "/" in name or name in ("", ".", "..")
+        if wrong or not self._store.has(f"{name}/{MANIFEST}"):
+            known = ", ".join(self.names()) or "none"
+            raise BundleError(f"{bare(self._store.place)}: no version {name!r}; there are {known}")
+        return inside(self._store.place, name)
+
+    def names(self) -> list[str]:
+        """Of all versions."""
+        return [
+            name
+            for name in sorted(self._store.folders())
+            if not name.startswith(".") and self._store.has(f"{name}/{MANIFEST}")
+        ]
+
+    def add(self, source: str) -> str:
+        """Copy a bundle into the registry, whole or not at all; its place there.
+
+        The first one of a registry is its current one.
+
+        Raises:
+            BundleError: it cannot be loaded.
+        """
+        made = load(source)
+        version = made.manifest.version
+        place = inside(self._store.place, version)
+        if not self._store.has(f"{version}/{MANIFEST}"):
+            remote.put(made, place)
+        if not self.exists():
+            self.use(version)
+        return place
+
+    def use(self, name: str) -> None:
+        """Let a version be the one that serves.
+
+        Raises:
+            BundleError: there is no such version, or it is damaged.
+        """
+        remote.load(self.find(name))
+        self._store.write(CURRENT, f"{name}\n".encode())
+
+    def versions(self) -> list[Version]:
+        """All there are, the newest first; none is verified.
+
+        Raises:
+            BundleError: the folder is no registry, or a version cannot be read.
+        """
+        if not self.exists():
+            place = bare(self._store.place)
+            raise BundleError(f"{place}: no registry of models; `pintag models add` makes one")
+        current = last_name(self.current())
+        found = [self._version(name, current) for name in self.names()]
+        return sorted(found, key=lambda each: each.created, reverse=True)
+
+    def _version(self, name: str, current: str) -> Version:
+        path = self._store.join(f"{name}/{MANIFEST}")
+        manifest = bundle.parse(self._store.read(path), self._store.uri(path))
+        return Version(
+            name=name,
+            model=manifest.name,
+            created=manifest.created,
+            accuracy=manifest.metrics.get("test", {}).get("accuracy"),
+            is_current=name == current,
         )
-    return sorted(found, key=lambda each: each.created, reverse=True)
 
 
-def _place(folder: Path, name: str) -> Path:
-    place = folder / name
-    # A name is a folder's own, and never a way out of the registry.
-    if place.parent != folder or name in ("", ".", "..") or not (place / bundle.MANIFEST).exists():
-        known = sorted(path.parent.name for path in folder.glob(f"*/{bundle.MANIFEST}"))
-        raise BundleError(f"{folder}: no version {name!r}; there are {', '.join(known) or 'none'}")
-    return place
+def load(place: str) -> ModelBundle:
+    """The bundle that a place means, verified: see `Registry.resolve`, and `remote.load`."""
+    return remote.load(Registry(place).resolve())

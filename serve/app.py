@@ -4,7 +4,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ray.serve import Application
@@ -36,7 +35,7 @@ class Planned:
     args: ApplicationArgs
 
 
-def plan(config: ServeConfig, bundle: Path) -> list[Planned]:
+def plan(config: ServeConfig, bundle: str) -> list[Planned]:
     """The applications of a server of one bundle."""
     common = {
         "bundle": bundle,
@@ -73,7 +72,7 @@ def _bind(
     engine = EngineConfig(engine=args.engine, precision=args.precision)
     # Decorated by Ray, whose types are not checked here.
     application: Application = deployment.options(**deployment_options(config, args.log)).bind(
-        str(args.bundle),
+        args.bundle,
         config.model_dump(mode="json"),
         engine.model_dump(),
         args.access.model_dump(mode="json"),

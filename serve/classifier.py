@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +45,7 @@ class Classifier:
 
     def __init__(
         self,
-        path: str,
+        place: str,
         settings: dict[str, Any],
         engine: dict[str, Any],
         door: dict[str, Any],
@@ -58,7 +57,7 @@ class Classifier:
         """
         self._access = AccessConfig.model_validate(door)
         self.config = ClassifierConfig.model_validate(settings)
-        self._replica = Replica(Path(path), self.config, EngineConfig.model_validate(engine))
+        self._replica = Replica(place, self.config, EngineConfig.model_validate(engine))
         self.info = self._replica.info.model_copy(update={"explained": explained})
         self.model = self._replica.model
         self.metrics = Metrics(self.info)

@@ -197,7 +197,8 @@ class ServeConfig(EngineConfig):
 class ApplicationArgs(EngineConfig):
     """What either application is built from: a bundle, and how to serve it."""
 
-    bundle: Path
+    bundle: str
+    """Its folder or URI, which every node reads for itself."""
     access: AccessConfig = AccessConfig()
     log: LogConfig = LogConfig()
 

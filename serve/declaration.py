@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -18,7 +17,7 @@ _DISCOVERY = "/tmp/ray/prom_metrics_service_discovery.json"  # noqa: S108
 _HAPROXY = "RAY_SERVE_HAPROXY_METRICS_PORT"
 
 
-def serve_config(config: ServeConfig, bundle: Path) -> str:
+def serve_config(config: ServeConfig, bundle: str) -> str:
     """For `serve deploy`, and as `serveConfigV2` for KubeRay: what `pintag serve` would start."""
     return _yaml(
         {

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,12 +45,12 @@ class Explainer:
     """Explains the tags of one bundle, by the engine that serves it."""
 
     def __init__(
-        self, path: str, settings: dict[str, Any], engine: dict[str, Any], door: dict[str, Any]
+        self, place: str, settings: dict[str, Any], engine: dict[str, Any], door: dict[str, Any]
     ) -> None:
         """From an `ExplainerConfig`, an `EngineConfig` and an `AccessConfig`, as plain data."""
         self._access = AccessConfig.model_validate(door)
         self.config = ExplainerConfig.model_validate(settings)
-        self._replica = Replica(Path(path), self.config, EngineConfig.model_validate(engine))
+        self._replica = Replica(place, self.config, EngineConfig.model_validate(engine))
         self.model = self._replica.model
         self.metrics = ExplainerMetrics(self._replica.info)
         self._runner = ThreadPoolExecutor(1, "pintag-explain")

@@ -11,6 +11,7 @@
 #   take at the rate of the last second. The text is that of serve/protocol.py.
 # - A body that fits the buffer has come whole before a replica is chosen: what HAProxy has whole it
 #   can send again where a replica dies over it, and whoever sends slowly keeps no replica.
+# - What is answered here has an X-Request-ID as well: the request's own, or one that it gets here.
 # - HAProxy's own metrics and pages listen where the server does, not on every interface.
 # - It is watched, and back at once when it was killed: see haproxy.py.
 # - No line of a log for each good request, unless RAY_SERVE_HAPROXY_LOG_TARGET names who reads them.
@@ -37,6 +38,11 @@ if [ -f "$config" ]; then
         /^ *bind \*?:[0-9]+$/ { sub(/\*?:/, host ":") }
         { print }
         /^ *option httplog$/ && log_target == "" { print "    option dontlog-normal" }
+        /^ *acl is_http-classifier path \/$/ {
+            id = " hdr X-Request-ID %[req.hdr(x-request-id)]"
+            print "    http-request set-header x-request-id %[uuid] " \
+                "if !{ req.hdr(x-request-id) -m found }"
+        }
         /^ *acl is_http-classifier path \/$/ && most > 0 {
             full = " if pintag_tags pintag_full"
             set = "    http-request set-var(txn.pintag_"
@@ -47,13 +53,13 @@ if [ -f "$config" ]; then
             print "    acl pintag_full var(txn.pintag_over) -m int ge 0"
             print set "rate) be_sess_rate(http-classifier),add(1)" full
             print set "wait) be_conn(http-classifier),div(txn.pintag_rate),add(1)" full
-            print "    http-request return status 503 hdr Retry-After %[var(txn.pintag_wait)] " \
+            print "    http-request return status 503 hdr Retry-After %[var(txn.pintag_wait)]" id " " \
                 problem(503, "Service Unavailable", \
                     "as many images are under way as are admitted; try again", "overloaded") full
         }
         /^ *acl is_http-classifier path \/$/ {
             print "    http-error status 408 " problem(408, "Request Timeout", \
-                "the body did not arrive within " seconds " s", "late_body")
+                "the body did not arrive within " seconds " s", "late_body") id
             print "    http-request wait-for-body time " int(1000 * seconds) \
                 "ms if METH_POST { req.hdr(content-length) -m int le " buffer " }"
         }' "$config" >"$config.pintag" && cat "$config.pintag" >"$config"

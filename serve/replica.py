@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 import numpy as np
 
-from pintag import bundle, images
+from pintag import images, remote
 from pintag.engine import Confidences, Engine, configure_gpu, configure_threads
 from pintag.images import Limits, Pixels
 from serve import process, protocol
@@ -18,16 +17,17 @@ from serve.problems import log
 class Replica:
     """One bundle, ready to predict as the configuration has it."""
 
-    def __init__(self, path: Path, config: DeploymentConfig, engine: EngineConfig) -> None:
+    def __init__(self, place: str, config: DeploymentConfig, engine: EngineConfig) -> None:
         """Takes the process's share of the machine before the engine starts its threads.
 
         Raises:
             BundleError: the bundle cannot be loaded, or has no such engine.
+            DataError: it is in a store that cannot be reached, or refuses.
             RuntimeError: its engine cannot predict.
             ValueError: this machine has no such cores.
         """
         process.share(config.cores, config.niceness)
-        loaded = bundle.load(path)
+        loaded = remote.load(place)
         choice = loaded.choose(engine.engine, engine.precision)
         if choice.kind == "tensorflow":
             configure_threads(config.engine_threads)

@@ -9,61 +9,62 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from pintag import registry
-from pintag.errors import BundleError, ServerError
+from pintag.errors import BundleError, DataError, ServerError
+from pintag.registry import Registry
+from pintag.store import last_name
 
 _LOOK_SECONDS = 1.0
 
-Deploy = Callable[[Path], None]
+Act = Callable[[str], None]
 Tell = Callable[[str], None]
 
 
 def follow(
-    folder: Path,
-    serving: Path,
-    deploy: Deploy,
+    models: Registry,
+    serving: str,
+    check: Act,
+    deploy: Act,
     tell: Tell,
     pause: Callable[[float], object] = time.sleep,
 ) -> None:
     """Deploy each version that becomes a registry's current one, for ever.
 
     Args:
-        folder: the registry.
-        serving: the bundle that is served already.
-        deploy: raises a BundleError before it changes anything, a ServerError afterwards.
+        serving: the place of the bundle that is served already.
+        check: raises a BundleError for a bundle that cannot be served, a DataError where nobody
+            can tell now.
+        deploy: raises a ServerError for one whose replicas do not start.
         tell: is told of each version, and what became of it.
         pause: waits for so many seconds; ends the loop by an exception.
     """
-    asked = serving
+    asked, troubled = serving, False
     while True:
         pause(_LOOK_SECONDS)
-        wanted = _current(folder) or asked
-        if wanted != asked:
-            asked = wanted
-            if _rolled_out(wanted, serving, deploy, tell):
+        try:
+            wanted = models.current()
+            if wanted != asked and _rolled_out(wanted, serving, check, deploy, tell):
                 serving = wanted
+            asked, troubled = wanted, False
+        # It may be written at this moment, or out of reach for a while: there is another look.
+        except (BundleError, DataError) as error:
+            if not troubled:
+                tell(f"{last_name(serving)} goes on: {error}")
+            troubled = True
 
 
-def _current(folder: Path) -> Path | None:
-    """None where it cannot be told: it may be written at this moment, and there is another look."""
+def _rolled_out(wanted: str, serving: str, check: Act, deploy: Act, tell: Tell) -> bool:
+    new, old = last_name(wanted), last_name(serving)
     try:
-        return registry.resolve(folder)
-    except (OSError, BundleError):
-        return None
-
-
-def _rolled_out(wanted: Path, serving: Path, deploy: Deploy, tell: Tell) -> bool:
-    tell(f"rolling out {wanted.name} …")
-    try:
+        check(wanted)
+        tell(f"rolling out {new} …")
         deploy(wanted)
     except BundleError as error:
-        tell(f"{wanted.name} is refused, {serving.name} goes on: {error}")
+        tell(f"{new} is refused, {old} goes on: {error}")
     except ServerError as error:
-        tell(f"{wanted.name} does not start, back to {serving.name}: {error}")
+        tell(f"{new} does not start, back to {old}: {error}")
         deploy(serving)
     else:
-        tell(f"{wanted.name} serves")
+        tell(f"{new} serves")
         return True
     return False

@@ -22,8 +22,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pintag import bundle, registry
+from pintag import remote
 from pintag.errors import BundleError, ServerError
+from pintag.registry import Registry
+from pintag.store import absolute
 from serve import rollout
 from serve.config import ServeConfig
 from serve.keys import KeyFile
@@ -41,28 +43,30 @@ _SPANS_IN_FILES = "ray.serve._private.tracing_utils:default_tracing_exporter"
 
 def run(
     config: ServeConfig,
-    path: Path,
+    place: str,
     ready: Callable[[str], None],
     follow: Callable[[str], None] | None = None,
 ) -> None:
     """Serve a bundle until SIGINT or SIGTERM; `ready` is told the server's address.
 
-    The path may be that of a registry, whose current version is served. With `follow`, so is every
+    The place may be that of a registry, whose current version is served. With `follow`, so is every
     version that becomes the current one, and `follow` is told of it (see `serve.rollout`).
 
     Uses the cluster of `RAY_ADDRESS` when that is set, a local one otherwise.
 
     Raises:
         BundleError: the bundle cannot be loaded; found before anything starts.
+        DataError: it is in a store that cannot be reached, or refuses.
         ConfigError: the file of keys is wrong.
         ServerError: a port is taken, or the application does not become healthy.
     """
     _check_access(config)
-    path = path.absolute()
-    if follow is not None and not registry.is_registry(path):
-        raise BundleError(f"{path}: no registry to follow; `pintag models add` makes one")
-    first = registry.resolve(path)
-    bundle.load(first).choose(config.engine, config.precision)
+    models = Registry(absolute(place))
+    if follow is not None and not models.exists():
+        raise BundleError(f"{place}: no registry to follow; `pintag models add` makes one")
+    first = models.resolve()
+    check = functools.partial(_check_bundle, config)
+    check(first)
     # Ray reads these when it is imported, and hands them on to the processes it starts.
     os.environ.update(environment(config))
     if not os.environ.get("RAY_ADDRESS"):
@@ -84,7 +88,7 @@ def run(
         with contextlib.suppress(KeyboardInterrupt):
             ready(f"http://{config.http.host}:{config.http.port}")
             if follow is not None:
-                rollout.follow(path, first, functools.partial(_roll_out, config), follow)
+                rollout.follow(models, first, check, functools.partial(deploy, config), follow)
             threading.Event().wait()
     finally:
         _disconnect()
@@ -211,7 +215,7 @@ def _start(config: ServeConfig) -> None:
         raise ServerError(f"the server does not start: {error}") from error
 
 
-def deploy(config: ServeConfig, path: Path) -> None:
+def deploy(config: ServeConfig, place: str) -> None:
     """Serve a bundle, in the place of another one if there is one; back when it is healthy.
 
     Raises:
@@ -221,24 +225,19 @@ def deploy(config: ServeConfig, path: Path) -> None:
 
     try:
         # Both at once: most of a start is spent importing TensorFlow.
-        serve.run_many(_targets(config, path))
+        serve.run_many(_targets(config, place))
     except (RuntimeError, TimeoutError) as error:
         raise ServerError(f"the server does not start: {error}") from error
 
 
-def _roll_out(config: ServeConfig, path: Path) -> None:
-    bundle.load(path).choose(config.engine, config.precision)
-    deploy(config, path)
-
-
-def _targets(config: ServeConfig, path: Path) -> list[Any]:
+def _targets(config: ServeConfig, place: str) -> list[Any]:
     from ray.serve import RunTarget
 
     from serve import app
 
     return [
         RunTarget(each.builder(each.args), each.name, each.route_prefix)
-        for each in app.plan(config, path)
+        for each in app.plan(config, place)
     ]
 
 
@@ -263,6 +262,10 @@ def _disconnect() -> None:
         elif ray.is_initialized():
             meter.end()
         ray.shutdown()
+
+
+def _check_bundle(config: ServeConfig, place: str) -> None:
+    remote.load(place).choose(config.engine, config.precision)
 
 
 def _check_access(config: ServeConfig) -> None:

@@ -1,4 +1,4 @@
-"""What tests of every room share: sample data, a fitted bundle, a running server, real data.
+"""What tests of every room share: sample data, a bundle, a running server, an S3 server, real data.
 
 Whatever is slow to make is made once for the whole run, by the command that a user would type.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -29,6 +31,8 @@ CONFIGS = ROOT / "configs"
 PINTAG = Path(sys.executable).with_name("pintag")
 # What only the commands of HAProxy itself, and of its watch, have in them.
 HAPROXY, WATCH = "haproxy.cfg.watched", "serve/haproxy.py"
+# Of whoever asks the tests' S3 server.
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
 
 
 def pintag(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -127,7 +131,7 @@ def launched(
 
 @contextlib.contextmanager
 def serving(
-    bundle_dir: Path,
+    bundle_dir: Path | str,
     log: Path,
     *overrides: str,
     program: Sequence[object] = (PINTAG,),
@@ -197,6 +201,51 @@ def server(quick_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """The server as it comes, over `quick_dir`."""
     with serving(quick_dir, tmp_path_factory.mktemp("server") / "log") as found:
         yield found
+
+
+_BUCKETS = itertools.count()
+
+
+@dataclass(frozen=True)
+class S3:
+    """A server of buckets."""
+
+    port: int
+    client: Any
+
+    def uri(self, place: str) -> str:
+        """How pyarrow reaches a bucket's folder."""
+        return f"s3://{place}?endpoint_override=127.0.0.1:{self.port}&scheme=http"
+
+    def bucket(self) -> str:
+        """The name of a new bucket."""
+        name = f"bucket-{next(_BUCKETS)}"
+        self.client.create_bucket(Bucket=name)
+        return name
+
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        """Nobody may do anything while the block runs."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("moto.core.authorization.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
+            yield
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        # Each request would be a line on standard error.
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        import boto3
+        from moto.server import ThreadedMotoServer
+
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+        server.start()
+        _, port = server.get_host_and_port()
+        yield S3(port, boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}"))
+        server.stop()
 
 
 @pytest.fixture(scope="session")

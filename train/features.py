@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +32,6 @@ _FORMAT = 2
 
 Transform = Callable[[images.Pixels, Sequence[str]], npt.NDArray[Any]]
 """`uint8[n,S,S,3]` and the digests of those images to `[n, ...]`."""
-
-
-def default_cache() -> Path:
-    """`$XDG_CACHE_HOME/pintag`, or `~/.cache/pintag`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pintag"
 
 
 def key(fingerprint: str, config: TrainConfig, digest: str, dtype: str, count: int = 0) -> str:

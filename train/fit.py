@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import softmax
 
 import cluster
-from pintag import bundle, evaluation, inspection, networks, plots
+from pintag import bundle, evaluation, files, inspection, networks, plots
 from pintag.bundle import ModelBundle
 from pintag.calibration import fit_temperature
 from pintag.dataset import TEST, TRAIN, VALIDATION, DataSet
@@ -83,7 +83,7 @@ def _job(config: TrainConfig, data: DataSet, place: Workspace) -> Job:
         validation=data.splits[VALIDATION],
         fingerprint=data.fingerprint,
         weights_digest=features.weights_digest(config),
-        cache=(config.cache_dir or features.default_cache()).absolute(),
+        cache=(config.cache_dir or files.cache()).absolute(),
         run=place.folder,
     )
 

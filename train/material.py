@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from pintag import files
 from pintag.dataset import DataSet, Progress
-from train import features
 from train.config import SvmConfig, TrainConfig
 from train.epochs import Indices
 from train.extraction import Extraction, extract
@@ -35,7 +34,7 @@ class Material:
     @classmethod
     def of(cls, data: DataSet, cache: Path | None) -> Material:
         """With absolute paths, as actors run in folders of their own."""
-        return cls(data.located(), (cache or features.default_cache()).absolute())
+        return cls(data.located(), (cache or files.cache()).absolute())
 
     @property
     def num_labels(self) -> int:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 from rich.markup import escape
 
-from pintag import bundle
+from pintag import remote
 from pintag.cli import console
+from pintag.registry import Registry
+from pintag.store import absolute
 
 
 @click.command()
 @click.argument("source", metavar="INPUT")
-@click.option("--bundle", "bundle_dir", required=True, type=click.Path(path_type=Path))
+@click.option("--bundle", required=True)
 @click.option("--out", required=True, help="A folder for the results, s3://… and gs://… included.")
 @click.option("--column", default="image", show_default=True, help="Of a Parquet INPUT.")
 @click.option("--uri-column", default="", help="What rows of bytes are called.")
@@ -24,7 +25,7 @@ from pintag.cli import console
 @console.json_option
 def bulk(
     source: str,
-    bundle_dir: Path,
+    bundle: str,
     out: str,
     column: str,
     uri_column: str,
@@ -44,14 +45,15 @@ def bulk(
     image that cannot be tagged is a row with its error. Interrupted, the same command goes on, and
     in the end every input is there once.
     """
-    loaded = bundle.load(bundle_dir)
+    place = Registry(absolute(bundle)).resolve()
+    loaded = remote.load(place)
     from bulk import job
     from bulk.listing import Source
     from bulk.tagger import Tagging
 
     tagging = Tagging(
         source=Source(source, column, uri_column),
-        bundle=str(bundle_dir.absolute()),
+        bundle=place,
         out=out,
         max_tags=max_tags,
         min_confidence=min_confidence,

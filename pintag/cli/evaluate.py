@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
-from pintag import bundle, dataset, files
+from pintag import dataset, files, registry
 from pintag.bundle import EngineChoice, ModelBundle
 from pintag.cli import console
 from pintag.dataset import Example
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bundle_dir", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.argument("place", metavar="BUNDLE")
 @click.option("--data", "data_dir", required=True, type=click.Path(path_type=Path))
 @click.option("--split", default=dataset.TEST, show_default=True, help="Ignored for a flat folder.")
 @click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1))
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 )
 @console.json_option
 def evaluate(
-    bundle_dir: Path, data_dir: Path, split: str, batch_size: int, out: Path | None, as_json: bool
+    place: str, data_dir: Path, split: str, batch_size: int, out: Path | None, as_json: bool
 ) -> None:
     """Score BUNDLE on labelled images.
 
@@ -42,7 +42,7 @@ def evaluate(
     confusion matrix; seconds per image, in the engine and in all; of the engine that would serve,
     beside a line for each other engine of the bundle. A flat <label>/* folder is one split.
     """
-    loaded = bundle.load(bundle_dir)
+    loaded = registry.load(place)
     with console.progress("reading") as progress:
         examples, unreadable = dataset.scan_split(data_dir, split, loaded.labels, progress)
     for file in unreadable:

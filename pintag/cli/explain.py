@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
-from pintag import bundle, files, wording
+from pintag import files, registry, wording
 from pintag.cli import client, console, explainers, sources
 from pintag.cli.explainers import Local, Progress
 from pintag.cli.sources import Source
@@ -37,9 +37,7 @@ _LONGEST_STEM, _LONGEST_LABEL = 120, 60
 
 @click.command()
 @click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
-@click.option(
-    "--bundle", "bundle_dir", type=click.Path(path_type=Path), help="Explain with a bundle."
-)
+@click.option("--bundle", "place", help="Explain with a bundle.")
 @click.option(
     "--url", help="Explain with a server, such as http://localhost:8000; its key is in PINTAG_KEY."
 )
@@ -101,7 +99,7 @@ _LONGEST_STEM, _LONGEST_LABEL = 120, 60
 @console.json_option
 def explain(
     names: tuple[str, ...],
-    bundle_dir: Path | None,
+    place: str | None,
     url: str | None,
     out: Path,
     label: str | None,
@@ -146,9 +144,9 @@ def explain(
     An image that cannot be explained is named, the others are explained all the same, and the exit
     code is 1.
     """
-    if count and (bundle_dir is None or url is not None):
+    if count and (place is None or url is not None):
         raise click.UsageError("--pick needs a --bundle")
-    if (bundle_dir is None) == (url is None):
+    if (place is None) == (url is None):
         raise click.UsageError("give either --bundle or --url")
     if url is not None and top_labels > 1:
         raise click.UsageError("--top-labels needs a --bundle")
@@ -178,7 +176,7 @@ def explain(
                 quiet=as_json,
             )
     else:
-        loaded = bundle.load(Path(str(bundle_dir)))
+        loaded = registry.load(str(place))
         if label is not None:
             loaded.labels.index(label)
         _claim(out)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+from rich.markup import escape
 from rich.table import Table
 
-from pintag import registry
 from pintag.cli import console
+from pintag.registry import Registry
+from pintag.store import last_name
 
-_REGISTRY = click.argument("folder", metavar="REGISTRY", type=click.Path(path_type=Path))
+_REGISTRY = click.argument("folder", metavar="REGISTRY")
 
 
 @click.group()
 def models() -> None:
-    """Keep versions of a model in one folder, such as models/pins.
+    """Keep versions of a model in one folder, such as models/pins or s3://bucket/models/pins.
 
     \b
       pintag models add runs/pins models/pins
@@ -25,31 +25,32 @@ def models() -> None:
 
 
 @models.command()
-@click.argument("bundle_dir", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.argument("source", metavar="BUNDLE")
 @_REGISTRY
 @click.option("--use", "used", is_flag=True, help="Let it be the one that serves, too.")
-def add(bundle_dir: Path, folder: Path, used: bool) -> None:
+def add(source: str, folder: str, used: bool) -> None:
     """Copy BUNDLE into REGISTRY, after verifying it. The first one serves."""
-    version = registry.add(bundle_dir, folder)
+    models = Registry(folder)
+    place = models.add(source)
     if used:
-        registry.use(version, folder)
-    console.out.print(f"{folder / version}", highlight=False)
+        models.use(last_name(place))
+    console.out.print(escape(place), soft_wrap=True)
 
 
 @models.command()
 @click.argument("version")
 @_REGISTRY
-def use(version: str, folder: Path) -> None:
+def use(version: str, folder: str) -> None:
     """Let VERSION be the one that serves: what follows REGISTRY rolls it out."""
-    registry.use(version, folder)
+    Registry(folder).use(version)
 
 
 @models.command(name="list")
 @_REGISTRY
 @console.json_option
-def list_(folder: Path, as_json: bool) -> None:
+def list_(folder: str, as_json: bool) -> None:
     """The versions of REGISTRY, the newest first."""
-    found = registry.versions(folder)
+    found = Registry(folder).versions()
     if as_json:
         console.print_json([{**vars(each), "created": each.created.isoformat()} for each in found])
         return

@@ -10,6 +10,7 @@ import click
 
 from pintag import config
 from pintag.cli import console
+from pintag.store import absolute
 
 if TYPE_CHECKING:
     from serve.config import ServeConfig
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.option(
     "--bundle",
-    "bundle_dir",
+    "place",
     required=True,
-    type=click.Path(path_type=Path),
-    help="A bundle, or a registry of them (`pintag models`), whose current version serves.",
+    help="A bundle, or a registry of them (`pintag models`), whose current version serves; "
+    "s3://… and gs://… included.",
 )
 @click.option(
     "--follow",
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 )
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def serve(
-    bundle_dir: Path,
+    place: str,
     follow: bool,
     config_path: Path | None,
     port: int | None,
@@ -74,7 +75,7 @@ def serve(
         overrides = (*overrides, f"http.port={port}")
     settings = config.load(ServeConfig, config_path, overrides)
     if printed:
-        _print(printed, settings, bundle_dir)
+        _print(printed, settings, place)
         return
 
     def ready(url: str) -> None:
@@ -95,15 +96,15 @@ def serve(
 
     console.err.print("starting …")
     tell = functools.partial(console.err.print, highlight=False) if follow else None
-    server.run(settings, bundle_dir, ready, tell)
+    server.run(settings, place, ready, tell)
     console.err.print("stopped")
 
 
-def _print(what: str, settings: ServeConfig, bundle_dir: Path) -> None:
+def _print(what: str, settings: ServeConfig, place: str) -> None:
     from serve import declaration
 
     texts = {
-        "serve_config": lambda: declaration.serve_config(settings, bundle_dir.absolute()),
+        "serve_config": lambda: declaration.serve_config(settings, absolute(place)),
         "environment": lambda: declaration.environment(settings),
         "prometheus": lambda: declaration.prometheus(settings),
     }

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 from rich.markup import escape
 
-from pintag import bundle, images
+from pintag import images, registry
 from pintag.cli import client, console, sources
 from pintag.cli.sources import Read
 from pintag.errors import ImageError
@@ -24,7 +23,7 @@ Tagger = Callable[[bytes], list[Tag]]
 
 @click.command()
 @click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
-@click.option("--bundle", "bundle_dir", type=click.Path(path_type=Path), help="Tag with a bundle.")
+@click.option("--bundle", "place", help="Tag with a bundle.")
 @click.option(
     "--url", help="Tag with a server, such as http://localhost:8000; its key is in PINTAG_KEY."
 )
@@ -33,7 +32,7 @@ Tagger = Callable[[bytes], list[Tag]]
 @console.json_option
 def tag(
     names: tuple[str, ...],
-    bundle_dir: Path | None,
+    place: str | None,
     url: str | None,
     max_tags: int,
     min_confidence: float,
@@ -44,12 +43,12 @@ def tag(
     An image that cannot be tagged is named, the others are tagged all the same, and the exit code
     is 1.
     """
-    if (bundle_dir is None) == (url is None):
+    if (place is None) == (url is None):
         raise click.UsageError("give either --bundle or --url")
     chosen = sources.expand(names, limited=url is None)
     results: list[dict[str, object]] = []
     with (
-        _tagger(bundle_dir, url, max_tags, min_confidence) as tagger,
+        _tagger(place, url, max_tags, min_confidence) as tagger,
         # On a terminal the answers themselves show how far it is.
         console.progress("tagging", shown=as_json or not console.out.is_terminal) as progress,
     ):
@@ -75,10 +74,10 @@ def _tag_one(name: str, read: Read, tagger: Tagger, *, quiet: bool) -> dict[str,
 
 @contextmanager
 def _tagger(
-    bundle_dir: Path | None, url: str | None, max_tags: int, min_confidence: float
+    place: str | None, url: str | None, max_tags: int, min_confidence: float
 ) -> Iterator[Tagger]:
-    if bundle_dir is not None:
-        loaded = bundle.load(bundle_dir)
+    if place is not None:
+        loaded = registry.load(place)
         console.import_quietly("keras")
         engine = loaded.engine()
 

@@ -16,10 +16,10 @@ import pytest
 from bulk import job
 from bulk.listing import Source
 from bulk.tagger import Tagging
-from pintag import bundle, images
+from pintag import bundle, images, remote
 from pintag.errors import DataError
-from tests.bulk.conftest import KEYS, S3, picture
-from tests.conftest import PINTAG, pintag, wait_for
+from tests.bulk.conftest import picture
+from tests.conftest import KEYS, PINTAG, S3, pintag, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.keras]
 
@@ -30,8 +30,8 @@ def results(out: Path) -> Rows:
     return list(pyarrow.parquet.read_table(out).to_pylist())
 
 
-def bulk(source: str | Path, bundle_dir: Path, out: str | Path, *options: str) -> dict[str, Any]:
-    done = pintag("bulk", source, "--bundle", bundle_dir, "--out", out, "--json", *options, **KEYS)
+def bulk(source: str | Path, model: str | Path, out: str | Path, *options: str) -> dict[str, Any]:
+    done = pintag("bulk", source, "--bundle", model, "--out", out, "--json", *options, **KEYS)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     return told
@@ -110,11 +110,14 @@ def test_bytes_in_parquet_keep_their_names(quick_dir: Path, tmp_path: Path) -> N
 
 
 def test_a_bucket_is_read_and_written(s3: S3, folder: Path, quick_dir: Path, tagged: Path) -> None:
+    """By a bundle of the same bucket."""
     s3.client.create_bucket(Bucket="pins")
+    model = s3.uri("pins/models/pins")
+    remote.put(bundle.load(quick_dir), model)
     for path in folder.rglob("*.*"):
         if path.is_file():
             s3.client.upload_file(str(path), "pins", f"all/{path.relative_to(folder)}")
-    told = bulk(s3.uri("pins/all"), quick_dir, s3.uri("pins/out"))
+    told = bulk(s3.uri("pins/all"), model, s3.uri("pins/out"))
     assert (told["images"], told["errors"]) == (10, 1)
     content = s3.client.get_object(Bucket="pins", Key="out/part-000000.parquet")["Body"].read()
     rows = pyarrow.parquet.read_table(pyarrow.BufferReader(content)).to_pylist()

@@ -11,8 +11,8 @@ import pytest
 
 from bulk import listing
 from bulk.listing import Source
-from bulk.store import Store
 from pintag.errors import DataError
+from pintag.store import Store
 
 
 @pytest.fixture

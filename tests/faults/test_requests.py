@@ -51,12 +51,14 @@ def test_a_body_that_does_not_come_is_given_up_in_the_words_of_the_api(server: S
     parts = urlsplit(server.url)
     with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
         connection.sendall(
-            b"POST /v1/tags HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\nhalf"
+            b"POST /v1/tags HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n"
+            b"X-Request-ID: mine\r\n\r\nhalf"
         )
         answer = HTTPResponse(connection, method="POST")
         answer.begin()
         problem = Problem.model_validate_json(answer.read())
     assert (answer.status, problem.status, problem.kind) == (408, 408, "late_body")
+    assert answer.getheader("X-Request-ID") == "mine"
     assert problem.detail == f"the body did not arrive within {BODY_SECONDS:g} s"
     assert answer.headers["Content-Type"] == "application/problem+json"
 

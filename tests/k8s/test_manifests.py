@@ -259,7 +259,7 @@ def test_what_is_served_is_what_cluster_yaml_and_the_overrides_say(
         # Ray accepts keys that nobody reads; ours does not.
         kind.model_validate(application["args"])
         assert hasattr(app, application["import_path"].removeprefix("serve.app:"))
-    bundle = Path(told["applications"][0]["args"]["bundle"])
+    bundle = told["applications"][0]["args"]["bundle"]
     assert told == yaml.safe_load(declaration.serve_config(settings, bundle))
 
 
@@ -292,6 +292,32 @@ def test_every_container_is_restricted(objects: list[Object]) -> None:
             }
             assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
             assert "memory" in container["resources"]["limits"]
+
+
+@kustomize
+def test_bundles_of_a_bucket_need_no_volume_and_workers_have_its_keys(
+    overlay: Path, tmp_path: Path, schemas: dict[str, Object]
+) -> None:
+    parts = {"resources": overlay, "components": ROOT / "k8s/components/bucket"}
+    told = {kind: [os.path.relpath(path, tmp_path)] for kind, path in parts.items()}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(told))
+    objects = built(tmp_path)
+    for each in of_kubernetes(objects):
+        check_core(each)
+    (service,) = of_ray(objects)
+    check(service, schemas)
+    head, *workers = pods([service])
+    for pod in (head, *workers):
+        (container,) = pod["containers"]
+        assert [each for each in pod["volumes"] if "persistentVolumeClaim" in each] == []
+        mounts = {each["mountPath"]: each for each in container["volumeMounts"]}
+        assert "/models" not in mounts
+        # Where copies of bundles are kept.
+        assert "readOnly" not in mounts["/home/pintag"]
+        keys = [{"secretRef": {"name": "bucket"}}]
+        assert container.get("envFrom", []) == ([] if pod is head else keys)
+    claims = {each["metadata"]["name"] for each in objects if "Claim" in each["kind"]}
+    assert "models" not in claims
 
 
 @kustomize

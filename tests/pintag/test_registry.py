@@ -1,97 +1,127 @@
-"""Versions of a model in a folder, and which of them serves."""
+"""Versions of a model in a folder, on a disk or in a bucket, and which of them serves."""
 
 from __future__ import annotations
 
-import hashlib
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pintag import bundle, registry
-from pintag.errors import BundleError
-from pintag.networks import NetworkSpec
-
-
-def made(place: Path, version: str) -> Path:
-    """A bundle that can be verified, and whose weights are of no network."""
-    place.mkdir()
-    (place / bundle.WEIGHTS).write_bytes(version.encode())
-    manifest = bundle.Manifest(
-        name="pins",
-        version=version,
-        created=datetime(2026, 1, len(version), tzinfo=UTC),
-        labels=("art", "food"),
-        network=NetworkSpec(backbone="basic_cnn", input_size=32, widths=(8,), num_labels=2),
-        preprocessing="none",
-        temperature=1,
-        metrics={"test": {"accuracy": 0.5}},
-        training={},
-        data={},
-        libraries={},
-        files={bundle.WEIGHTS: hashlib.sha256(version.encode()).hexdigest()},
-    )
-    (place / bundle.MANIFEST).write_text(manifest.model_dump_json())
-    return place
+from pintag.bundle import MANIFEST, WEIGHTS
+from pintag.errors import BundleError, DataError
+from pintag.registry import CURRENT, Registry
+from pintag.store import Store, inside, last_name
+from tests.conftest import S3
+from tests.pintag import bundles
 
 
 @pytest.fixture
-def bundles(tmp_path: Path) -> list[Path]:
-    return [made(tmp_path / name, name) for name in ("one", "two")]
+def made(tmp_path: Path) -> list[str]:
+    return [str(bundles.write(tmp_path / name, name)) for name in ("one", "third")]
+
+
+@pytest.fixture(params=["disk", "s3"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where a registry may be."""
+    if request.param == "disk":
+        return str(tmp_path / "models")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    s3: S3 = request.getfixturevalue("s3")
+    return s3.uri(f"{s3.bucket()}/models/pins")
 
 
 @pytest.fixture
-def folder(bundles: list[Path], tmp_path: Path) -> Path:
+def place(made: list[str], empty: str) -> str:
     """A registry of both."""
-    for each in bundles:
-        registry.add(each, tmp_path / "models")
-    return tmp_path / "models"
+    for each in made:
+        Registry(empty).add(each)
+    return empty
 
 
-def test_the_first_version_serves_until_another_is_used(folder: Path) -> None:
-    assert registry.resolve(folder) == folder / "one"
-    registry.use("two", folder)
-    assert registry.resolve(folder) == folder / "two"
-    assert {each.name: each.is_current for each in registry.versions(folder)} == {
-        "one": False,
-        "two": True,
-    }
+@pytest.fixture
+def models(place: str) -> Registry:
+    return Registry(place)
 
 
-def test_a_bundle_by_itself_is_what_it_is(bundles: list[Path]) -> None:
-    assert not registry.is_registry(bundles[0])
-    assert registry.resolve(bundles[0]) == bundles[0]
+def test_the_first_version_serves_until_another_is_used(models: Registry, place: str) -> None:
+    assert models.resolve() == models.current() == inside(place, "one")
+    models.use("third")
+    assert models.resolve() == models.current() == inside(place, "third")
+    assert registry.load(place).manifest.version == "third"
 
 
-def test_a_version_is_copied_whole_and_once(bundles: list[Path], folder: Path) -> None:
-    assert bundle.load(folder / "one").manifest == bundle.load(bundles[0]).manifest
-    before = (folder / "one").stat().st_ino
-    assert registry.add(bundles[0], folder) == "one"
-    assert (folder / "one").stat().st_ino == before
+def test_versions_are_told_the_newest_first(models: Registry) -> None:
+    assert [(each.name, each.is_current) for each in models.versions()] == [
+        ("third", False),
+        ("one", True),
+    ]
+    assert {(each.model, each.accuracy) for each in models.versions()} == {("pins", 0.5)}
 
 
-def test_a_damaged_bundle_is_neither_added_nor_used(bundles: list[Path], folder: Path) -> None:
-    (bundles[0] / bundle.WEIGHTS).write_bytes(b"damaged")
-    with pytest.raises(BundleError, match=bundle.WEIGHTS):
-        registry.add(bundles[0], folder / "other")
-    assert not (folder / "other").exists()
-    (folder / "two" / bundle.WEIGHTS).write_bytes(b"damaged")
-    with pytest.raises(BundleError, match=bundle.WEIGHTS):
-        registry.use("two", folder)
-    assert registry.resolve(folder) == folder / "one"
+def test_a_bundle_by_itself_is_what_it_is(models: Registry, place: str) -> None:
+    for each in (inside(place, "one"), inside(place, "none")):
+        assert not Registry(each).exists()
+        assert Registry(each).resolve() == each
+    assert registry.load(inside(place, "third")).manifest.version == "third"
+
+
+def test_a_version_is_copied_whole_and_once(made: list[str], place: str) -> None:
+    manifest = bundle.load(Path(made[0])).manifest
+    assert registry.load(inside(place, "one")).manifest == manifest
+    Path(made[0], "new.txt").touch()
+    assert last_name(Registry(place).add(made[0])) == "one"
+    assert not Store(inside(place, "one")).has("new.txt")
+
+
+def test_what_another_registry_has_can_be_added(place: str, tmp_path: Path) -> None:
+    Registry(place).use("third")
+    other = str(tmp_path / "other")
+    Registry(other).add(place)
+    assert [each.name for each in Registry(other).versions()] == ["third"]
+
+
+def test_a_damaged_bundle_is_neither_added_nor_used(
+    made: list[str], models: Registry, place: str, tmp_path: Path
+) -> None:
+    Path(made[0], WEIGHTS).write_bytes(b"damaged")
+    with pytest.raises(BundleError, match=WEIGHTS):
+        Registry(str(tmp_path / "other")).add(made[0])
+    assert not (tmp_path / "other").exists()
+    Store(inside(place, "third")).write(WEIGHTS, b"damaged")
+    with pytest.raises(BundleError, match=f"third/{WEIGHTS}: its SHA-256 differs"):
+        models.use("third")
+    assert models.current() == inside(place, "one")
 
 
 @pytest.mark.parametrize("name", ["three", "", ".", "..", "../models/one", "/etc"])
 def test_a_version_that_there_is_not_is_refused_with_those_there_are(
-    folder: Path, name: str
+    models: Registry, place: str, name: str
 ) -> None:
-    with pytest.raises(BundleError, match="there are one, two"):
-        registry.use(name, folder)
-    (folder / registry.CURRENT).write_text(name)
-    with pytest.raises(BundleError, match="there are one, two"):
-        registry.resolve(folder)
+    with pytest.raises(BundleError, match="there are one, third"):
+        models.use(name)
+    Store(place).write(CURRENT, name.encode())
+    with pytest.raises(BundleError, match="there are one, third"):
+        models.resolve()
 
 
-def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="no registry of models"):
-        registry.versions(tmp_path)
+def test_a_folder_that_is_none_is_named(empty: str) -> None:
+    with pytest.raises(BundleError, match=r"models.*: no registry of models"):
+        Registry(empty).versions()
+
+
+def test_versions_of_which_none_is_current_are_named(made: list[str], tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no bundle here, but in it one, third; `pintag models"):
+        registry.load(str(tmp_path))
+
+
+def test_what_is_half_copied_is_no_version(models: Registry, place: str) -> None:
+    Store(inside(place, "half")).write(WEIGHTS, b"content")
+    Store(inside(place, ".one-abc")).write(MANIFEST, b"{}")
+    assert models.names() == ["one", "third"]
+
+
+def test_a_bucket_that_there_is_not_is_named(s3: S3, made: list[str]) -> None:
+    models = Registry(s3.uri("nowhere/models/pins"))
+    for ask in (models.resolve, models.versions, lambda: models.add(made[0])):
+        with pytest.raises(DataError, match="s3://nowhere/models/pins: there is no such bucket"):
+            ask()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from serve.config import (
@@ -64,6 +62,6 @@ def test_ray_serve_can_build_the_explainer_from_a_config_file() -> None:
 
 def test_arguments_are_typed() -> None:
     args = ClassifierArgs.model_validate({"bundle": "/models/pins"})
-    assert args.bundle == Path("/models/pins")
+    assert args.bundle == "/models/pins"
     assert args.classifier == ClassifierConfig()
     assert ExplainerArgs(bundle=args.bundle).explainer == ExplainerConfig()

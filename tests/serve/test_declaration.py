@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pytest
 import yaml
@@ -14,7 +14,7 @@ from serve import app, declaration, server
 from serve.config import ClassifierArgs, ExplainerArgs, ServeConfig
 from tests.conftest import CONFIGS, pintag
 
-BUNDLE = Path("/models/pins")
+BUNDLE = "s3://models/pins/v1?endpoint_override=minio:9000"
 
 
 @pytest.fixture(params=["local", "cluster"])

@@ -312,6 +312,7 @@ def test_a_request_over_the_bound_is_told_when_to_try_again(
         assert int(answer.headers["Retry-After"]) >= 1
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert answer.json()["kind"] == "overloaded"
+        assert answer.headers["X-Request-ID"]
     # Those that were admitted are tagged, or too slow.
     assert {answer.status_code for answer in answers} <= {200, 503, 504}
     wait_for(lambda: post(crowded, picture).status_code == 200, 60, "an answer")

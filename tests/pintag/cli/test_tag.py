@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pintag.labels import DEFAULT_NAMES
-from tests.conftest import free_port, pintag
+from pintag.registry import Registry
+from tests.conftest import S3, free_port, pintag
 from tests.pintag.cli.conftest import Answer, Canned, Cli, problem
 
 TAGS = {"tags": [{"label": "art", "confidence": 0.75}, {"label": "food", "confidence": 0.125}]}
@@ -270,6 +271,20 @@ def test_tags_come_most_confident_first_and_within_the_limits(
     assert tags() == every[:3]
     assert tags("--max-tags", "8", "--min-confidence", str(every[1][1])) == every[:2]
     assert tags("--min-confidence", "1") == []
+
+
+@pytest.mark.keras
+@pytest.mark.ray
+def test_a_registry_in_a_bucket_tags_by_its_current_version(
+    cli: Cli, s3: S3, bundle_dir: Path, picture: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    models = s3.uri(f"{s3.bucket()}/pins")
+    Registry(models).add(str(bundle_dir))
+    remote, local = (cli("tag", picture, "--bundle", place) for place in (models, bundle_dir))
+    assert remote == local
+    assert remote.code == 0
 
 
 @pytest.mark.keras
