@@ -29,6 +29,13 @@ _ANY = 0
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
+class _Requests(threading.local):
+    """A thread's own."""
+
+    def __init__(self) -> None:
+        self.by_size: dict[int, Any] = {}
+
+
 class OpenVINOEngine:
     """A model compiled; every thread that predicts has inference requests of its own."""
 
@@ -68,7 +75,7 @@ class OpenVINOEngine:
         self._programs = {
             size: core.compile_model(each, "CPU", options) for size, each in models.items()
         }
-        self._local = threading.local()
+        self._requests = _Requests()
 
     def predict(self, pixels: Pixels) -> Confidences:
         """See `pintag.engine.Engine.predict`.
@@ -83,10 +90,10 @@ class OpenVINOEngine:
     def _request(self, size: int) -> Any:
         """This thread's, for a batch of a size."""
         size = size if size in self._programs else _ANY
-        requests = self._local.__dict__
-        if size not in requests:
-            requests[size] = self._programs[size].create_infer_request()
-        return requests[size]
+        mine = self._requests.by_size
+        if size not in mine:
+            mine[size] = self._programs[size].create_infer_request()
+        return mine[size]
 
 
 def _of(model: Any, size: int) -> Any:

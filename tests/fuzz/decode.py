@@ -4,8 +4,8 @@
     PYTHONPATH=. python tests/fuzz/decode.py corpus -max_total_time=3600
 
 Whatever the bytes are, `decode` gives `uint8[S,S,3]` or an `ImageError`, within seconds and inside
-its limits: anything else ends the run, and is left in a file. The corpus begins with a small picture
-of each format and mode; what finds new ways through Pillow's plugins is added to it.
+its limits: anything else ends the run, and is left in a file. The corpus begins with a small
+picture of each format and mode; what finds new ways through Pillow's plugins is added to it.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def watched(brittle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     key = pintag("key", "uploads", "--file", folder / "keys.yaml").stdout.strip()
     with serving(
         brittle, folder / "log", "log.format=json", f"access.keys={folder / 'keys.yaml'}",
-        "explainer.enabled=false", "classifier.autoscaling.min_replicas=1",
+        "explainer.enabled=false", "classifier.autoscaling.min_replicas=1", "log.traces=1e-9",
         AWS_SECRET_ACCESS_KEY=SECRET,
     ) as server:  # fmt: skip
         (logs,) = {
@@ -147,3 +147,15 @@ def test_neither_pictures_nor_keys_are_written_down(watched: Watched, picture: b
         if secret in content
     ]
     assert leaks == []
+
+
+def test_a_request_of_a_trace_is_a_span_of_it(watched: Watched, picture: bytes) -> None:
+    """Whatever the share of others: who began the trace has decided."""
+    trace = uuid.uuid4().hex
+    watched.post("/v1/tags", content=picture, headers={"traceparent": f"00-{trace}-{'1' * 16}-01"})
+
+    def spans() -> str:
+        return "".join(path.read_text() for path in watched.logs.glob("serve/spans/*"))
+
+    wait_for(lambda: trace in spans(), 20, "the span")
+    assert "/v1/tags" in spans()
