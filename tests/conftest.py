@@ -232,20 +232,34 @@ class S3:
 
 
 @pytest.fixture(scope="session")
-def s3() -> Iterator[S3]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in KEYS.items():
-            patch.setenv(name, value)
-        # Each request would be a line on standard error.
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        import boto3
-        from moto.server import ThreadedMotoServer
+def s3_server() -> Iterator[S3]:
+    """One for the whole run."""
+    # Each request would be a line on standard error.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    import boto3
+    from moto.server import ThreadedMotoServer
 
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-        server.start()
-        _, port = server.get_host_and_port()
-        yield S3(port, boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}"))
-        server.stop()
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    _, port = server.get_host_and_port()
+    key, secret, region = KEYS.values()
+    client = boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{port}",
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        region_name=region,
+    )
+    yield S3(port, client)
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """A server of buckets, and its keys in this process's variables."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    return s3_server
 
 
 @pytest.fixture(scope="session")
