@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ray import serve
 
 from pintag.engine import Confidences
-from pintag.labels import Tag
-from serve import access, http
+from serve import access, http, protocol, trial
 from serve.cache import AnswerCache
-from serve.config import AccessConfig, ClassifierConfig, EngineConfig
+from serve.config import AccessConfig, CandidateConfig, ClassifierConfig, EngineConfig
 from serve.metrics import Metrics
 from serve.predictor import Predictor
+from serve.protocol import ModelInfo
 from serve.replica import Replica
 
 if TYPE_CHECKING:
@@ -36,24 +36,34 @@ class Classifier:
         settings: dict[str, Any],
         engine: dict[str, Any],
         door: dict[str, Any],
-        explained: bool = True,
+        candidate: dict[str, Any],
+        explained: bool,
     ) -> None:
-        """From a `ClassifierConfig`, an `EngineConfig` and an `AccessConfig`, as plain data.
+        """From configurations as plain data: its own, the engine's, the door's, the candidate's.
 
         `explained` says whether there is an explainer beside it, to tell clients of.
         """
         self._access = AccessConfig.model_validate(door)
         self.config = ClassifierConfig.model_validate(settings)
         self._replica = Replica(Path(path), self.config, EngineConfig.model_validate(engine))
-        self.info = self._replica.info.model_copy(update={"explained": explained})
-        self.model = self._replica.model
-        self.metrics = Metrics(self.info)
+        self._info = self._replica.info.model_copy(update={"explained": explained})
+        self._model = self._replica.model.model_dump()
+        self.metrics = Metrics(self._info)
         self._cache = AnswerCache(self.config.cache_bytes)
         self._predictor = Predictor(self._replica, self.config, self.metrics)
         self.metrics.watch_cache(self._cache)
+        tried = CandidateConfig.model_validate(candidate)
+        labels, model = self._replica.labels, self._replica.model
+        self._trial = trial.begin(tried, model, labels) if tried.bundle else None
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return access.guard(http.build(self), self._access, self.metrics)
+
+    @property
+    def info(self) -> ModelInfo:
+        """What it serves, and what is on trial beside that."""
+        tried = self._trial and self._trial.info
+        return self._info.model_copy(update={"candidate": tried})
 
     async def check_health(self) -> None:
         """See `Replica.check`."""
@@ -61,8 +71,8 @@ class Classifier:
 
     async def tag(
         self, images: Sequence[bytes], max_tags: int, min_confidence: float
-    ) -> list[list[Tag] | Exception]:
-        """The tags of each encoded image of a request, or why it has none.
+    ) -> list[dict[str, Any] | Exception]:
+        """The `Answer` to each encoded image of a request, as plain data, or why it has none.
 
         That is an `ImageError` where it is no image that is accepted, and a `TimeoutError` where
         the deadline passed. Cancelled, it begins no image any more.
@@ -70,26 +80,37 @@ class Classifier:
         Raises:
             OverloadedError: as many images as the replica admits are under way.
         """
-        keys = [self._cache.key(data) for data in images]
-        rows: list[Confidences | Exception | None] = [self._cache.get(key) for key in keys]
-        missing = [place for place, row in enumerate(rows) if row is None]
-        self.metrics.count_lookups(len(rows) - len(missing), len(missing), self._cache)
-        if missing:
-            found = await self._predictor.predict([images[place] for place in missing])
-            for place, row in zip(missing, found, strict=True):
-                rows[place] = row
-                if not isinstance(row, Exception):
-                    self._cache.put(keys[place], row)
-        return [self._tags(row, max_tags, min_confidence) for row in rows]
+        if self._trial is None:
+            found = [(row, self._model) for row in await self._rows(images)]
+        else:
+            found = [*await self._trial.rows(images, self._rows)]
+        return [self._answer(row, model, max_tags, min_confidence) for row, model in found]
 
-    def _tags(
-        self, row: Confidences | Exception | None, max_tags: int, min_confidence: float
-    ) -> list[Tag] | Exception:
-        assert row is not None
+    async def _rows(self, images: Sequence[bytes]) -> list[Confidences | Exception]:
+        """What the bundle says, and has said before."""
+        keys = [self._cache.key(data) for data in images]
+        known = [self._cache.get(key) for key in keys]
+        missing = [place for place, row in enumerate(known) if row is None]
+        self.metrics.count_lookups(len(known) - len(missing), len(missing), self._cache)
+        new = [images[place] for place in missing]
+        found = iter(await self._predictor.predict(new) if new else ())
+        rows = [next(found) if row is None else row for row in known]
+        for place in missing:
+            if not isinstance(row := rows[place], Exception):
+                self._cache.put(keys[place], row)
+        return rows
+
+    def _answer(
+        self,
+        row: Confidences | Exception,
+        model: dict[str, str],
+        max_tags: int,
+        min_confidence: float,
+    ) -> dict[str, Any] | Exception:
         if isinstance(row, Exception):
             return row
         labels = self._replica.labels
         tags = labels.top(row, max_tags, min_confidence)
         first = int(row.argmax())
         self.metrics.count_tags(labels[first], float(row[first]), len(tags))
-        return tags
+        return protocol.answer(model, tags)

@@ -24,7 +24,7 @@ from typing import Any
 
 from pintag import bundle, registry
 from pintag.errors import BundleError, ServerError
-from serve import rollout
+from serve import deployment, rollout
 from serve.config import ServeConfig
 from serve.keys import KeyFile
 
@@ -40,26 +40,32 @@ def run(
     config: ServeConfig,
     path: Path,
     ready: Callable[[str], None],
-    follow: Callable[[str], None] | None = None,
+    tell: Callable[[str], None],
+    *,
+    follow: bool = False,
 ) -> None:
     """Serve a bundle until SIGINT or SIGTERM; `ready` is told the server's address.
 
     The path may be that of a registry, whose current version is served. With `follow`, so is every
-    version that becomes the current one, and `follow` is told of it (see `serve.rollout`).
+    version that becomes the current one (see `serve.rollout`). `tell` is told of those, and of the
+    candidate.
 
     Uses the cluster of `RAY_ADDRESS` when that is set, a local one otherwise.
 
     Raises:
         BundleError: the bundle cannot be loaded; found before anything starts.
         ConfigError: the file of keys is wrong.
-        ServerError: a port is taken, or the application does not become healthy.
+        ServerError: a port is taken, the application does not become healthy, or the candidate has
+            other labels.
     """
     _check_access(config)
     path = path.absolute()
-    if follow is not None and not registry.is_registry(path):
+    if follow and not registry.is_registry(path):
         raise BundleError(f"{path}: no registry to follow; `pintag models add` makes one")
     first = registry.resolve(path)
-    bundle.load(first).choose(config.engine, config.precision)
+    loaded = bundle.load(first)
+    loaded.choose(config.engine, config.precision)
+    config = deployment.with_candidate(config, loaded.labels)
     # Ray reads these when it is imported, and hands them on to the processes it starts.
     os.environ.update(environment(config))
     if not os.environ.get("RAY_ADDRESS"):
@@ -77,11 +83,13 @@ def run(
         if interrupted.is_set():
             raise KeyboardInterrupt
         _start(config)
-        deploy(config, first)
+        deployment.deploy(config, first)
         with contextlib.suppress(KeyboardInterrupt):
             ready(f"http://{config.http.host}:{config.http.port}")
-            if follow is not None:
-                rollout.follow(path, first, functools.partial(_roll_out, config), follow)
+            if config.candidate.bundle:
+                deployment.try_candidate(config, first, tell)
+            if follow:
+                rollout.follow(path, first, functools.partial(deployment.roll_out, config), tell)
             threading.Event().wait()
     finally:
         _disconnect()
@@ -195,37 +203,6 @@ def _start(config: ServeConfig) -> None:
         raise ServerError(f"the server does not start: {error}") from error
 
 
-def deploy(config: ServeConfig, path: Path) -> None:
-    """Serve a bundle, in the place of another one if there is one; back when it is healthy.
-
-    Raises:
-        ServerError: it does not become healthy; what was there before goes on answering.
-    """
-    from ray import serve
-
-    try:
-        # Both at once: most of a start is spent importing TensorFlow.
-        serve.run_many(_targets(config, path))
-    except (RuntimeError, TimeoutError) as error:
-        raise ServerError(f"the server does not start: {error}") from error
-
-
-def _roll_out(config: ServeConfig, path: Path) -> None:
-    bundle.load(path).choose(config.engine, config.precision)
-    deploy(config, path)
-
-
-def _targets(config: ServeConfig, path: Path) -> list[Any]:
-    from ray.serve import RunTarget
-
-    from serve import app
-
-    return [
-        RunTarget(each.builder(each.args), each.name, each.route_prefix)
-        for each in app.plan(config, path)
-    ]
-
-
 def _disconnect() -> None:
     """Take down what `run` put up: on a cluster that others share, its applications alone."""
     import ray
@@ -234,13 +211,14 @@ def _disconnect() -> None:
 
     from serve import meter
     from serve.app import CLASSIFIER, EXPLAINER
+    from serve.candidate import CANDIDATE
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     # Ray prints that the controller, which it just ended, is dead.
     with contextlib.redirect_stdout(io.StringIO()):
         # Its replicas answer what they have admitted; before Serve is up, there is none.
         with contextlib.suppress(RayServeException):
-            for application in (EXPLAINER, CLASSIFIER):
+            for application in (CANDIDATE, EXPLAINER, CLASSIFIER):
                 serve.delete(application)
         if not os.environ.get("RAY_ADDRESS"):
             serve.shutdown()

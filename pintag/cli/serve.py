@@ -94,8 +94,8 @@ def serve(
     from serve import server
 
     console.err.print("starting …")
-    tell = functools.partial(console.err.print, highlight=False) if follow else None
-    server.run(settings, bundle_dir, ready, tell)
+    tell = functools.partial(console.err.print, highlight=False)
+    server.run(settings, bundle_dir, ready, tell, follow=follow)
     console.err.print("stopped")
 
 
