@@ -127,7 +127,8 @@ def query(url: str, expression: str) -> list[dict[str, Any]]:
 def value(url: str, expression: str) -> float:
     try:
         found = query(url, expression)
-    except httpx.TransportError:
+    # It listens before it answers, and says so in plain text.
+    except (httpx.TransportError, json.JSONDecodeError):
         return 0
     return float(found[0]["value"][1]) if found else 0
 
