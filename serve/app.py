@@ -1,4 +1,4 @@
-"""From configuration to the two Serve applications."""
+"""From configuration to the Serve applications."""
 
 # Annotations are not postponed here: Ray Serve reads the classes of arguments from them.
 
@@ -9,9 +9,11 @@ from typing import Any
 from ray.serve import Application
 
 from serve import explanations, protocol
+from serve.candidate import CANDIDATE, Candidate
 from serve.classifier import Classifier
 from serve.config import (
     ApplicationArgs,
+    CandidateArgs,
     ClassifierArgs,
     ClassifierConfig,
     EngineConfig,
@@ -30,44 +32,51 @@ class Planned:
     """An application that a configuration asks for."""
 
     name: str
-    route_prefix: str
+    route_prefix: str | None
+    """None: nobody asks it over HTTP."""
     builder: Callable[[Any], Application]
     args: ApplicationArgs
 
 
 def plan(config: ServeConfig, bundle: str) -> list[Planned]:
     """The applications of a server of one bundle."""
-    common = {
-        "bundle": bundle,
-        "engine": config.engine,
-        "precision": config.precision,
-        "access": config.access,
-        "log": config.log,
-    }
-    explained = config.explainer.enabled
-    tags = ClassifierArgs(explained=explained, classifier=config.classifier, **common)
+    common = {"engine": config.engine, "precision": config.precision, "log": config.log}
+    served = {**common, "bundle": bundle, "access": config.access}
+    explained, tried = config.explainer.enabled, config.candidate
+    tags = ClassifierArgs(
+        explained=explained, classifier=config.classifier, candidate=tried, **served
+    )
     planned = [Planned(CLASSIFIER, "/", build, tags)]
     if explained:
-        why = ExplainerArgs(explainer=config.explainer, **common)
+        why = ExplainerArgs(explainer=config.explainer, **served)
         planned.append(Planned(EXPLAINER, explanations.PATH, build_explainer, why))
+    if tried.bundle:
+        args = CandidateArgs(bundle=tried.bundle, classifier=config.trial, **common)
+        planned.append(Planned(CANDIDATE, None, build_candidate, args))
     return planned
 
 
 def build(args: ClassifierArgs) -> Application:
     """The classifier application; also Ray Serve's `import_path: serve.app:build`."""
-    return _bind(Classifier, args, args.classifier, args.explained)
+    door, tried = args.access.model_dump(mode="json"), args.candidate.model_dump(mode="json")
+    return _bind(Classifier, args, args.classifier, door, tried, args.explained)
 
 
 def build_explainer(args: ExplainerArgs) -> Application:
     """The explainer application; also Ray Serve's `import_path: serve.app:build_explainer`."""
-    return _bind(Explainer, args, args.explainer)
+    return _bind(Explainer, args, args.explainer, args.access.model_dump(mode="json"))
+
+
+def build_candidate(args: CandidateArgs) -> Application:
+    """The candidate application; also Ray Serve's `import_path: serve.app:build_candidate`."""
+    return _bind(Candidate, args, args.classifier)
 
 
 def _bind(
     deployment: Any,
     args: ApplicationArgs,
     config: ClassifierConfig | ExplainerConfig,
-    *others: bool,
+    *others: Any,
 ) -> Application:
     engine = EngineConfig(engine=args.engine, precision=args.precision)
     # Decorated by Ray, whose types are not checked here.
@@ -75,7 +84,6 @@ def _bind(
         args.bundle,
         config.model_dump(mode="json"),
         engine.model_dump(),
-        args.access.model_dump(mode="json"),
         *others,
     )
     return application

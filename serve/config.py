@@ -11,6 +11,7 @@ from pintag.bundle import EngineKind, PrecisionKind
 from pintag.config import Strict
 
 Core = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class HttpConfig(Strict):
@@ -169,8 +170,41 @@ class ExplainerConfig(DeploymentConfig):
     graceful_shutdown_timeout_s: float = Field(default=25.0, gt=0)
 
 
+class CandidateAutoscalingConfig(ClassifierAutoscalingConfig):
+    """A share of the images is little work."""
+
+    min_replicas: int = Field(default=1, ge=0)
+    max_replicas: int = Field(default=1, ge=1)
+
+
+class CandidateConfig(Strict):
+    """A second bundle on trial, in a deployment of its own: but for this, as the classifier's."""
+
+    bundle: str | None = None
+    """A bundle, or a registry, whose current version is tried: a folder or URI; by default none."""
+    shadow: Share = 0.0
+    """Of the images, those that it is asked about when they are answered, to be compared."""
+    canary: Share = 0.0
+    """Of the images, those that it answers. Where it does not, the bundle that serves does."""
+    deadline_seconds: float = Field(default=1.0, gt=0)
+    """After this a canary is answered by the bundle that serves."""
+    max_ongoing_requests: int = Field(default=32, ge=1)
+    """Images that each replica of the classifier asks it about at once; others go without it."""
+    autoscaling: CandidateAutoscalingConfig = CandidateAutoscalingConfig()
+    niceness: int = Field(default=10, ge=0, le=19)
+    """Above the classifier's: on shared cores what serves goes first."""
+
+    @model_validator(mode="after")
+    def _shares_of_something(self) -> CandidateConfig:
+        if self.shadow + self.canary > 1:
+            raise ValueError("shadow and canary are more than all images together")
+        if self.bundle is None and self.shadow + self.canary:
+            raise ValueError("shadow and canary are a candidate's: candidate.bundle=PATH names it")
+        return self
+
+
 class EngineConfig(Strict):
-    """What predicts, in both deployments: an explanation is of the engine that serves."""
+    """What predicts, in all deployments: an explanation is of the engine that serves."""
 
     engine: EngineKind = "auto"
     """`auto`: TensorFlow where there is a GPU, OpenVINO on processors if the bundle has it."""
@@ -187,31 +221,48 @@ class ServeConfig(EngineConfig):
     log: LogConfig = LogConfig()
     classifier: ClassifierConfig = ClassifierConfig()
     explainer: ExplainerConfig = ExplainerConfig()
+    candidate: CandidateConfig = CandidateConfig()
 
     @property
     def deployments(self) -> tuple[DeploymentConfig, ...]:
         """Those that are to be started."""
-        return (self.classifier, *([self.explainer] if self.explainer.enabled else []))
+        explainer = [self.explainer] if self.explainer.enabled else []
+        candidate = [self.trial] if self.candidate.bundle else []
+        return (self.classifier, *explainer, *candidate)
+
+    @property
+    def trial(self) -> ClassifierConfig:
+        """The candidate's deployment."""
+        own = self.candidate.model_dump(include={"autoscaling", "niceness"})
+        return ClassifierConfig.model_validate({**self.classifier.model_dump(), **own})
 
 
 class ApplicationArgs(EngineConfig):
-    """What either application is built from: a bundle, and how to serve it."""
+    """What any application is built from: a bundle, and how to serve it."""
 
     bundle: str
     """Its folder or URI, which every node reads for itself."""
-    access: AccessConfig = AccessConfig()
     log: LogConfig = LogConfig()
 
 
 class ClassifierArgs(ApplicationArgs):
     """What the classifier application is built from."""
 
+    access: AccessConfig = AccessConfig()
     explained: bool = True
     """Whether the explainer application is there, too: the page and the document tell of it."""
+    classifier: ClassifierConfig = ClassifierConfig()
+    candidate: CandidateConfig = CandidateConfig()
+
+
+class CandidateArgs(ApplicationArgs):
+    """What the candidate application is built from."""
+
     classifier: ClassifierConfig = ClassifierConfig()
 
 
 class ExplainerArgs(ApplicationArgs):
     """What the explainer application is built from."""
 
+    access: AccessConfig = AccessConfig()
     explainer: ExplainerConfig = ExplainerConfig()

@@ -14,11 +14,10 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from pintag import __version__
-from pintag.labels import Tag
 from serve import explanations, openapi, pages, problems, protocol, uploads
 from serve.config import ClassifierConfig
 from serve.problems import log
-from serve.protocol import Answer, Model, ModelInfo, Problem
+from serve.protocol import Answer, ModelInfo, Problem
 
 PATH = "/v1/tags"
 MAX_TAGS = 5
@@ -40,15 +39,16 @@ class Tagger(Protocol):
     """Who does the work. Cancelled, it stops."""
 
     config: ClassifierConfig
-    info: ModelInfo
-    model: Model
+
+    @property
+    def info(self) -> ModelInfo: ...
 
     @property
     def metrics(self) -> Metrics: ...
 
     async def tag(
         self, images: Sequence[bytes], max_tags: int, min_confidence: float
-    ) -> list[list[Tag] | Exception]: ...
+    ) -> list[dict[str, Any] | Exception]: ...
 
 
 MaxTags = Annotated[int, Query(ge=1, description="at most so many tags")]
@@ -131,7 +131,6 @@ class _Answers:
 
     def __init__(self, tagger: Tagger) -> None:
         self._tagger = tagger
-        self._model = tagger.model.model_dump()
 
     async def one(self, image: bytes, max_tags: int, min_confidence: float) -> Response:
         """The answer to an image of its own.
@@ -142,16 +141,16 @@ class _Answers:
         [found] = await self._tagger.tag([image], max_tags, min_confidence)
         if isinstance(found, Exception):
             raise found
-        return _json(protocol.answer(self._model, found))
+        return _json(found)
 
     async def all(self, images: Sequence[bytes], max_tags: int, min_confidence: float) -> Response:
         """A list: answers, and problems in the place of those that there are none for."""
         found = await self._tagger.tag(images, max_tags, min_confidence)
         return _json([self._entry(each) for each in found])
 
-    def _entry(self, found: list[Tag] | Exception) -> dict[str, Any]:
+    def _entry(self, found: dict[str, Any] | Exception) -> dict[str, Any]:
         if not isinstance(found, Exception):
-            return protocol.answer(self._model, found)
+            return found
         problem = protocol.problem(found)
         if problem.status == 500:
             log.error("one image of a request failed", exc_info=found)

@@ -31,35 +31,16 @@ _SAMPLES = [32, 64, 128, 256, 512, 1000, 2000, 5000]
 # Seconds between two tellings. Ray drops a gauge that was not set between two reports of its own.
 _REPEATED = 1
 _SIZES = [1, 2, 4, 8, 16, 32, 64, 128]
+_DIFFERENCES = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
 _SHARES = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99]
 
 
-class _Requests:
-    """What both applications count of their requests."""
+class _Told:
+    """What is told again and again."""
 
-    def __init__(self, info: ModelInfo, total: str) -> None:
+    def __init__(self) -> None:
         self._told: list[Callable[[], None]] = []
-        self._tell_model(info)
-        self._total = self._histogram(total, "One request, from its head to its answer", _SECONDS)
-        self._errors = Counter("pintag_errors", "Images and requests refused or failed", ("kind",))
-        self._by_key = Counter("pintag_key_requests", "Requests by API key", ("key", "outcome"))
         threading.Thread(target=self._tell, name="pintag-metrics", daemon=True).start()
-
-    def timed_request(self) -> AbstractContextManager[None]:
-        """Observe the seconds of one request, from its head to its answer."""
-        return timed(self._total)
-
-    def count_error(self, kind: str) -> None:
-        """Something went wrong; `kind` is that of its `Problem`."""
-        self._errors.inc(tags={"kind": kind})
-
-    def count_request(self, key: str, outcome: str) -> None:
-        """A request with a key was admitted, or refused for its limits."""
-        self._by_key.inc(tags={"key": key, "outcome": outcome})
-
-    def watch_queue(self, read: Callable[[], float]) -> None:
-        """Report, from now on, how many are admitted and not yet answered."""
-        self._stand(Gauge("pintag_ongoing", "Images admitted and not yet answered"), read)
 
     def _histogram(self, name: str, description: str, boundaries: Sequence[float]) -> Histogram:
         histogram = Histogram(boundaries)
@@ -82,6 +63,39 @@ class _Requests:
         """A gauge that is read again and again."""
         self._told.append(lambda: gauge.set(read(), tags=tags))
 
+    def _tell(self) -> None:
+        while True:
+            for tell in tuple(self._told):
+                tell()
+            time.sleep(_REPEATED)
+
+
+class _Requests(_Told):
+    """What both applications count of their requests."""
+
+    def __init__(self, info: ModelInfo, total: str) -> None:
+        super().__init__()
+        self._tell_model(info)
+        self._total = self._histogram(total, "One request, from its head to its answer", _SECONDS)
+        self._errors = Counter("pintag_errors", "Images and requests refused or failed", ("kind",))
+        self._by_key = Counter("pintag_key_requests", "Requests by API key", ("key", "outcome"))
+
+    def timed_request(self) -> AbstractContextManager[None]:
+        """Observe the seconds of one request, from its head to its answer."""
+        return timed(self._total)
+
+    def count_error(self, kind: str) -> None:
+        """Something went wrong; `kind` is that of its `Problem`."""
+        self._errors.inc(tags={"kind": kind})
+
+    def count_request(self, key: str, outcome: str) -> None:
+        """A request with a key was admitted, or refused for its limits."""
+        self._by_key.inc(tags={"key": key, "outcome": outcome})
+
+    def watch_queue(self, read: Callable[[], float]) -> None:
+        """Report, from now on, how many are admitted and not yet answered."""
+        self._stand(Gauge("pintag_ongoing", "Images admitted and not yet answered"), read)
+
     def _tell_model(self, info: ModelInfo) -> None:
         """Prometheus's way to tell a text: a gauge of one, whose labels say it."""
         told = {
@@ -95,12 +109,6 @@ class _Requests:
         created = datetime.datetime.fromisoformat(info.created).timestamp()
         fitted = Gauge("pintag_model_created_seconds", "When the model was fitted, as Unix time")
         self._stand(fitted, lambda: created)
-
-    def _tell(self) -> None:
-        while True:
-            for tell in tuple(self._told):
-                tell()
-            time.sleep(_REPEATED)
 
 
 class Metrics(_Requests):
@@ -149,6 +157,37 @@ class Metrics(_Requests):
         self._confidence.observe(confidence)
         if not tags:
             self._abstentions.inc()
+
+
+class CandidateMetrics(_Told):
+    """What one replica of the classifier counts and times of the candidate."""
+
+    def __init__(self, is_well: Callable[[], bool]) -> None:
+        super().__init__()
+        self._seconds = self._histogram(
+            "pintag_candidate_seconds", "The candidate's answer to one request's images", _SECONDS
+        )
+        self._difference = self._histogram(
+            "pintag_candidate_difference",
+            "Between the served bundle's confidence in an image's first label and the candidate's",
+            _DIFFERENCES,
+        )
+        self._images = Counter(
+            "pintag_candidate_images", "Images in the candidate's share", ("use", "outcome")
+        )
+        self._stand(Gauge("pintag_candidate_up", "Whether the candidate is asked"), is_well)
+
+    def timed_answer(self) -> AbstractContextManager[None]:
+        """Observe the seconds of one answer, whatever becomes of it."""
+        return timed(self._seconds)
+
+    def count_image(self, use: str, outcome: str) -> None:
+        """A canary was answered, or a shadow agreed or differed; or it failed, or was dropped."""
+        self._images.inc(tags={"use": use, "outcome": outcome})
+
+    def observe_difference(self, difference: float) -> None:
+        """Two confidences were compared."""
+        self._difference.observe(difference)
 
 
 class ExplainerMetrics(_Requests):

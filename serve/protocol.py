@@ -80,6 +80,13 @@ class TagItem(BaseModel):
     )
 
 
+class CandidateInfo(Model):
+    """A second model, on trial beside the one that serves."""
+
+    shadow: float = Field(examples=[0.05], description="of the images, those it is compared over")
+    canary: float = Field(examples=[0.01], description="of the images, those that it answers")
+
+
 class Answer(BaseModel):
     """The tags of one image, most confident first."""
 
@@ -181,6 +188,7 @@ class ModelInfo(BaseModel):
     synthetic: bool = Field(description="whether the training images were drawn by a program")
     explained: bool = Field(default=True, description="whether there is `POST /v1/explanations`")
     metrics: dict[str, Any]
+    candidate: CandidateInfo | None = Field(default=None, description="while one is well")
 
 
 # Each error's status, and the name under which it is counted.

@@ -16,7 +16,7 @@ from pintag.store import last_name
 
 _LOOK_SECONDS = 1.0
 
-Act = Callable[[str], None]
+Act = Callable[[str], object]
 Tell = Callable[[str], None]
 
 

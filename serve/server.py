@@ -23,10 +23,11 @@ from types import FrameType
 from typing import Any
 
 from pintag import remote
+from pintag.bundle import ModelBundle
 from pintag.errors import BundleError, ServerError
 from pintag.registry import Registry
 from pintag.store import absolute
-from serve import rollout
+from serve import deployment, rollout
 from serve.config import ServeConfig
 from serve.keys import KeyFile
 
@@ -45,12 +46,15 @@ def run(
     config: ServeConfig,
     place: str,
     ready: Callable[[str], None],
-    follow: Callable[[str], None] | None = None,
+    tell: Callable[[str], None],
+    *,
+    follow: bool = False,
 ) -> None:
     """Serve a bundle until SIGINT or SIGTERM; `ready` is told the server's address.
 
     The place may be that of a registry, whose current version is served. With `follow`, so is every
-    version that becomes the current one, and `follow` is told of it (see `serve.rollout`).
+    version that becomes the current one (see `serve.rollout`). `tell` is told of those, and of the
+    candidate.
 
     Uses the cluster of `RAY_ADDRESS` when that is set, a local one otherwise.
 
@@ -58,15 +62,15 @@ def run(
         BundleError: the bundle cannot be loaded; found before anything starts.
         DataError: it is in a store that cannot be reached, or refuses.
         ConfigError: the file of keys is wrong.
-        ServerError: a port is taken, or the application does not become healthy.
+        ServerError: a port is taken, the application does not become healthy, or the candidate has
+            other labels.
     """
     _check_access(config)
     models = Registry(absolute(place))
-    if follow is not None and not models.exists():
+    if follow and not models.exists():
         raise BundleError(f"{place}: no registry to follow; `pintag models add` makes one")
     first = models.resolve()
-    check = functools.partial(_check_bundle, config)
-    check(first)
+    config = deployment.with_candidate(config, _checked(config, first).labels)
     # Ray reads these when it is imported, and hands them on to the processes it starts.
     os.environ.update(environment(config))
     if not os.environ.get("RAY_ADDRESS"):
@@ -84,11 +88,15 @@ def run(
         if interrupted.is_set():
             raise KeyboardInterrupt
         _start(config)
-        deploy(config, first)
+        deployment.deploy(config, first)
         with contextlib.suppress(KeyboardInterrupt):
             ready(f"http://{config.http.host}:{config.http.port}")
-            if follow is not None:
-                rollout.follow(models, first, check, functools.partial(deploy, config), follow)
+            if config.candidate.bundle:
+                deployment.try_candidate(config, first, tell)
+            if follow:
+                check = functools.partial(_checked, config)
+                act = functools.partial(deployment.deploy, config)
+                rollout.follow(models, first, check, act, tell)
             threading.Event().wait()
     finally:
         _disconnect()
@@ -216,32 +224,6 @@ def _start(config: ServeConfig) -> None:
         raise ServerError(f"the server does not start: {error}") from error
 
 
-def deploy(config: ServeConfig, place: str) -> None:
-    """Serve a bundle, in the place of another one if there is one; back when it is healthy.
-
-    Raises:
-        ServerError: it does not become healthy; what was there before goes on answering.
-    """
-    from ray import serve
-
-    try:
-        # Both at once: most of a start is spent importing TensorFlow.
-        serve.run_many(_targets(config, place))
-    except (RuntimeError, TimeoutError) as error:
-        raise ServerError(f"the server does not start: {error}") from error
-
-
-def _targets(config: ServeConfig, place: str) -> list[Any]:
-    from ray.serve import RunTarget
-
-    from serve import app
-
-    return [
-        RunTarget(each.builder(each.args), each.name, each.route_prefix)
-        for each in app.plan(config, place)
-    ]
-
-
 def _disconnect() -> None:
     """Take down what `run` put up: on a cluster that others share, its applications alone."""
     import ray
@@ -250,13 +232,14 @@ def _disconnect() -> None:
 
     from serve import meter
     from serve.app import CLASSIFIER, EXPLAINER
+    from serve.candidate import CANDIDATE
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     # Ray prints that the controller, which it just ended, is dead.
     with contextlib.redirect_stdout(io.StringIO()):
         # Its replicas answer what they have admitted; before Serve is up, there is none.
         with contextlib.suppress(RayServeException):
-            for application in (EXPLAINER, CLASSIFIER):
+            for application in (CANDIDATE, EXPLAINER, CLASSIFIER):
                 serve.delete(application)
         if not os.environ.get("RAY_ADDRESS"):
             serve.shutdown()
@@ -265,8 +248,11 @@ def _disconnect() -> None:
         ray.shutdown()
 
 
-def _check_bundle(config: ServeConfig, place: str) -> None:
-    remote.load(place).choose(config.engine, config.precision)
+def _checked(config: ServeConfig, place: str) -> ModelBundle:
+    """A bundle that has the engine asked for."""
+    found = remote.load(place)
+    found.choose(config.engine, config.precision)
+    return found
 
 
 def _check_access(config: ServeConfig) -> None:

@@ -95,8 +95,8 @@ def serve(
     from serve import server
 
     console.err.print("starting …")
-    tell = functools.partial(console.err.print, highlight=False) if follow else None
-    server.run(settings, place, ready, tell)
+    tell = functools.partial(console.err.print, highlight=False)
+    server.run(settings, place, ready, tell, follow=follow)
     console.err.print("stopped")
 
 

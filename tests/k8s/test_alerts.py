@@ -68,17 +68,26 @@ def scaled(requests: int) -> Series:
 
 
 def waits(quick: int) -> Series:
-    name = "ray_pintag_wait_seconds_bucket"
+    name = 'ray_pintag_wait_seconds_bucket{application="%s",le="%s"}'
     return {
-        f'{name}{{le="0.2"}}': f"0+{quick}x100",
-        f'{name}{{le="0.5"}}': "0+100x100",
-        f'{name}{{le="+Inf"}}': "0+100x100",
+        name % ("classifier", "0.2"): f"0+{quick}x100",
+        name % ("classifier", "0.5"): "0+100x100",
+        name % ("classifier", "+Inf"): "0+100x100",
+        # A candidate may be slow: nobody waits for it.
+        name % ("candidate", "0.5"): "0+0x100",
+        name % ("candidate", "+Inf"): "0+1000x100",
     }
 
 
 def confidences(unsure: str) -> Series:
     name = "ray_pintag_confidence"
     return {f'{name}_bucket{{le="0.5"}}': unsure, f"{name}_count": "0+20x500"}
+
+
+def tried(*ups: int) -> Series:
+    """By each replica of the classifier."""
+    name = 'ray_pintag_candidate_up{replica="%d"}'
+    return {name % number: f"{up}x100" for number, up in enumerate(ups)}
 
 
 CASES = {
@@ -98,6 +107,7 @@ CASES = {
         15,
     ),
     "PintagTwoVersions": Case({**replicas(2), **replicas(1, version="b")}, replicas(3), 40),
+    "PintagCandidateDown": Case(tried(1, 0), tried(1, 1), 15),
     # Prometheus's tests begin in 1970.
     "PintagStaleBundle": Case(
         {'ray_pintag_model_created_seconds{application="classifier"}': f"{-91 * 86400}x100"},

@@ -24,7 +24,7 @@ from pintag.errors import (
 )
 from pintag.labels import Tag
 from pintag.question import Question
-from serve import http
+from serve import http, protocol
 from serve.config import ClassifierConfig, ExplainerConfig, ImageConfig, OneImageConfig
 from serve.protocol import (
     ExplanationAnswer,
@@ -133,19 +133,18 @@ class ScriptedTagger:
     def __init__(self) -> None:
         self.config = ClassifierConfig(images=IMAGES)
         self.info = INFO
-        self.model = Model(**MODEL)
         self.metrics = CountingMetrics()
         self.seen: list[bytes] = []
 
     async def tag(
         self, images: Sequence[bytes], max_tags: int, min_confidence: float
-    ) -> list[list[Tag] | Exception]:
+    ) -> list[dict[str, Any] | Exception]:
         self.seen += images
         await (asyncio.Event().wait() if b"endless" in images else asyncio.sleep(0))
         if b"too many" in images:
             raise OUTCOMES[b"too many"]
         tags = [tag for tag in TAGS[:max_tags] if tag.confidence >= min_confidence]
-        return [OUTCOMES.get(data, tags) for data in images]
+        return [OUTCOMES.get(data, protocol.answer(MODEL, tags)) for data in images]
 
 
 class ScriptedExplainer:

@@ -60,6 +60,17 @@ def test_ray_serve_can_build_the_explainer_from_a_config_file() -> None:
         call(build_explainer, {"bundle": "/models/pins", "explainer": {"max_sample": 8}})
 
 
+def test_ray_serve_can_build_the_candidate_from_a_config_file() -> None:
+    """`import_path: serve.app:build_candidate`."""
+    from ray.serve._private.api import call_user_app_builder_with_args_if_necessary as call
+
+    from serve.app import build_candidate
+
+    assert call(build_candidate, {"bundle": "/models/new", "classifier": {"max_batch_size": 8}})
+    with pytest.raises(ValueError, match="max_batchsize"):
+        call(build_candidate, {"bundle": "/models/new", "classifier": {"max_batchsize": 8}})
+
+
 def test_arguments_are_typed() -> None:
     args = ClassifierArgs.model_validate({"bundle": "/models/pins"})
     assert args.bundle == "/models/pins"

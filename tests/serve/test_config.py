@@ -83,6 +83,15 @@ def test_what_was_admitted_can_be_answered_before_a_replica_ends(path: Path) -> 
         ("explainer.images.max_images=2", "'explainer.images.max_images'"),
         ("explainer.niceness=20", "'explainer.niceness'"),
         ("explainer.cache_bytes=-1", "'explainer.cache_bytes'"),
+        (
+            "candidate.shadows=0.1",
+            "unknown key 'candidate.shadows'; did you mean 'candidate.shadow'?",
+        ),
+        ("candidate.lanes=2", "unknown key 'candidate.lanes'"),
+        ("candidate.shadow=-0.1", "'candidate.shadow'"),
+        ("candidate.canary=1.5", "'candidate.canary'"),
+        ("candidate.canary=5%", "'candidate.canary'"),
+        ("candidate.deadline_seconds=0", "'candidate.deadline_seconds'"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(override: str, complaint: str) -> None:
@@ -97,6 +106,18 @@ def test_a_wrong_key_or_value_is_named(override: str, complaint: str) -> None:
         (["classifier.max_ongoing_requests=15"], "max_ongoing_requests is below max_batch_size"),
         (["classifier.max_batch_size=129"], "max_ongoing_requests is below max_batch_size"),
         (["classifier.autoscaling.min_replicas=3"], "min_replicas is above max_replicas"),
+        (
+            ["candidate.bundle=new", "candidate.shadow=0.6", "candidate.canary=0.5"],
+            "'candidate': shadow and canary are more than all images together",
+        ),
+        (
+            ["candidate.shadow=0.1"],
+            "shadow and canary are a candidate's: candidate.bundle=PATH",
+        ),
+        (
+            ["candidate.canary=0.1"],
+            "shadow and canary are a candidate's: candidate.bundle=PATH",
+        ),
     ],
 )
 def test_numbers_that_do_not_go_together_are_refused(overrides: list[str], complaint: str) -> None:
@@ -124,6 +145,17 @@ def test_an_explainer_that_is_not_enabled_is_not_deployed() -> None:
     assert both.deployments == (both.classifier, both.explainer)
     alone = config.load(ServeConfig, None, ["explainer.enabled=false"])
     assert alone.deployments == (alone.classifier,)
+
+
+def test_a_candidate_is_deployed_as_the_classifier_is_but_for_its_own_keys() -> None:
+    overrides = ["candidate.bundle=new", "classifier.lanes=3", "classifier.num_gpus=0.5"]
+    tried = config.load(ServeConfig, None, overrides)
+    *others, candidate = tried.deployments
+    assert others == [tried.classifier, tried.explainer]
+    assert candidate == tried.trial
+    assert (candidate.num_gpus, tried.trial.lanes) == (0.5, 3)
+    assert candidate.autoscaling.model_dump() == tried.candidate.autoscaling.model_dump()
+    assert candidate.niceness == tried.candidate.niceness > tried.classifier.niceness
 
 
 def test_every_mistake_is_named_at_once() -> None:

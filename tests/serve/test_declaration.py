@@ -11,7 +11,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from pintag import config
 from serve import app, declaration, server
-from serve.config import ClassifierArgs, ExplainerArgs, ServeConfig
+from serve.config import CandidateArgs, ClassifierArgs, ExplainerArgs, ServeConfig
 from tests.conftest import CONFIGS, pintag
 
 BUNDLE = "s3://models/pins/v1?endpoint_override=minio:9000"
@@ -47,6 +47,19 @@ def test_without_an_explainer_there_is_one_application() -> None:
     read = yaml.safe_load(declaration.serve_config(settings, BUNDLE))
     (only,) = read["applications"]
     assert only["args"]["explained"] is False
+
+
+def test_a_candidate_is_an_application_that_nobody_asks_over_http() -> None:
+    overrides = ["candidate.bundle=/models/new", "candidate.shadow=0.1", "precision=fp32"]
+    settings = config.load(ServeConfig, CONFIGS / "serve/cluster.yaml", overrides)
+    text = yaml.safe_load(declaration.serve_config(settings, BUNDLE))
+    tags, _, tried = ServeDeploySchema.model_validate(text).applications
+    assert (tried.name, tried.route_prefix) == ("candidate", None)
+    assert tried.import_path == f"{app.__name__}:{app.build_candidate.__name__}"
+    args = CandidateArgs.model_validate(tried.args)
+    assert (args.bundle, args.precision) == ("/models/new", "fp32")
+    assert args.classifier == settings.trial
+    assert ClassifierArgs.model_validate(tags.args).candidate == settings.candidate
 
 
 def test_a_shell_exports_the_same_environment(settings: ServeConfig) -> None:

@@ -355,7 +355,7 @@ def test_the_openapi_document_has_examples_of_answers_and_limits_of_parameters(
         shown = schemas[name]["properties"].values()
         assert all("examples" in field or "default" in field for field in shown), name
     model = openapi["paths"]["/v1/model"]["get"]["responses"]["200"]["content"]
-    assert model["application/json"]["example"] == INFO.model_dump()
+    assert model["application/json"]["example"] == INFO.model_dump(exclude_none=True)
     max_tags, min_confidence = openapi["paths"]["/v1/tags"]["post"]["parameters"]
     assert (max_tags["name"], max_tags["schema"]["minimum"]) == ("max_tags", 1)
     assert (min_confidence["name"], min_confidence["schema"]["maximum"]) == ("min_confidence", 1)

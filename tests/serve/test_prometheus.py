@@ -37,10 +37,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(quick_dir: Path, place: Path) -> Iterator[Server]:
-    """One that asks for keys."""
+    """One that asks for keys, and tries a candidate: the bundle that it serves."""
     known = {"name": "uploads", "sha256": keys.digest(KEY), "per_second": 1000}
     (place / "keys.yaml").write_text(yaml.safe_dump({"keys": [known]}))
-    with serving(quick_dir, place / "log", f"access.keys={place / 'keys.yaml'}") as found:
+    settings = (
+        f"access.keys={place / 'keys.yaml'}", f"candidate.bundle={quick_dir}",
+        "candidate.shadow=0.7", "candidate.canary=0.3",
+    )  # fmt: skip
+    with serving(quick_dir, place / "log", *settings) as found:
         yield found
 
 
@@ -70,7 +74,7 @@ def prometheus(server: Server, quick_dir: Path, place: Path, sample_dir: Path) -
     url = f"http://127.0.0.1:{port}"
     with launched(command, place / "prometheus.log"):
         wait_for(
-            lambda: value(url, 'count(ray_pintag_model_info{application="classifier"})') == 2,
+            lambda: value(url, "sum(ray_pintag_candidate_up)") == 2,
             90,
             "a scrape",
         )
@@ -118,7 +122,8 @@ def query(url: str, expression: str) -> list[dict[str, Any]]:
 def value(url: str, expression: str) -> float:
     try:
         found = query(url, expression)
-    except httpx.TransportError:
+    # It listens before it answers, and says so in plain text.
+    except (httpx.TransportError, json.JSONDecodeError):
         return 0
     return float(found[0]["value"][1]) if found else 0
 
@@ -133,7 +138,7 @@ def total(url: str) -> float:
 def test_every_metric_that_the_readme_names_is_there(prometheus: str, name: str) -> None:
     wanted = (
         name
-        if name.endswith(("_total", "_info", "_bytes", "_ongoing", "_created_seconds"))
+        if name.endswith(("_total", "_info", "_bytes", "_ongoing", "_created_seconds", "_up"))
         else f"{name}_count"
     )
     found = query(prometheus, wanted)
@@ -177,6 +182,6 @@ def test_every_rule_is_evaluated_and_none_fires(prometheus: str) -> None:
         return [rule for group in groups for rule in group["rules"]]
 
     wait_for(lambda: all(rule["health"] != "unknown" for rule in rules()), 30, "the rules")
-    assert len(rules()) == 20
+    assert len(rules()) == 21
     assert {rule["health"] for rule in rules()} == {"ok"}
     assert [rule["name"] for rule in rules() if rule.get("state") == "firing"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from pintag.bundle import WEIGHTS
+from pintag.bundle import MANIFEST, WEIGHTS
 from serve.config import ClassifierConfig, HttpConfig, ServeConfig
 from serve.protocol import Problem
 from serve.server import environment, has_haproxy
@@ -214,6 +215,20 @@ def test_a_damaged_bundle_is_named_by_its_file(bundle_dir: Path, tmp_path: Path)
     done = pintag("serve", "--bundle", damaged, "--port", str(free_port()))
     assert done.returncode == 1
     assert f"error: {damaged / WEIGHTS}: its SHA-256 differs" in done.stderr
+
+
+@pytest.mark.ray
+def test_a_candidate_of_other_labels_is_refused(bundle_dir: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(bundle_dir, tmp_path / "other"))
+    manifest = json.loads((other / MANIFEST).read_text())
+    labels = ["aardvarks", *manifest["labels"][1:]]
+    (other / MANIFEST).write_text(json.dumps({**manifest, "labels": labels}))
+    done = pintag(
+        "serve", "--bundle", bundle_dir, "--port", str(free_port()), f"candidate.bundle={other}"
+    )
+    assert done.returncode == 1
+    assert f"error: candidate.bundle={other} has the labels aardvarks, art, " in done.stderr
+    assert "and what serves has animals, art, " in done.stderr
 
 
 @pytest.mark.ray
