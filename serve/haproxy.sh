@@ -12,6 +12,8 @@
 # - A body that fits the buffer has come whole before a replica is chosen: what HAProxy has whole it
 #   can send again where a replica dies over it, and whoever sends slowly keeps no replica.
 # - What is answered here has an X-Request-ID as well: the request's own, or one that it gets here.
+# - A node that is gone without a word (power, network) is noticed within 5 s by who waits for its
+#   answer, not after a quarter of an hour: what was sent there is sent to another one.
 # - HAProxy's own metrics and pages listen where the server does, not on every interface.
 # - It is watched, and back at once when it was killed: see haproxy.py.
 # - No line of a log for each good request, unless RAY_SERVE_HAPROXY_LOG_TARGET names who reads them.
@@ -36,6 +38,7 @@ if [ -f "$config" ]; then
             print "    use-server " $2 " if { srv_conn(" backend "/" $2 ") eq 0 }"
         }
         /^ *bind \*?:[0-9]+$/ { sub(/\*?:/, host ":") }
+        /^ *server SERVE_REPLICA_/ { $0 = $0 " tcp-ut 5s" }
         { print }
         /^ *option httplog$/ && log_target == "" { print "    option dontlog-normal" }
         /^ *acl is_http-classifier path \/$/ {
@@ -43,6 +46,8 @@ if [ -f "$config" ]; then
             print "    http-request set-header x-request-id %[uuid] " \
                 "if !{ req.hdr(x-request-id) -m found }"
         }
+        # So that those who wait for an answer have something that is not acknowledged, too.
+        /^ *option httplog$/ { print "    option srvtcpka\n    srvtcpka-idle 1s\n    srvtcpka-intvl 1s" }
         /^ *acl is_http-classifier path \/$/ && most > 0 {
             full = " if pintag_tags pintag_full"
             set = "    http-request set-var(txn.pintag_"

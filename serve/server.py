@@ -127,6 +127,8 @@ def environment(config: ServeConfig) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         # Three of these fail before Ray starts a HAProxy's manager anew: by default, half a minute.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
+        # A node that is gone refuses nothing. Long enough for a packet that is lost once.
+        "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "2",
         # A replica that ends over a request has said nothing of it, and to tag twice does no harm.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(http.retry_bytes),

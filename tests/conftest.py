@@ -94,11 +94,12 @@ class Server:
     process: subprocess.Popen[str]
     log: Path
 
-    def haproxy_config(self) -> str:
-        """What its HAProxy runs by."""
-        told = {tuple(each.cmdline()) for each in descendants(self.process, HAPROXY)}
-        (path,) = {command[command.index("-f") + 1] for command in told}
-        return Path(path).read_text()
+
+def haproxy_config(process: subprocess.Popen[str]) -> str:
+    """What the HAProxy below a process runs by."""
+    commands = [each.cmdline() for each in descendants(process, HAPROXY)]
+    (path,) = {command[command.index("-f") + 1] for command in commands}
+    return Path(path).read_text()
 
 
 @contextlib.contextmanager

@@ -8,10 +8,12 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
+
+from tests.conftest import descendants
 
 RAY = Path(sys.executable).with_name("ray")
 # That soon sees that a node is gone.
@@ -25,16 +27,28 @@ QUICK_TO_NOTICE = {
 class Node:
     """A raylet of one processor, with all that it started."""
 
-    def __init__(self, environment: dict[str, str], *options: str, core: int | None = None) -> None:
-        """Started when this returns; `core` keeps it to one of the machine's."""
+    def __init__(
+        self,
+        environment: dict[str, str],
+        *options: str,
+        core: int | None = None,
+        address: str = "127.0.0.1",
+        within: Sequence[str] = (),
+    ) -> None:
+        """Started when this returns.
+
+        Args:
+            core: keeps it to one of the machine's.
+            within: a command that runs another one, as in a network of its own.
+        """
 
         def keep() -> None:
             if core is not None:
                 os.sched_setaffinity(0, {core})
 
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [
-                RAY, "start", "--block", "--num-cpus=1", "--node-ip-address=127.0.0.1",
+                *within, RAY, "start", "--block", "--num-cpus=1", f"--node-ip-address={address}",
                 "--disable-usage-stats", *options,
             ],
             env=environment,
@@ -43,42 +57,35 @@ class Node:
             text=True,
             preexec_fn=keep,
         )  # fmt: skip
-        assert self._process.stdout
+        assert self.process.stdout
         said = []
-        for line in self._process.stdout:
+        for line in self.process.stdout:
             said.append(line)
             if "Ray runtime started" in line:
                 return
         raise AssertionError("".join(said))
 
-    def runs(self, *kinds: str) -> bool:
-        """Whether a process of it has one of these in its name."""
+    def processes(self, words: str = "") -> list[psutil.Process]:
+        """All of it but the first, or those that have these words in their command."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            return any(
-                kind in name
-                for kind in kinds
-                for name in map(_name, psutil.Process(self._process.pid).children(recursive=True))
-            )
-        return False
+            return list(descendants(self.process, words))
+        return []
+
+    def runs(self, *kinds: str) -> bool:
+        """Whether a process of it has one of these in its command."""
+        return any(self.processes(kind) for kind in kinds)
 
     def kill(self) -> None:
         """As when the power fails: nothing of it has time for a farewell."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            top = psutil.Process(self._process.pid)
-            everything = [top, *top.children(recursive=True)]
+            everything = [psutil.Process(self.process.pid), *self.processes()]
             for each in everything:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     each.kill()
             psutil.wait_procs(everything, 30)
-        self._process.wait(30)
-        assert self._process.stdout
-        self._process.stdout.close()
-
-
-def _name(process: psutil.Process) -> str:
-    with contextlib.suppress(psutil.Error):
-        return " ".join(process.cmdline())
-    return ""
+        self.process.wait(30)
+        assert self.process.stdout
+        self.process.stdout.close()
 
 
 @contextlib.contextmanager

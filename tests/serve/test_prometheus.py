@@ -15,7 +15,16 @@ import pytest
 import yaml
 
 from serve import keys
-from tests.conftest import PINTAG, ROOT, Server, free_port, launched, serving, wait_for
+from tests.conftest import (
+    PINTAG,
+    ROOT,
+    Server,
+    free_port,
+    haproxy_config,
+    launched,
+    serving,
+    wait_for,
+)
 
 pytestmark = [
     pytest.mark.ray,
@@ -89,7 +98,7 @@ def prometheus(server: Server, quick_dir: Path, place: Path, sample_dir: Path) -
 
 def exporter(server: Server) -> str:
     """Where this server's HAProxy tells its metrics."""
-    text = server.haproxy_config()
+    text = haproxy_config(server.process)
     found = re.search(r"bind (\S+)\n(?:.*\n){0,6}?.*prometheus-exporter", text)
     assert found, text
     return found[1]

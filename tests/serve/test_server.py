@@ -29,6 +29,7 @@ from tests.conftest import (
     Server,
     descendants,
     free_port,
+    haproxy_config,
     lives,
     pintag,
     serving,
@@ -126,7 +127,7 @@ def test_idle_replicas_come_first_and_overload_is_refused_in_haproxy(tmp_path: P
 @pytest.mark.ray
 def test_the_running_haproxy_has_what_the_script_adds_to_rays_own_words(server: Server) -> None:
     """Ray writes its configuration by a template of its own, which another release may change."""
-    made = server.haproxy_config()
+    made = haproxy_config(server.process)
     replicas = re.findall(r"^ *server (SERVE_REPLICA_classifier\S*)", made, re.M)
     assert len(replicas) == 2
     for replica in replicas:
