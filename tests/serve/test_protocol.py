@@ -172,4 +172,5 @@ def test_a_model_is_told_by_its_manifest(data: dict[str, bool], synthetic: bool)
         "synthetic": synthetic,
         "explained": True,
         "metrics": {"test": {"accuracy": 0.9}},
+        "candidate": None,
     }
