@@ -228,7 +228,9 @@ def test_a_batch_is_answered_in_order(
 
 
 @pytest.mark.usefixtures("flood")
-def test_the_metrics_tell_times_batches_tags_and_errors(server: Server) -> None:
+def test_the_metrics_tell_times_batches_tags_and_errors(
+    server: Server, client: httpx.Client, expected: dict[Path, Confidences]
+) -> None:
     def told(name: str, label: str) -> dict[str, float]:
         return counts(server, f"ray_pintag_{name}", label, "classifier")
 
@@ -239,7 +241,15 @@ def test_the_metrics_tell_times_batches_tags_and_errors(server: Server) -> None:
     for name in ("decode", "wait", "inference", "total"):
         assert sum(told(f"{name}_seconds_count", "replica").values()) > 0
     assert set(told("tags_total", "label")) <= set(DEFAULT_NAMES)
+    # Of a request's images some share a batch, however slowly requests come.
+    bodies = [path.read_bytes() for path in list(expected)[:32]]
+    framed = b"".join(len(body).to_bytes(4, "big") + body for body in bodies)
+
+    def shared() -> bool:
+        assert client.post("/v1/tags:batch", content=framed).status_code == 200
+        found = told("batch_size_bucket", "le")
+        return found["1.0"] < found["+Inf"]
+
+    wait_for(shared, 60, "a batch of several images")
     sizes = told("batch_size_bucket", "le")
-    # Of 48 images at once, some shared a batch.
-    assert sizes["1.0"] < sizes["+Inf"]
     assert sizes["16.0"] == sizes["+Inf"]
