@@ -13,8 +13,8 @@ import pytest
 
 from pintag import bundle
 from serve.server import has_haproxy
-from tests.conftest import Server, serving, wait_for
-from tests.faults.conftest import processes, watched
+from tests.conftest import Server, descendants, serving, wait_for
+from tests.faults.conftest import watched
 from tests.serve.conftest import counts
 
 pytestmark = [
@@ -84,7 +84,7 @@ def test_a_candidate_answers_and_is_compared_and_its_end_costs_no_request(
             assert sum(told("seconds_count", "replica").values()) > 2 * RATE
 
             (candidate / bundle.WEIGHTS).write_bytes(b"damaged")
-            (victim,) = processes(server, "ServeReplica:candidate:")
+            (victim,) = descendants(server.process, "ServeReplica:candidate:")
             first = healthy()
             victim.kill()
             wait_for(lambda: ups() == [0, 0], 60, "the news")
