@@ -39,7 +39,6 @@ class Predictor:
         # While lanes are busy other replicas' are, too: a batch keeps to what is reserved for it.
         threads = max(1, int(config.num_cpus / config.lanes))
         self._lane_engine = replica.engine_for(config.max_batch_size, threads)
-        self._lone_engine = replica.engine_for(1, config.engine_threads)
         self._warm_up()
         self._lanes: Lanes[Encoded | Pixels, Confidences] = Lanes(
             functools.partial(self._classify, self._lane_engine),
@@ -115,7 +114,7 @@ class Predictor:
         if isinstance(pixels, ImageError):
             return pixels
         # It borrows a core while no other replica of the machine wants it.
-        engine = self._lane_engine if self._neighbours.at_work() else self._lone_engine
+        engine = self._lane_engine if self._neighbours.at_work() else self._replica.engine
         row: Confidences = self._infer(engine, pixels[np.newaxis])[0]
         return row
 
@@ -178,7 +177,7 @@ class Predictor:
         seconds = []
         for _ in range(5):
             started = time.process_time()
-            self._lone_engine.predict(self._replica.blank(1))
+            self._replica.engine.predict(self._replica.blank(1))
             seconds.append(time.process_time() - started)
         return min(seconds) / self._config.engine_threads
 

@@ -33,7 +33,8 @@ class Replica:
             configure_threads(config.engine_threads)
             configure_gpu(config.gpu_memory_mib)
         log.info("%s %s by %s", loaded.manifest.name, loaded.manifest.version, choice)
-        self.engine = loaded.engine(choice, config.engine_threads)
+        # The classifier asks it about lone images, and `check` about one in every replica.
+        self.engine = loaded.engine(choice, config.engine_threads, sizes=[1])
         self._build = functools.partial(loaded.engine, choice)
         self.labels = loaded.labels
         self.limits = Limits(config.images.max_bytes, config.images.max_pixels)
