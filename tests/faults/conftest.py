@@ -66,15 +66,15 @@ class Watch:
 
 
 @contextlib.contextmanager
-def watched(url: str, bodies: Sequence[bytes], rate: float) -> Iterator[Watch]:
-    """Upload at a constant rate while the block lasts."""
+def watched(url: str, bodies: Sequence[bytes], rate: float, together: int = 1) -> Iterator[Watch]:
+    """Upload at a constant rate while the block lasts, so many at once."""
     watch, done = Watch(rate), threading.Event()
 
     def times() -> Iterator[float]:
         for number in itertools.count():
             if done.is_set():
                 return
-            yield number / rate
+            yield number // together * together / rate
 
     thread = threading.Thread(target=lambda: openloop.run(url, bodies, times(), fates=watch.fates))
     thread.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import socket
-import threading
 from collections.abc import Iterator
 from http.client import HTTPResponse
 from pathlib import Path
@@ -17,17 +16,14 @@ from PIL import Image
 from serve.protocol import Problem
 from serve.server import has_haproxy
 from tests.conftest import Server, serving, wait_for
-from tests.faults.conftest import replicas
-from tests.load import openloop
+from tests.faults.conftest import replicas, watched
 
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here"),
 ]
 
-RATE, SECONDS = 100, 10
-# It is stopped for half a second before: then it has requests when it dies.
-STOPPED_AFTER, KILLED_AFTER = 2.0, 2.5
+RATE, SUSPENDED = 100, 0.5
 BODY_SECONDS = 1.5
 
 
@@ -68,19 +64,17 @@ def test_a_replica_killed_over_its_requests_costs_none_of_them(server: Server) -
     victim, other = replicas(server)
     body = upload()
     assert 64 * 1024 < len(body) < 256 * 1024
-    faults = [
-        threading.Timer(STOPPED_AFTER, victim.suspend),
-        threading.Timer(KILLED_AFTER, victim.kill),
-    ]
-    for fault in faults:
-        fault.start()
     # By pairs: with one at a time the first replica would have them all.
-    times = [due for due in openloop.steady(RATE / 2, SECONDS) for _ in range(2)]
-    fates = openloop.run(f"{server.url}/v1/tags", [body], times)
-    for fault in faults:
-        fault.join()
-    assert fates.statuses() == {200: RATE * SECONDS}
-    assert max(fate.seconds for fate in fates) > KILLED_AFTER - STOPPED_AFTER
-    wait_for(lambda: len(replicas(server)) == 2, 60, "a new replica")
+    with watched(f"{server.url}/v1/tags", [body], RATE, together=2) as watch:
+        watch.sees(1)
+        # Then it has requests when it dies.
+        victim.suspend()
+        watch.sees(SUSPENDED)
+        victim.kill()
+        wait_for(lambda: len(replicas(server)) == 2, 60, "a new replica")
+        watch.sees(1)
+    assert watch.fates.statuses() == {200: len(watch.fates)}, watch.told()
+    assert watch.worst() > SUSPENDED / 2
+    print(f"\nsuspended and killed: {watch.told()}")
     assert other in replicas(server)
     assert victim not in replicas(server)

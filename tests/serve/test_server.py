@@ -136,6 +136,11 @@ def test_the_running_haproxy_has_what_the_script_adds_to_rays_own_words(server: 
     assert "http-request return status 503" in made
     assert "http-request wait-for-body time 60000ms if METH_POST {" in made
     assert "option dontlog-normal" in made
+    # A node that is gone without a word is noticed.
+    assert all(
+        line.endswith(" tcp-ut 5s") for line in re.findall(r"^ *server SERVE_REP.*", made, re.M)
+    )
+    assert "option srvtcpka\n" in made
 
 
 # Why it does not start
