@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from pintag.engine import Confidences, Engine
-from pintag.errors import ImageError
 from pintag.images import Encoded, Pixels
 from serve import protocol, replica
 from serve.config import ClassifierConfig
@@ -103,16 +102,15 @@ class Predictor:
     ) -> asyncio.Future[Confidences] | Confidences | Exception:
         try:
             encoded = Encoded(data, self._replica.limits)
-        except ImageError as error:
+            if encoded.is_slow:
+                return asyncio.ensure_future(self._slowly(encoded))
+            return self._at_once(encoded) if alone else self._lanes.put(encoded)
+        # Whatever it is, it is this image's; the others of its request have their answers.
+        except Exception as error:
             return error
-        if encoded.is_slow:
-            return asyncio.ensure_future(self._slowly(encoded))
-        return self._at_once(encoded) if alone else self._lanes.put(encoded)
 
-    def _at_once(self, encoded: Encoded) -> Confidences | ImageError:
-        pixels = self._decoded(encoded)
-        if isinstance(pixels, ImageError):
-            return pixels
+    def _at_once(self, encoded: Encoded) -> Confidences:
+        pixels = self._decode(encoded)
         # It borrows a core while no other replica of the machine wants it.
         engine = self._lane_engine if self._neighbours.at_work() else self._replica.engine
         row: Confidences = self._infer(engine, pixels[np.newaxis])[0]
@@ -140,16 +138,17 @@ class Predictor:
     def _classify(
         self, engine: Engine, batch: Sequence[Encoded | Pixels]
     ) -> Sequence[Confidences | Exception]:
-        """From images to confidences; a corrupt one costs its neighbours nothing."""
+        """From images to confidences; one that has none costs its neighbours nothing."""
         decoded = [self._decoded(image) for image in batch]
-        good = [each for each in decoded if not isinstance(each, ImageError)]
+        good = [each for each in decoded if not isinstance(each, Exception)]
         rows = iter(self._infer(engine, np.stack(good)) if good else ())
-        return [each if isinstance(each, ImageError) else next(rows) for each in decoded]
+        return [each if isinstance(each, Exception) else next(rows) for each in decoded]
 
-    def _decoded(self, image: Encoded | Pixels) -> Pixels | ImageError:
+    def _decoded(self, image: Encoded | Pixels) -> Pixels | Exception:
         try:
             return self._decode(image) if isinstance(image, Encoded) else image
-        except ImageError as error:
+        # A want of memory, say; its neighbours may need less.
+        except Exception as error:
             return error
 
     def _infer(self, engine: Engine, pixels: Pixels) -> Confidences:
