@@ -55,7 +55,7 @@ class Limits(Strict):
         return self.burst or max(1, round(2 * (self.per_second or 0)))
 
     @property
-    def any(self) -> bool:
+    def is_limited(self) -> bool:
         """Whether there is a limit."""
         return self.per_second is not None or self.per_day is not None
 

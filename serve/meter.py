@@ -130,7 +130,7 @@ class Allowances:
 
     async def take(self, key: Key) -> Grant:
         """One request of a client: one token, or none."""
-        if not key.any:
+        if not key.is_limited:
             return Grant(1)
         allowance = self._clients.setdefault(key.name, _Allowance(key.name, self._draw))
         return await allowance.take(key)
