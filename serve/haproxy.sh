@@ -14,6 +14,8 @@
 # - What is answered here has an X-Request-ID as well: the request's own, or one that it gets here.
 # - A node that is gone without a word (power, network) is noticed within 5 s by who waits for its
 #   answer, not after a quarter of an hour: what was sent there is sent to another one.
+# - A replica that has not answered in PINTAG_ANSWER_SECONDS, longer than one that is well can take,
+#   hangs: what it has is sent to another one.
 # - HAProxy's own metrics and pages listen where the server does, not on every interface.
 # - It is watched, and back at once when it was killed: see haproxy.py.
 # - No line of a log for each good request, unless RAY_SERVE_HAPROXY_LOG_TARGET names who reads them.
@@ -24,7 +26,7 @@ for argument in "$@"; do
 done
 if [ -f "$config" ]; then
     awk -v most="${PINTAG_MOST:-0}" -v seconds="${PINTAG_BODY_SECONDS:-60}" \
-        -v host="$PINTAG_HOST" -v buffer="${RAY_SERVE_HAPROXY_TUNE_BUFSIZE:-16384}" \
+        -v answer="${PINTAG_ANSWER_SECONDS:-0}" -v host="$PINTAG_HOST" -v buffer="${RAY_SERVE_HAPROXY_TUNE_BUFSIZE:-16384}" \
         -v log_target="$RAY_SERVE_HAPROXY_LOG_TARGET" '
         function problem(status, title, detail, kind) {
             return "content-type application/problem+json string \"{" \
@@ -40,6 +42,9 @@ if [ -f "$config" ]; then
         /^ *bind \*?:[0-9]+$/ { sub(/\*?:/, host ":") }
         /^ *server SERVE_REPLICA_/ { $0 = $0 " tcp-ut 5s" }
         { print }
+        /^backend http-classifier$/ && answer > 0 {
+            print "    timeout server " int(1000 * answer) "ms"
+        }
         /^ *option httplog$/ && log_target == "" { print "    option dontlog-normal" }
         /^ *acl is_http-classifier path \/$/ {
             id = " hdr X-Request-ID %[req.hdr(x-request-id)]"

