@@ -23,11 +23,11 @@ def unable() -> str:
         return "a network of namespaces needs root"
     if not shutil.which("ip"):
         return "no ip here (Debian's package iproute2)"
-    done = subprocess.run(["ip", "netns", "add", f"pt{os.getpid()}try"], capture_output=True)
-    if done.returncode:
-        return "no namespaces here"
-    _ip("netns", "del", f"pt{os.getpid()}try")
-    return ""
+    try:
+        with network(1):
+            return ""
+    except subprocess.CalledProcessError as error:
+        return f"no network of namespaces here: {error.stderr.strip()}"
 
 
 @dataclass(frozen=True)

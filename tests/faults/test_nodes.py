@@ -33,10 +33,11 @@ from tests.faults.conftest import Watch, watched
 from tests.network import Place
 from tests.raylets import RAY, Node, secluded
 
+UNABLE = network.unable()
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here"),
-    pytest.mark.skipif(bool(network.unable()), reason=network.unable()),
+    pytest.mark.skipif(bool(UNABLE), reason=UNABLE),
     pytest.mark.skipif(
         not shutil.which("redis-server"), reason="no redis-server here (Debian's package)"
     ),
