@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -21,15 +20,13 @@ import pytest
 from PIL import Image
 
 from pintag.bundle import MANIFEST, WEIGHTS
-from serve.config import ClassifierConfig, HttpConfig, ServeConfig
-from serve.protocol import Problem
+from serve.config import HttpConfig, ServeConfig
 from serve.server import environment, has_haproxy
 from tests.conftest import (
     PINTAG,
     Server,
     descendants,
     free_port,
-    haproxy_config,
     lives,
     pintag,
     serving,
@@ -55,92 +52,12 @@ def test_haproxy_is_used_where_ray_ships_it_unless_told_otherwise() -> None:
     assert told == str(int(has_haproxy()))
 
 
-@pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
-def test_haproxy_is_started_by_our_script_unless_another_was_chosen(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    variable = "RAY_SERVE_HAPROXY_BINARY_PATH"
-    monkeypatch.delenv(variable, raising=False)
-    told = environment(ServeConfig(http=HttpConfig(haproxy=True)))
-    done = subprocess.run(
-        [told[variable], "-v"], env=told, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.startswith("HAProxy version")
-    assert variable not in environment(ServeConfig(http=HttpConfig(haproxy=False)))
-    monkeypatch.setenv(variable, "/usr/sbin/haproxy")
-    assert variable not in environment(ServeConfig(http=HttpConfig(haproxy=True)))
-
-
 @pytest.mark.parametrize("seconds", [0, 1, 30])
 def test_draining_takes_the_seconds_given_or_for_the_proxy_almost_none(seconds: int) -> None:
     told = environment(ServeConfig(http=HttpConfig(drain_seconds=seconds)))
     assert float(told["RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"]) == seconds
     # Ray refuses a zero.
     assert 0 < float(told["RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S"]) <= max(seconds, 0.1)
-
-
-# A part of what Ray writes for two replicas, and what the script adds to it.
-HAPROXY = """\
-frontend http_frontend
-    acl is_http-classifier path_beg /
-    acl is_http-classifier path /
-    use_backend http-classifier if is_http-classifier
-backend http-classifier
-    server SERVE_REPLICA_a 127.0.0.1:30000 check
-    server SERVE_REPLICA_b 127.0.0.1:30001 check
-    server SERVE_PROXY_ACTOR-fallback 127.0.0.1:8500 check backup
-"""
-
-
-def started(config: Path, most: int) -> str:
-    """The configuration that the script leaves, and HAProxy itself accepts."""
-    classifier = ClassifierConfig(max_ongoing_requests=most)
-    told = environment(ServeConfig(http=HttpConfig(haproxy=True), classifier=classifier))
-    command = [told["RAY_SERVE_HAPROXY_BINARY_PATH"], "-c", "-f", str(config)]
-    done = subprocess.run(command, env=os.environ | told, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return config.read_text()
-
-
-@pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
-def test_idle_replicas_come_first_and_overload_is_refused_in_haproxy(tmp_path: Path) -> None:
-    config = tmp_path / "haproxy.cfg"
-    listening = HAPROXY.replace("http_frontend", f"http_frontend\n    bind :{free_port()}")
-    times = "".join(f" timeout {each} 1s\n" for each in ("connect", "client", "server"))
-    config.write_text(f"defaults\n mode http\n option httplog\n{times}{listening}")
-    made = started(config, most=33)
-    for replica in ("SERVE_REPLICA_a", "SERVE_REPLICA_b"):
-        assert f"use-server {replica} if {{ srv_conn(http-classifier/{replica}) eq 0 }}" in made
-    assert "nbsrv(http-classifier),mul(33)" in made
-    assert "option httplog\n    option dontlog-normal\n" in made
-    # The rule comes after what names the application, and before the request is passed on.
-    order = [made.index(text) for text in ("path /\n", "http-request return status 503", "use_b")]
-    assert order == sorted(order)
-    problems = [
-        Problem.model_validate_json(text.replace('\\"', '"'))
-        for text in re.findall(r'string "(.*})"', made)
-    ]
-    assert {each.status: each.kind for each in problems} == {503: "overloaded", 408: "late_body"}
-
-
-@pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
-@pytest.mark.ray
-def test_the_running_haproxy_has_what_the_script_adds_to_rays_own_words(server: Server) -> None:
-    """Ray writes its configuration by a template of its own, which another release may change."""
-    made = haproxy_config(server.process)
-    replicas = re.findall(r"^ *server (SERVE_REPLICA_classifier\S*)", made, re.M)
-    assert len(replicas) == 2
-    for replica in replicas:
-        assert f"use-server {replica} if {{ srv_conn(http-classifier/{replica}) eq 0 }}" in made
-    assert set(re.findall(r"^ *bind (.*):\d+$", made, re.M)) == {"127.0.0.1"}
-    assert "http-request return status 503" in made
-    assert "http-request wait-for-body time 60000ms if METH_POST {" in made
-    assert "option dontlog-normal" in made
-    # A node that is gone without a word is noticed.
-    assert all(
-        line.endswith(" tcp-ut 5s") for line in re.findall(r"^ *server SERVE_REP.*", made, re.M)
-    )
-    assert "option srvtcpka\n" in made
 
 
 # Why it does not start
@@ -171,24 +88,20 @@ def test_only_a_registry_can_be_followed(bundle_dir: Path) -> None:
 
 
 @pytest.mark.ray
-def test_who_has_no_token_reaches_none_of_rays_processes(quick_dir: Path, tmp_path: Path) -> None:
+def test_who_has_no_token_reaches_none_of_rays_processes(server: Server) -> None:
     """They listen on every interface, and run what they are sent."""
-    right, wrong = "a" * 64, "b" * 64
     connect = "import ray, sys; ray.init(address=sys.argv[1]); print(len(ray.nodes()), 'node')"
-    settings = ("explainer.enabled=false", "classifier.autoscaling.min_replicas=1")
-    with serving(quick_dir, tmp_path / "log", *settings, RAY_AUTH_TOKEN=right) as server:
-        (store,) = [
-            each for each, name in descendants(server.process).items() if name == "gcs_server"
-        ]
-        port = next(each.laddr.port for each in store.net_connections() if each.status == "LISTEN")
-        said = {
-            token: subprocess.run(
-                [sys.executable, "-c", connect, f"127.0.0.1:{port}"],
-                env=os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token},
-                capture_output=True, text=True, check=False,
-            )
-            for token in (right, wrong)
-        }  # fmt: skip
+    (store,) = [each for each, name in descendants(server.process).items() if name == "gcs_server"]
+    port = next(each.laddr.port for each in store.net_connections() if each.status == "LISTEN")
+    right, wrong = store.environ()["RAY_AUTH_TOKEN"], "b" * 64
+    said = {
+        token: subprocess.run(
+            [sys.executable, "-c", connect, f"127.0.0.1:{port}"],
+            env=os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token},
+            capture_output=True, text=True, check=False,
+        )
+        for token in (right, wrong)
+    }  # fmt: skip
     assert said[right].stdout.endswith("1 node\n"), said[right].stderr
     assert said[wrong].returncode != 0
     assert "Failed to connect" in said[wrong].stderr
