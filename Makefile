@@ -69,9 +69,13 @@ lock: ## resolve the dependencies anew (needs uv)
 	$(COMPILE) --extra load -o requirements.lock pyproject.toml
 	$(COMPILE) --extra load --extra gpu -c requirements.lock -o requirements-gpu.lock pyproject.toml
 	$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) --group sbom -o requirements-sbom.lock
 
 sbom: setup ## write sbom.json: what .venv is made of, with licences, as CycloneDX
-	$(BIN)/cyclonedx-py environment --output-reproducible --of JSON -o sbom.json $(VENV)
+	$(PYTHON) -m venv $(VENV)-sbom
+	$(VENV)-sbom/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-sbom.lock
+	$(VENV)-sbom/bin/cyclonedx-py environment --output-reproducible --of JSON -o sbom.json $(VENV)
 
 clean: ## remove what make made
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(VENV)-sbom demo
