@@ -120,8 +120,8 @@ def environment(config: ServeConfig) -> dict[str, str]:
         # Ray refuses a zero here.
         "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": str(http.drain_seconds or 0.1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(http.drain_seconds),
-        # A HAProxy that another one has succeeded knows the replicas of its time. Who does not close
-        # a connection would be passed on to those for two minutes, whether they are there or not.
+        # A HAProxy that another one has succeeded knows the replicas of its time. An old connection
+        # would be passed on to those for two minutes, whether they are there or not.
         "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": str(max(1, http.drain_seconds // 2)),
         # Ray runs its workers at niceness 15 by default: every other process would go first.
         "RAY_worker_niceness": "0",
