@@ -48,6 +48,10 @@ class Candidate:
         if not self._illness:
             await asyncio.get_running_loop().run_in_executor(None, self._replica.check)
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """See `Predictor.autoscaling_stats`; a replica that is ill has nothing to do."""
+        return {} if self._illness else self._predictor.autoscaling_stats()
+
     async def info(self) -> ModelInfo | str:
         """What it serves, or why it serves nothing."""
         return self._illness or self._replica.info

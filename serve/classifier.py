@@ -68,6 +68,10 @@ class Classifier:
         """See `Replica.check`."""
         await asyncio.get_running_loop().run_in_executor(None, self._replica.check)
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """See `Predictor.autoscaling_stats`; Ray asks for it every few seconds."""
+        return self._predictor.autoscaling_stats()
+
     async def tag(
         self, images: Sequence[bytes], max_tags: int, min_confidence: float
     ) -> list[dict[str, Any] | Exception]:

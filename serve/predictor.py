@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from ray.serve._private.common import RUNNING_REQUESTS_KEY
 
 from pintag.engine import Confidences, Engine
 from pintag.images import Encoded, Pixels
@@ -23,6 +24,7 @@ from serve.config import ClassifierConfig
 from serve.lanes import Lanes
 from serve.metrics import Metrics, timed
 from serve.neighbours import Neighbours
+from serve.ongoing import Ongoing
 from serve.replica import Replica
 
 # Seconds for which a lone image may hold up the event loop.
@@ -48,9 +50,8 @@ class Predictor:
         # For pictures that would keep a whole batch waiting.
         self._slow = ThreadPoolExecutor(config.lanes, "pintag-decode")
         self._neighbours = Neighbours()
-        # Images admitted and not yet answered.
-        self._ongoing = 0
-        metrics.watch_queue(lambda: self._ongoing)
+        self._ongoing = Ongoing()
+        metrics.watch_queue(lambda: self._ongoing.images)
 
     async def predict(self, images: Sequence[bytes]) -> list[Confidences | Exception]:
         """The confidences of each encoded image, or why it has none.
@@ -64,22 +65,27 @@ class Predictor:
         with self._admitted(len(images)):
             return await self._in_time(images)
 
+    def autoscaling_stats(self) -> dict[str, float]:
+        """The requests here, in the mean since Ray last asked: in place of Ray's own count."""
+        return {RUNNING_REQUESTS_KEY: self._ongoing.mean_requests()}
+
     @contextlib.contextmanager
     def _admitted(self, count: int) -> Iterator[None]:
         # A request of many images is not divided: it may be the last one in, whatever its size.
-        if self._ongoing >= self._config.max_ongoing_requests:
+        ongoing = self._ongoing.images
+        if ongoing >= self._config.max_ongoing_requests:
             raise protocol.OverloadedError(
-                f"{self._ongoing} images are under way, as many as are admitted; try again",
-                retry_after=math.ceil(self._ongoing * self._lanes.seconds_per_item) or 1,
+                f"{ongoing} images are under way, as many as are admitted; try again",
+                retry_after=math.ceil(ongoing * self._lanes.seconds_per_item) or 1,
             )
-        if not self._ongoing:
+        if not ongoing:
             self._neighbours.begin()
-        self._ongoing += count
+        self._ongoing.begin(count)
         try:
             yield
         finally:
-            self._ongoing -= count
-            if not self._ongoing:
+            self._ongoing.end(count)
+            if not self._ongoing.images:
                 self._neighbours.end()
 
     async def _in_time(self, images: Sequence[bytes]) -> list[Confidences | Exception]:
@@ -121,11 +127,11 @@ class Predictor:
 
         Then an image is worked on where it is: a hop to a lane and back takes a tenth of its time.
         """
-        if self._ongoing > 1 or not self._is_quick:
+        if self._ongoing.images > 1 or not self._is_quick:
             return False
         # Those that came while the loop was busy are as far as this one in the same turn of it.
         await asyncio.sleep(0)
-        return self._ongoing == 1
+        return self._ongoing.images == 1
 
     async def _slowly(self, encoded: Encoded) -> Confidences:
         loop = asyncio.get_running_loop()
@@ -163,7 +169,8 @@ class Predictor:
         """
         for count in range(1, self._config.max_batch_size + 1):
             self._lane_engine.predict(self._replica.blank(count))
-        self._is_quick = self._lone_seconds() < _QUICK_SECONDS
+        # While a GPU has an image the event loop is free for others.
+        self._is_quick = not self._config.num_gpus and self._lone_seconds() < _QUICK_SECONDS
         # What is here stays here: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
