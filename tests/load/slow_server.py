@@ -16,7 +16,7 @@ from pintag.bundle import ModelBundle
 from pintag.cli.main import main
 from pintag.engine import Confidences, Engine
 from pintag.images import Pixels
-from serve import predictor, server
+from serve import server
 from serve.config import ServeConfig
 
 
@@ -40,6 +40,9 @@ class SlowEngine:
 
 def slow_down(seconds: float) -> None:
     """Every engine that this process builds from a bundle."""
+    # Not sooner: it imports Ray.
+    from serve import predictor
+
     # Its time is no processor time, by which a replica would take it for a quick one.
     predictor._QUICK_SECONDS = 0.0
     build = ModelBundle.engine
@@ -57,7 +60,7 @@ def _in_every_process(seconds: float) -> None:
         slow_down(seconds)
 
     def slowly(config: ServeConfig) -> None:
-        # Not sooner: Ray reads the environment, which the server sets, when it is imported.
+        # Ray reads the environment, which the server sets, when it is imported.
         import ray
 
         ray.init = functools.partial(ray.init, runtime_env={"worker_process_setup_hook": hook})
