@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -160,6 +161,25 @@ def test_latencies_fall_into_buckets_that_tell_them_apart(prometheus: str) -> No
     seconds = sorted(float(each["metric"]["le"]) for each in edges)
     assert len([edge for edge in seconds if edge <= 1]) >= 8
     assert seconds[-1] == float("inf")
+
+
+def test_one_client_s_images_are_what_ray_scales_by(
+    server: Server, prometheus: str, sample_dir: Path
+) -> None:
+    """They are worked on in the event loop, where a sample of Ray's never meets them."""
+    photograph = next((sample_dir / "test").rglob("*.jpg")).read_bytes()
+    headers = {"Authorization": f"Bearer {KEY}"}
+    wanted = 'sum(ray_serve_autoscaling_total_requests{application="classifier"})'
+    with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client:
+        numbers = itertools.count()
+
+        def counts() -> bool:
+            for _ in range(50):
+                fresh = photograph + next(numbers).to_bytes(4)
+                client.post("/v1/tags", content=fresh).raise_for_status()
+            return value(prometheus, wanted) > 0.05
+
+        wait_for(counts, 60, "a report of what the replicas do")
 
 
 def panels() -> list[tuple[str, str]]:
