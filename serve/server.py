@@ -138,6 +138,9 @@ def environment(config: ServeConfig) -> dict[str, str]:
         # A replica that ends or hangs over a request has said nothing of it, and to tag twice does
         # no harm.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response response-timeout",
+        # Who refuses a connection is gone, and the next one is asked at once. After three refusals,
+        # Ray's choice, a request that meets the replicas of an old HAProxy has no attempt left.
+        "RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT": "1",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(http.retry_bytes),
         **(_haproxy(config) if haproxy and has_haproxy() else {}),
         **(_traces(config.log.traces) if config.log.traces else {}),

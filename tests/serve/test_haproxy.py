@@ -38,6 +38,21 @@ frontend http_frontend
     bind 127.0.0.1:{port}
     http-request return status 200 content-type text/plain string "{word}"
 """
+# Two replicas that are not there any more, as a HAProxy knows them that another one has succeeded:
+# it makes no checks. Behind them, who knows better. Each may be asked once.
+GONE = """\
+    default_backend http-classifier
+backend http-classifier
+    option redispatch 1
+    retries 2
+    default-server check inter 1h fastinter 1h observe layer4 error-limit {limit} on-error mark-down
+    server SERVE_REPLICA_a 127.0.0.1:{closed}
+    server SERVE_REPLICA_b 127.0.0.1:{closed}
+    server SERVE_PROXY_ACTOR-fallback 127.0.0.1:{behind} backup
+frontend fallback
+    bind 127.0.0.1:{behind}
+    http-request return status 200 content-type text/plain string "fallback"
+"""
 # Starts what it is told to and lives on: a manager, or a raylet with a manager.
 PARENT = (
     sys.executable,
@@ -164,6 +179,16 @@ def test_a_reload_costs_no_request_and_ends_the_one_before(node: Node) -> None:
     wait_for(lambda: not any(map(lives, watches[:-1])), 10, "the end of old ones")
     killed(child(watches[-1]))
     assert node.says() == "third"
+
+
+def test_who_meets_only_replicas_that_are_gone_is_passed_on(node: Node) -> None:
+    command = node.command("hello")
+    limit = environment(ServeConfig())["RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT"]
+    gone = GONE.format(closed=free_port(), behind=free_port(), limit=limit)
+    listening, _, _ = node.config.read_text().partition("    http-request")
+    node.config.write_text(listening + gone)
+    node.start(command)
+    assert node.says() == "fallback"
 
 
 def test_killed_as_ray_kills_it_all_of_it_is_gone(node: Node) -> None:

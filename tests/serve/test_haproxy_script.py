@@ -71,10 +71,9 @@ def test_the_running_haproxy_has_what_the_script_adds_to_rays_own_words(server: 
     assert "http-request return status 503" in made
     assert "http-request wait-for-body time 60000ms if METH_POST {" in made
     assert "option dontlog-normal" in made
-    # A node that is gone without a word is noticed.
-    assert all(
-        line.endswith(" tcp-ut 5s") for line in re.findall(r"^ *server SERVE_REP.*", made, re.M)
-    )
+    # A replica that is gone refuses once, and a node that is gone without a word is noticed.
+    gone = " check observe layer4 error-limit 1 on-error mark-down tcp-ut 5s"
+    assert all(line.endswith(gone) for line in re.findall(r"^ *server SERVE_REP.*", made, re.M))
     assert "option srvtcpka\n" in made
     # Nor is a replica that hangs waited for: ten seconds of its deadline, one of a candidate's.
     assert "backend http-classifier\n    timeout server 12000ms\n" in made
