@@ -164,18 +164,29 @@ def test_a_bundle_damaged_on_disk_costs_nothing_until_a_replica_starts(
 
 
 def test_a_thousand_slow_senders_keep_nobody_waiting(server: Server, body: bytes) -> None:
-    """Each sends a byte of its head, and then another one, now and then (slow-loris)."""
+    """Each sends a byte of its head, and then another one, now and then (slow-loris).
+
+    A HAProxy that is succeeded, as the tests before may still have it, turns such a one away, who
+    comes again.
+    """
     address = httpx.URL(server.url)
-    senders = []
+
+    def slow() -> socket.socket:
+        found = socket.create_connection((address.host, address.port), timeout=10)
+        found.sendall(b"POST /v1/tags HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n")
+        return found
+
+    senders: list[socket.socket] = []
     try:
-        for _ in range(1000):
-            sender = socket.create_connection((address.host, address.port), timeout=10)
-            sender.sendall(b"POST /v1/tags HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n")
-            senders.append(sender)
+        senders += (slow() for _ in range(1000))
         with watched(f"{server.url}/v1/tags", [body], RATE) as watch:
             for _ in range(3):
-                for sender in senders:
-                    sender.send(b"X")
+                for place, sender in enumerate(senders):
+                    try:
+                        sender.send(b"X")
+                    except OSError:
+                        sender.close()
+                        senders[place] = slow()
                 watch.sees(1)
     finally:
         for sender in senders:
