@@ -270,3 +270,17 @@ def real_data() -> Path:
     if not (place / "pins").is_dir() or not (place / "weights").is_dir():
         pytest.skip(f"no pins and weights in {place}; PINTAG_TEST_DATA names another folder")
     return place
+
+
+@pytest.fixture(scope="session")
+def pins_bundle(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MobileNet alpha 0.25 with ImageNet weights, fitted on the pins as the study did."""
+    out = tmp_path_factory.mktemp("pins") / "bundle"
+    # As a user names it, from here; workers run in folders of their own.
+    weights = os.path.relpath(real_data / "weights" / "mobilenet_2_5_224_tf_no_top.h5")
+    done = pintag(
+        "train", CONFIGS / "train/mobilenet.yaml", "--data", real_data / "pins", "--out", out,
+        "backbone.alpha=0.25", f"backbone.weights={weights}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out

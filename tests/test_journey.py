@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import httpx
 import pytest
 
 from pintag import bundle
-from tests.conftest import CONFIGS, pintag, serving
+from tests.conftest import pintag, serving
 
 pytestmark = [pytest.mark.ray, pytest.mark.data]
-
-
-@pytest.fixture(scope="module")
-def pins_bundle(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MobileNet alpha 0.25 with ImageNet weights, fitted on the pins as the study did."""
-    out = tmp_path_factory.mktemp("pins") / "bundle"
-    # As a user names it, from here; workers run in folders of their own.
-    weights = os.path.relpath(real_data / "weights" / "mobilenet_2_5_224_tf_no_top.h5")
-    done = pintag(
-        "train", CONFIGS / "train/mobilenet.yaml", "--data", real_data / "pins", "--out", out,
-        "backbone.alpha=0.25", f"backbone.weights={weights}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return out
 
 
 def test_a_frozen_mobilenet_learns_the_pins(pins_bundle: Path) -> None:

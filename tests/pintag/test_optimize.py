@@ -16,7 +16,6 @@ from pintag.dataset import VALIDATION, DataSet
 from pintag.engine import Confidences
 from pintag.errors import BundleError, DataError
 from pintag.optimize import OptimizeConfig
-from tests.conftest import CONFIGS, pintag
 
 pytestmark = pytest.mark.keras
 # A bundle is fitted by Ray Train.
@@ -167,17 +166,10 @@ def test_a_bundle_that_may_not_be_replaced_stays_whole(
 
 @RAY
 @pytest.mark.data
-def test_int8_serves_real_photographs(real_data: Path, tmp_path: Path) -> None:
+def test_int8_serves_real_photographs(pins_bundle: Path, real_data: Path, tmp_path: Path) -> None:
     """MobileNet with real weights: hardly a right answer is lost."""
-    weights = real_data / "weights/mobilenet_2_5_224_tf_no_top.h5"
-    out = tmp_path / "pins"
-    done = pintag(
-        "train", CONFIGS / "train/mobilenet.yaml", "--data", real_data / "pins", "--out", out,
-        "backbone.alpha=0.25", f"backbone.weights={weights}",
-        "head.epochs=10",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    made = optimize.optimize(bundle.load(out), dataset.scan(real_data / "pins"))
+    copied = bundle.load(Path(shutil.copytree(pins_bundle, tmp_path / "pins")))
+    made = optimize.optimize(copied, dataset.scan(real_data / "pins"))
     exact = made.manifest.openvino["fp32"]
     assert exact.agreement == 1
     assert exact.accuracy > 0.8

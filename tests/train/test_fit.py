@@ -33,6 +33,14 @@ SMALL = (
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def asked_often() -> Iterator[None]:
+    """An epoch here is over long before Ray would ask its worker for news."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+        yield
+
+
 def history(out: Path) -> list[dict[str, Any]]:
     """The rows of a bundle's training history."""
     rows: list[dict[str, Any]] = json.loads((out / "history.json").read_text())
