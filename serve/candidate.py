@@ -41,7 +41,8 @@ class Candidate:
     def _begin(self, place: str, config: ClassifierConfig, engine: EngineConfig) -> None:
         self._replica = Replica(place, config, engine)
         metrics = Metrics(self._replica.info)
-        self._predictor = Predictor(self._replica, config, metrics)
+        # It is nicer than the classifier, which may have a core that this one uses.
+        self._predictor = Predictor(self._replica, config, metrics, yields=True)
 
     async def check_health(self) -> None:
         """See `Replica.check`."""

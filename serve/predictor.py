@@ -34,8 +34,15 @@ _QUICK_SECONDS = 0.005
 class Predictor:
     """A replica's lanes and its queue."""
 
-    def __init__(self, replica: Replica, config: ClassifierConfig, metrics: Metrics) -> None:
-        """Warms up: it takes seconds."""
+    def __init__(
+        self,
+        replica: Replica,
+        config: ClassifierConfig,
+        metrics: Metrics,
+        *,
+        yields: bool = False,
+    ) -> None:
+        """Warms up: it takes seconds. For `yields` see `Neighbours`."""
         self._replica, self._config, self._metrics = replica, config, metrics
         # While lanes are busy other replicas' are, too: a batch keeps to what is reserved for it.
         threads = max(1, int(config.num_cpus / config.lanes))
@@ -49,7 +56,7 @@ class Predictor:
         )
         # For pictures that would keep a whole batch waiting.
         self._slow = ThreadPoolExecutor(config.lanes, "pintag-decode")
-        self._neighbours = Neighbours()
+        self._neighbours = Neighbours(yields=yields)
         self._ongoing = Ongoing()
         metrics.watch_queue(lambda: self._ongoing.images)
 

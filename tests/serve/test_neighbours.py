@@ -73,6 +73,22 @@ def test_asking_does_not_end_ones_own_work(tmp_path: Path) -> None:
     assert other.at_work()
 
 
+def test_one_that_yields_sees_others_and_is_not_seen(tmp_path: Path) -> None:
+    seconds = 0.0
+    mine = Neighbours(tmp_path)
+    nicer = Neighbours(tmp_path, lambda: seconds, yields=True)
+    nicer.begin()
+    assert not nicer.at_work()
+    mine.begin()
+    assert not mine.at_work()
+    assert nicer.at_work()
+    nicer.end()
+    assert not mine.at_work()
+    mine.end()
+    seconds = 0.11
+    assert not nicer.at_work()
+
+
 def test_one_that_was_killed_is_not_at_work(tmp_path: Path) -> None:
     seconds = 0.0
     mine = Neighbours(tmp_path, lambda: seconds)
