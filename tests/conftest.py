@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -154,6 +155,16 @@ def serving(
         wait_for(is_up, 120, "the server")
         address = "http://127.0.0.1"
         yield Server(f"{address}:{port}", f"{address}:{metrics}/metrics", process, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder of the run for what a process that is killed leaves behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
+        # Ray's sockets need a shorter path.
+        patch.setenv("RAY_TMPDIR", os.environ.get("RAY_TMPDIR", tempfile.gettempdir()))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
