@@ -66,7 +66,7 @@ def bulk(
         console.print_json({"out": out, "seconds": seconds, **asdict(done)})
         return
     console.out.print(
-        f"{escape(out)}: {done.images} images in {done.parts} parts; {done.tagged} tagged now in"
+        f"{escape(out)}: {done.images} images; {done.tagged} tagged now in"
         f" {seconds:.1f} s, {done.tagged / seconds:.0f} a second; {done.errors} have an error",
         soft_wrap=True,
     )
