@@ -8,6 +8,9 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --
 	--custom-compile-command "make lock"
 PORT ?= 8000
 METRICS_PORT ?= 8080
+DOCS_PORT ?= 8100
+# mkdocs-material would print that its own successor has another name.
+export NO_MKDOCS_2_WARNING := 1
 # The user's own images and network; the synthetic sample and the basic CNN by default.
 DATA ?=
 BACKBONE ?= basic_cnn
@@ -20,10 +23,10 @@ IMAGES ?= demo/data/test
 # For k8s: where replicas find what they serve; s3:// and gs:// with k8s/components/bucket.
 MODEL ?= /models/pins
 
-.PHONY: help setup demo test bench k8s check format lock sbom clean
+.PHONY: help setup demo test test-all bench k8s check docs format lock sbom clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 setup: $(STAMP) ## create .venv and install from the lock file (GPU=1: with CUDA libraries)
 
@@ -38,16 +41,23 @@ $(STAMP): $(LOCK) requirements-dev.lock pyproject.toml
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
-demo: setup ## fit, serve and tag: DATA=folder BACKBONE=mobilenet PORT=8000 ARGS='key=value …'
+demo: setup ## train, serve and tag: DATA=folder BACKBONE=mobilenet PORT=8000 ARGS='key=value …'
 	@PATH="$(CURDIR)/$(BIN):$$PATH" DATA="$(DATA)" BACKBONE="$(BACKBONE)" PORT="$(PORT)" \
 		METRICS_PORT="$(METRICS_PORT)" \
 		ARGS="$(ARGS)" sh scripts/demo.sh
 
-test: setup ## run all tests
-	$(BIN)/pytest
+# Two workers: one core would wait while the other imports TensorFlow or starts Ray.
+PARALLEL := $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+test: setup ## run the tests, but for slow ones, those on real photographs, and deliberate faults
+	$(PARALLEL) -m 'not faults and not slow and not data' $(ARGS)
+
+test-all: setup ## run all tests
+	$(PARALLEL) -m 'not faults' $(ARGS)
+	$(BIN)/pytest -m faults $(ARGS)
 
 bench: setup ## measure: BUNDLE=folder IMAGES=folder ARGS='--triton PYTHON'; needs wrk
-	$(BIN)/python -m tests.load.bench --bundle $(BUNDLE) --images $(IMAGES) $(ARGS)
+	$(BIN)/python -m benchmarks.bench --bundle $(BUNDLE) --images $(IMAGES) $(ARGS)
 
 k8s: setup ## write what each overlay of k8s/ serves: configs/serve/cluster.yaml and its overrides
 	@for overlay in k8s/overlays/*; do \
@@ -55,20 +65,24 @@ k8s: setup ## write what each overlay of k8s/ serves: configs/serve/cluster.yaml
 			--serve-config <$$overlay/overrides >$$overlay/serve-config.yaml || exit; \
 	done
 
-check: setup ## lint, format, types and import rules
+check: setup ## lint, format, types, import rules and documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --strict --quiet
+
+docs: setup ## serve the documentation site: DOCS_PORT=8100
+	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:$(DOCS_PORT)
 
 format: setup ## put the code into form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 lock: ## resolve the dependencies anew (needs uv)
-	$(COMPILE) --extra load -o requirements.lock pyproject.toml
-	$(COMPILE) --extra load --extra gpu -c requirements.lock -o requirements-gpu.lock pyproject.toml
-	$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) --extra load --extra heif --extra redis -o requirements.lock pyproject.toml
+	$(COMPILE) --extra load --extra heif --extra redis --extra gpu -c requirements.lock -o requirements-gpu.lock pyproject.toml
+	$(COMPILE) --group dev --group docs -c requirements.lock -o requirements-dev.lock
 	$(COMPILE) --group sbom -o requirements-sbom.lock
 
 sbom: setup ## write sbom.json: what .venv is made of, with licences, as CycloneDX

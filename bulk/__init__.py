@@ -1,1 +1,1 @@
-"""Bulk tagging: the back catalogue, by a pool of engines on Ray Data."""
+"""Bulk tagging: offline inference over a whole catalogue, with Ray Data."""

@@ -1,117 +1,152 @@
-"""A bulk job: list, divide, tag by a pool of actors, and go on where it stopped."""
+"""Run a bulk job: list the images, tag them with a pool of actors, and resume interrupted jobs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import cluster
-from bulk import listing
-from bulk.listing import Listing
-from bulk.tagger import RESULT, Tagger, Tagging
-from pintag.errors import ClusterError, DataError
-from pintag.store import Store
+from pintag import cluster
+from pintag.bulk import listing, tables
+from pintag.bulk.listing import Listing
+from pintag.bulk.tagger import RESULT, BulkTagger, TaggingSettings
+from pintag.core.errors import ClusterError, DataError
+from pintag.core.store import Store
 
 PLAN = "_plan.json"
-# Actors at most; as many as have room are started.
-_ACTORS = 1024
+# The upper bound of the actor pool; Ray starts as many as the cluster has cores for.
+_MAX_ACTORS = 1024
+# Result files of earlier runs that are read at the same time.
+_READERS = 16
 
 Progress = Callable[[int, int], None]
+"""Receives the number of images done and the number of all images."""
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What a run did."""
+class JobSummary:
+    """The result of one run."""
 
     images: int
-    """Of the whole job."""
+    """Images of the whole job."""
     tagged: int
-    """By this run; the others were there."""
+    """Images that this run processed; earlier runs processed the others."""
     errors: int
-    """Of those, images that have none but an error."""
+    """Images of the whole job that have an error and no tags."""
     parts: int
+    """Output files of the whole job."""
+    tagging_s: float = 0.0
+    """Seconds of tagging in this run, without the start of Ray."""
+    left_out: tuple[tuple[str, int], ...] = ()
+    """The numbers of files and folders that are left out, with their reasons."""
 
 
-def run(tagging: Tagging, version: str, progress: Progress = lambda done, total: None) -> Summary:
-    """Tag all images of a source; what an earlier run has done is not done again.
+def run(
+    settings: TaggingSettings, version: str, progress: Progress = lambda done, total: None
+) -> JobSummary:
+    """Tag all images of a source, except those of parts that an earlier run finished.
 
     Args:
-        version: of the bundle.
-        progress: called with the images that are done, and all.
+        version: the version of the bundle.
 
     Raises:
-        DataError: there is nothing to tag, or `out` has another job's results.
-        ClusterError: there is no cluster, or it was lost.
+        DataError: there are no images, or `out` has the results of another job.
+        ClusterError: there is no cluster, or the connection to it was lost.
     """
-    out = Store(tagging.out)
-    there = out.names()
-    listed = _planned(tagging, version, out, there)
-    missing = [
-        number for number in range(listed.parts) if RESULT.format(number=number) not in there
-    ]
+    out = Store(settings.out)
+    names = out.names()
+    parts = _listing(settings, version, out, names)
+    files = [RESULT.format(number=number) for number in range(parts.parts)]
+    missing = [number for number, name in enumerate(files) if name not in names]
+    earlier = _errors(out, [name for name in files if name in names])
     if not missing:
-        return Summary(listed.images, 0, 0, listed.parts)
+        return JobSummary(parts.images, 0, earlier, parts.parts, left_out=parts.left_out)
     with cluster.connected():
-        counts = _run(tagging, listed, missing, progress)
-    return Summary(listed.images, *counts, listed.parts)
+        started = time.monotonic()
+        tagged, errors = _tag(settings, parts, missing, progress)
+        seconds = time.monotonic() - started
+    return JobSummary(parts.images, tagged, earlier + errors, parts.parts, seconds, parts.left_out)
 
 
-def _planned(tagging: Tagging, version: str, out: Store, there: set[str]) -> Listing:
-    """The parts: as an earlier run listed them, or listed now."""
-    wanted = {
-        **asdict(tagging.source),
-        "max_tags": tagging.max_tags,
-        "min_confidence": tagging.min_confidence,
+def _errors(out: Store, names: Sequence[str]) -> int:
+    """The number of images with an error in the result files of earlier runs."""
+
+    def count(name: str) -> int:
+        with tables.opened(out, out.join(name)) as file:
+            column = file.read(columns=["error"]).column("error")
+            return int(len(column) - column.null_count)
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return sum(pool.map(count, names))
+
+
+def _listing(settings: TaggingSettings, version: str, out: Store, names: set[str]) -> Listing:
+    """The listing that an earlier run saved, or a new one."""
+    source = settings.source
+    # These keys are a file format: version 0.1 wrote them, too.
+    job = {
+        "place": source.uri,
+        "column": source.column,
+        "uri_column": source.uri_column,
+        "max_tags": settings.max_tags,
+        "min_confidence": settings.min_confidence,
         "version": version,
     }
-    if PLAN in there:
-        found = json.loads(out.read(out.join(PLAN)))
-        _same(found["job"], wanted, out)
-        groups = tuple((path, group, first) for path, group, first in found["groups"])
-        return Listing(found["images"], found["parts"], groups)
-    if any(name.startswith("part-") for name in there):
-        raise DataError(f"{out.place}: has results, and no {PLAN}; choose another folder")
-    made = listing.make(tagging.source, out)
-    # Last: a listing that broke off is made anew.
-    out.write(PLAN, json.dumps({"job": wanted, **asdict(made)}, indent=2).encode())
-    return made
+    if PLAN in names:
+        plan = json.loads(out.read(out.join(PLAN)))
+        _check_same(plan["job"], job, out)
+        groups = tuple((path, group, first) for path, group, first in plan["groups"])
+        # Version 0.1 wrote no such key.
+        left_out = tuple((reason, count) for reason, count in plan.get("left_out", ()))
+        return Listing(plan["images"], plan["parts"], groups, left_out)
+    if any(name.startswith("part-") for name in names):
+        raise DataError(f"{out.uri}: has results, but no {PLAN}; choose another folder")
+    parts = listing.create(source, out)
+    # Written last, so that a run that stops before this point repeats the listing.
+    out.write(PLAN, json.dumps({"job": job, **asdict(parts)}, indent=2).encode())
+    return parts
 
 
-def _same(found: Mapping[str, Any], wanted: Mapping[str, Any], out: Store) -> None:
-    for name, value in wanted.items():
-        if found.get(name) != value:
+def _check_same(old: Mapping[str, Any], new: Mapping[str, Any], out: Store) -> None:
+    for name, value in new.items():
+        if old.get(name) != value:
+            setting = "source" if name == "place" else name
             raise DataError(
-                f"{out.place}: was begun with {name} {found.get(name)!r}, and not {value!r};"
+                f"{out.uri}: has results for {setting} {old.get(name)!r}, not {value!r};"
                 " choose another folder"
             )
 
 
-def _run(
-    tagging: Tagging, listed: Listing, missing: list[int], progress: Progress
+def _tag(
+    settings: TaggingSettings, parts: Listing, missing: list[int], progress: Progress
 ) -> tuple[int, int]:
+    """Tag the missing parts. Return the number of images, and the number of those with an error."""
     import ray
 
     cluster.quiet_data()
     gpus = ray.cluster_resources().get("GPU", 0)
     rows = [{"part": number} for number in missing]
-    made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        Tagger,
-        fn_constructor_args=(tagging, listed),
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(_ACTORS, len(rows))),
+    results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        BulkTagger,
+        fn_constructor_args=(settings, parts),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(_MAX_ACTORS, len(rows))),
         num_cpus=1,
         num_gpus=1 if gpus else 0,
     )
     tagged = errors = 0
-    # Of the parts that are there only the number is known: they are all as large but the last.
-    before = listed.images * (listed.parts - len(missing)) // listed.parts
+    # An estimate for the progress bar: finished parts have equal sizes, except perhaps the last.
+    before = parts.images * (parts.parts - len(missing)) // parts.parts
     try:
-        for row in made.iter_rows():
+        for row in results.iter_rows():
             tagged, errors = tagged + row["images"], errors + row["errors"]
-            progress(min(before + tagged, listed.images), listed.images)
+            progress(min(before + tagged, parts.images), parts.images)
     except ray.exceptions.RayError as error:
-        if ours := cluster.cause(error):
-            raise ours from error
-        raise ClusterError(f"the job broke off; the same command goes on: {error}") from error
+        if cause := cluster.cause(error):
+            raise cause from error
+        raise ClusterError(
+            f"the job was interrupted; run the same command again to resume it: {error}"
+        ) from error
     return tagged, errors

@@ -1,172 +1,144 @@
-"""What is to be tagged, in parts, written down: a job that goes on reads the same list.
+"""List the images of a source and divide them into parts; a resumed job reads the same listing.
 
-A part is what one actor tags at a time and one file of the output. Of URIs it is a file of the
-listing; of a Parquet column of bytes it is a row group.
+A part is the unit of work of an actor and becomes one output file. Paths and URIs are saved as
+listing files, one file for each part. In a Parquet column of bytes, each row group is a part.
 """
 
 from __future__ import annotations
 
 import io
-import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
-from pintag.errors import DataError
-from pintag.images import SUFFIXES
-from pintag.store import Store, is_remote
+from pintag.bulk import folders, lists, tables
+from pintag.bulk.folders import Folder
+from pintag.bulk.tables import TableColumn
+from pintag.core import text
+from pintag.core.errors import DataError
+from pintag.core.store import Store, is_remote, local
+from pintag.data import walker
+from pintag.data.walker import LeftOut
 
 Item = TypeVar("Item")
 
+# The number of images of a part.
 PART = 1024
-LISTED = "_listing-{number:06}.parquet"
+LISTING = "_listing-{number:06}.parquet"
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where images come from."""
+class InputSource:
+    """Where the images are."""
 
-    place: str
+    uri: str
+    """A folder, a list file, a Parquet file, or a folder of Parquet files."""
     column: str = "image"
-    """Of a Parquet file: bytes of images, or text that says where they are."""
+    """The Parquet column with the bytes, or the paths or URIs, of images."""
     uri_column: str = ""
-    """What rows of bytes are called; by default the file and the row's number."""
+    """The Parquet column with names for rows of bytes; by default `file#row`."""
+
+    @property
+    def table_column(self) -> TableColumn:
+        return TableColumn(self.column, self.uri_column)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The parts of a source."""
+    """The number of images and parts of a source."""
 
     images: int
     parts: int
     groups: tuple[tuple[str, int, int], ...] = ()
-    """Of bytes: file, row group, and the number of its first row in the file."""
+    """The parts of a column of bytes: file, row group, index of its first row in the file."""
+    left_out: tuple[tuple[str, int], ...] = ()
+    """The numbers of files and folders that are left out, with their reasons."""
 
 
-def make(source: Source, out: Store) -> Listing:
-    """List a source; its URIs are written to `out`, a part at a time.
+def create(source: InputSource, out: Store) -> Listing:
+    """List a source; its paths or URIs are written to `out`, a file for each part.
 
     Raises:
-        DataError: there is nothing, or nothing to tag.
+        DataError: the source does not exist, has no images, or has no such Parquet column.
     """
-    store = Store(source.place)
-    if _is_parquet(store):
-        tables = _tables(store)
-        if _holds_bytes(store, tables[0], source):
-            return _groups(store, tables)
-        uris = _column(store, tables, source.column)
-    elif store.is_file():
-        uris = _lines(store)
+    store = Store(source.uri)
+    if store.is_file():
+        is_table = store.root.lower().endswith(tables.SUFFIXES)
+        found = Folder([store.root]) if is_table else Folder()
+        uris = iter(()) if is_table else lists.read(store)
     else:
-        uris = (store.uri(path) for path in store.walk() if _is_image(path))
-    return _written(source, uris, out)
+        found = folders.find(store, source.table_column)
+        uris = map(store.file_uri, found.images)
+    if not found.tables:
+        return _write(source, uris, out, found.left_out)
+    kinds = {tables.kind(store, path, source.table_column) for path in found.tables}
+    if len(kinds) > 1:
+        raise DataError(
+            f"{source.uri}: column {source.column!r} has bytes in one file and text in another"
+        )
+    if kinds != {"text"}:
+        return _groups(source, store, found)
+    texts = tables.texts(store, found.tables, source.column, PART)
+    return _write(source, texts, out, found.left_out)
 
 
 def read(out: Store, number: int) -> list[str]:
-    """The URIs of a part."""
+    """The paths or URIs of a part."""
     import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(io.BytesIO(out.read(out.join(LISTED.format(number=number)))))
+    table = pyarrow.parquet.read_table(
+        io.BytesIO(out.read(out.join(LISTING.format(number=number))))
+    )
     return list(table.column("uri").to_pylist())
 
 
-def _is_parquet(store: Store) -> bool:
-    if posixpath.splitext(store.root)[1] in (".parquet", ".pq"):
-        return True
-    return not store.is_file() and any(name.endswith(".parquet") for name in store.names())
-
-
-def _tables(store: Store) -> list[str]:
-    if store.is_file():
-        return [store.root]
-    # Names that begin like this are notes of programs, as in our own output.
-    return [
-        store.join(name)
-        for name in sorted(store.names())
-        if name.endswith(".parquet") and not name.startswith(("_", "."))
-    ]
-
-
-def _holds_bytes(store: Store, path: str, source: Source) -> bool:
-    import pyarrow
-    import pyarrow.parquet
-
-    with _opened(store, path) as file:
-        schema = file.schema_arrow
-    known = ", ".join(schema.names)
-    for name in filter(None, (source.column, source.uri_column)):
-        if name not in schema.names:
-            raise DataError(f"{path}: there is no column {name!r}; there are {known}")
-    kind = schema.field(source.column).type
-    if pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):
-        return True
-    if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
-        return False
-    raise DataError(f"{path}: column {source.column!r} is {kind}, neither bytes nor text")
-
-
-def _groups(store: Store, tables: list[str]) -> Listing:
+def _groups(source: InputSource, store: Store, found: Folder) -> Listing:
     groups: list[tuple[str, int, int]] = []
     images = 0
-    for path in tables:
-        with _opened(store, path) as file:
-            first = 0
-            for group in range(file.metadata.num_row_groups):
-                groups.append((path, group, first))
-                first += file.metadata.row_group(group).num_rows
-            images += first
-    return Listing(images, len(groups), tuple(groups))
+    for path in found.tables:
+        for group, first, rows in tables.row_groups(store, path):
+            groups.append((path, group, first))
+            images += rows
+    if not images:
+        raise _no_images(source, found.left_out)
+    return Listing(images, len(groups), tuple(groups), _counts(found.left_out))
 
 
-def _opened(store: Store, path: str) -> Any:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        return pyarrow.parquet.ParquetFile(store.open(path))
-    except pyarrow.ArrowInvalid as error:
-        raise DataError(f"{path}: no Parquet file: {error}") from error
-
-
-def _column(store: Store, tables: list[str], column: str) -> Iterator[str]:
-    for path in tables:
-        with _opened(store, path) as file:
-            for batch in file.iter_batches(PART, columns=[column]):
-                yield from (value or "" for value in batch.column(0).to_pylist())
-
-
-def _lines(store: Store) -> Iterator[str]:
-    """The lines of a list file; a relative path is relative to the file."""
-    with store.open(store.root) as file:
-        for line in io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape"):
-            name = line.strip()
-            if name and not is_remote(name):
-                name = store.uri(posixpath.join(posixpath.dirname(store.root), name))
-            if name:
-                yield name
-
-
-def _is_image(path: str) -> bool:
-    return posixpath.splitext(path)[1].lower() in SUFFIXES
-
-
-def _written(source: Source, uris: Iterator[str], out: Store) -> Listing:
+def _write(
+    source: InputSource, uris: Iterator[str], out: Store, left_out: Sequence[LeftOut]
+) -> Listing:
     import pyarrow
     import pyarrow.parquet
 
     images = parts = 0
-    for part in batches(uris, PART):
+    for part in batches(map(_encodable, uris), PART):
         content = io.BytesIO()
         pyarrow.parquet.write_table(pyarrow.table({"uri": part}), content)
-        out.write(LISTED.format(number=parts), content.getvalue())
+        out.write(LISTING.format(number=parts), content.getvalue())
         images, parts = images + len(part), parts + 1
     if not images:
-        raise DataError(f"{source.place}: no images here")
-    return Listing(images, parts)
+        raise _no_images(source, left_out)
+    return Listing(images, parts, left_out=_counts(left_out))
+
+
+def _encodable(uri: str) -> str:
+    """The same path, or its `file://` URI if it is not UTF-8: Parquet has no other text."""
+    if text.is_utf8(uri):
+        return uri
+    return text.valid(uri) if is_remote(uri) else Path(local(uri)).absolute().as_uri()
+
+
+def _no_images(source: InputSource, left_out: Sequence[LeftOut]) -> DataError:
+    return DataError(f"{source.uri}: contains no images{walker.summary(left_out)}")
+
+
+def _counts(left_out: Sequence[LeftOut]) -> tuple[tuple[str, int], ...]:
+    return tuple((reason, len(paths)) for reason, paths in walker.by_reason(left_out).items())
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """As many at a time, the last ones fewer."""
+    """Lists of `size` items; the last one may be shorter."""
     batch: list[Item] = []
     for item in items:
         batch.append(item)

@@ -1,8 +1,10 @@
-"""One actor of the pool: a part in, a Parquet file out."""
+"""The actor of a bulk job: it reads a part, tags its images and writes a Parquet file."""
 
 from __future__ import annotations
 
 import io
+import posixpath
+import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,121 +14,124 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from bulk import listing
-from bulk.listing import Listing, Source
-from pintag import images, remote
-from pintag.engine import configure_gpu, configure_threads
-from pintag.errors import DataError, ImageError
-from pintag.images import Pixels
-from pintag.store import Store, is_remote
+from pintag.bulk import listing, tables
+from pintag.bulk.listing import InputSource, Listing
+from pintag.core import text
+from pintag.core.errors import DataError, ImageError
+from pintag.core.store import Store, bucket, is_remote, key, local
+from pintag.core.types import Pixels
+from pintag.data import images
+from pintag.models import remote
+from pintag.models.engines.tensorflow import configure_gpu, configure_threads
 
 RESULT = "part-{number:06}.parquet"
 BATCH = 16
-# Batches read and decoded ahead of the engine, each in a thread of its own: enough to hide how long
-# a store takes, and some megabytes at most. Threads that share a core cost a fiftieth of it.
-_AHEAD_OF_FILES, _AHEAD_OF_STORE = 2, 16
+# Batches to read and decode in advance, one thread for each. Object storage needs many, to hide its
+# latency; they take a few megabytes of memory. Threads that share one core cost 2 % of its speed.
+_PREFETCH_LOCAL, _PREFETCH_REMOTE = 2, 16
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Row = dict[str, Any]
-# What an image is called, and its bytes where these are known.
-Item = tuple[str, bytes | None]
-# What an image is called, and its pixels or what is wrong with it.
+Item = tuple[str, bytes | None, str]
+"""The name of an image in the results, its bytes or None, and the path or URI to read them from."""
 Decoded = tuple[str, Pixels | str]
+"""The name of an image, and its pixels or an error message."""
 
 
 @dataclass(frozen=True)
-class Tagging:
-    """What is tagged, by what, and where the answers go."""
+class TaggingSettings:
+    """The settings of a bulk job."""
 
-    source: Source
+    source: InputSource
     bundle: str
-    """Its folder or URI, which every actor reads for itself."""
+    """The bundle's folder or URI; every actor loads it."""
     out: str
+    """The folder or URI for the results."""
     max_tags: int = 5
     min_confidence: float = 0.0
 
 
-class Tagger:
-    """Tags parts, one after the other."""
+class BulkTagger:
+    """Loads the bundle once, then tags one part per call."""
 
-    def __init__(self, tagging: Tagging, listed: Listing) -> None:
-        self._tagging, self._listed = tagging, listed
-        loaded = remote.load(tagging.bundle)
-        choice = loaded.choose()
+    def __init__(self, settings: TaggingSettings, parts: Listing) -> None:
+        self._settings, self._parts = settings, parts
+        bundle = remote.load(settings.bundle)
+        choice = bundle.choose()
         if choice.kind == "tensorflow":
             configure_threads(1)
             configure_gpu()
-        # One core is what an actor is given.
-        self._engine = loaded.engine(choice, threads=1, sizes=[BATCH])
-        self._labels, self._version = loaded.labels, loaded.manifest.version
-        self._out = Store(tagging.out)
+        # Ray reserves one core for each actor.
+        self._engine = bundle.engine(choice, threads=1, sizes=[BATCH])
+        self._labels, self._version = bundle.labels, bundle.manifest.version
+        self._out = Store(settings.out)
         self._stores: dict[str, Store] = {}
-        self._pool = ThreadPoolExecutor(_AHEAD_OF_STORE)
+        self._pool = ThreadPoolExecutor(_PREFETCH_REMOTE)
 
     def __call__(self, row: Row) -> Row:
-        """Tag the part of a number, and say how many images it had, and how many were bad."""
+        """Tag part number `row["part"]`; return its numbers of images and of errors."""
         number = int(row["part"])
         rows: list[Row] = []
-        items, most = self._items(number)
+        items, prefetch = self._items(number)
         batches = listing.batches(items, BATCH)
-        for batch in ahead(self._pool, self._decoded, batches, most):
+        for batch in map_ahead(self._pool, self._decode_all, batches, prefetch):
             rows += self._rows(batch)
         self._write(number, rows)
-        bad = sum(each["error"] is not None for each in rows)
-        return {"part": number, "images": len(rows), "errors": bad}
+        errors = sum(row["error"] is not None for row in rows)
+        return {"part": number, "images": len(rows), "errors": errors}
 
     def _items(self, number: int) -> tuple[Iterable[Item], int]:
-        """The images of a part, and how many batches of them are worth reading ahead."""
-        if self._listed.groups:
-            return self._in_table(number), _AHEAD_OF_FILES
+        """The images of a part, and the number of batches to read in advance."""
+        if self._parts.groups:
+            return self._row_group(number), _PREFETCH_LOCAL
         uris = listing.read(self._out, number)
-        most = _AHEAD_OF_STORE if any(map(is_remote, uris)) else _AHEAD_OF_FILES
-        return ((uri, None) for uri in uris), most
+        prefetch = _PREFETCH_REMOTE if any(map(is_remote, uris)) else _PREFETCH_LOCAL
+        return ((uri, None, uri) for uri in uris), prefetch
 
-    def _in_table(self, number: int) -> Iterator[Item]:
-        import pyarrow.parquet
+    def _row_group(self, number: int) -> Iterator[Item]:
+        source = self._settings.source
+        path, group, first = self._parts.groups[number]
+        store = Store(source.uri)
+        rows = tables.images(store, path, group, source.table_column, BATCH)
+        for index, (name, data, inner) in enumerate(rows, start=first):
+            # A name may be 0 or any other value of a column.
+            uri = f"{store.file_uri(path)}#{index}" if name is None else _name(name)
+            if data is None and inner and not is_remote(inner):
+                inner = store.file_uri(posixpath.join(posixpath.dirname(path), inner))
+            yield uri, data, inner
 
-        source = self._tagging.source
-        path, group, first = self._listed.groups[number]
-        store = Store(source.place)
-        columns = [source.column, *([source.uri_column] if source.uri_column else [])]
-        with pyarrow.parquet.ParquetFile(store.open(path)) as file:
-            for batch in file.iter_batches(BATCH, row_groups=[group], columns=columns):
-                for place, row in enumerate(batch.to_pylist(), start=first):
-                    name = row[source.uri_column] if source.uri_column else None
-                    yield str(name or f"{store.uri(path)}#{place}"), row[source.column] or b""
-                first += batch.num_rows
+    def _decode_all(self, items: Sequence[Item]) -> list[Decoded]:
+        return [self._decode(*item) for item in items]
 
-    def _decoded(self, items: Sequence[Item]) -> list[Decoded]:
-        return [self._pixels(*item) for item in items]
-
-    def _pixels(self, uri: str, data: bytes | None) -> Decoded:
-        """An image's, or what is wrong with it."""
+    def _decode(self, uri: str, data: bytes | None, path: str) -> Decoded:
         try:
-            content = self._read(uri) if data is None else data
+            content = self._read(path) if data is None else data
             return uri, images.decode(content, self._engine.input_size)
-        except (ImageError, DataError) as error:
-            return uri, str(error)
+        # ValueError: a path contains a NUL character, or is no URI.
+        except (ImageError, DataError, ValueError) as error:
+            return uri, text.valid(str(error))
 
-    def _read(self, uri: str) -> bytes:
-        if not is_remote(uri):
-            return _local(Path(uri))
-        store = self._store(uri)
-        return store.read(uri.partition("://")[2])
+    def _read(self, path: str) -> bytes:
+        if not path:
+            raise DataError("there is no image: the value is missing")
+        path = local(path)
+        if not is_remote(path):
+            return _read_local(Path(path))
+        return self._store(path).read(key(path))
 
     def _store(self, uri: str) -> Store:
-        bucket = "/".join(uri.split("/")[:3])
-        if bucket not in self._stores:
-            # That of the source knows how its bucket is reached; others are found by their name.
-            own = Store(self._tagging.source.place)
-            mine = own.scheme and own.uri(own.root).startswith(bucket)
-            self._stores[bucket] = own if mine else Store(bucket)
-        return self._stores[bucket]
+        name = bucket(uri)
+        if name not in self._stores:
+            # The source's URI has the connection options of its own bucket.
+            source = self._settings.source.uri
+            same = is_remote(source) and bucket(source) == name
+            self._stores[name] = Store(source if same else name)
+        return self._stores[name]
 
     def _rows(self, batch: Sequence[Decoded]) -> list[Row]:
-        good = [pixels for _, pixels in batch if not isinstance(pixels, str)]
-        found = iter(self._engine.predict(np.stack(good)) if good else ())
+        decoded = [pixels for _, pixels in batch if not isinstance(pixels, str)]
+        confidences = iter(self._engine.predict(np.stack(decoded)) if decoded else ())
         rows = []
         for uri, pixels in batch:
             row: Row = {"uri": uri, "labels": None, "confidences": None, "error": None}
@@ -134,7 +139,7 @@ class Tagger:
                 row["error"] = pixels
             else:
                 tags = self._labels.top(
-                    next(found), self._tagging.max_tags, self._tagging.min_confidence
+                    next(confidences), self._settings.max_tags, self._settings.min_confidence
                 )
                 row["labels"] = [tag.label for tag in tags]
                 row["confidences"] = [tag.confidence for tag in tags]
@@ -152,7 +157,7 @@ class Tagger:
 
 
 def schema() -> Any:
-    """Of the files that are written."""
+    """The Arrow schema of the output files."""
     import pyarrow
 
     return pyarrow.schema(
@@ -166,26 +171,35 @@ def schema() -> Any:
     )
 
 
-def ahead(
+def map_ahead(
     pool: ThreadPoolExecutor,
     function: Callable[[Task], Result],
     tasks: Iterable[Task],
-    most: int,
+    prefetch: int,
 ) -> Iterator[Result]:
-    """The function's results, in order; at most so many are computed or waiting at once."""
-    waiting: deque[Future[Result]] = deque()
+    """Like `map`, computed by the pool; at most `prefetch` results are pending at a time."""
+    pending: deque[Future[Result]] = deque()
     for task in tasks:
-        if len(waiting) == most:
-            yield waiting.popleft().result()
-        waiting.append(pool.submit(function, task))
-    while waiting:
-        yield waiting.popleft().result()
+        if len(pending) == prefetch:
+            yield pending.popleft().result()
+        pending.append(pool.submit(function, task))
+    while pending:
+        yield pending.popleft().result()
 
 
-def _local(path: Path) -> bytes:
+def _name(value: object) -> str:
+    """The name of a row: any value of a column, as text."""
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _read_local(path: Path) -> bytes:
     try:
-        # Before it is read whole.
-        images.check_bytes(path.stat().st_size)
+        status = path.stat()
+        # Reading a pipe would wait for a writer, perhaps for ever.
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise DataError("cannot be read: neither a file nor a folder")
+        # Refuse a huge file before it is read into memory.
+        images.check_bytes(status.st_size)
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}") from error

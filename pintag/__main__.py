@@ -1,4 +1,4 @@
-"""`python -m pintag` is the `pintag` command."""
+"""Run the `pintag` command as `python -m pintag`."""
 
 from pintag.cli import main
 

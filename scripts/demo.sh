@@ -5,11 +5,11 @@ set -eu
 if [ "$BACKBONE" = basic_cnn ]; then config=configs/train/sample.yaml; else config=configs/train/$BACKBONE.yaml; fi
 [ -f "$config" ] || { echo "no BACKBONE '$BACKBONE': there is no $config" >&2; exit 2; }
 
-# Now, and not after the fit: 7 is what curl says of a port where nobody listens.
+# Check the ports before training. 7 is curl's exit code for a port without a listener.
 for port in "$PORT" "$METRICS_PORT"; do
-    said=0
-    curl -s -o /dev/null --max-time 2 "http://127.0.0.1:$port/" || said=$?
-    [ $said -eq 7 ] || { echo "port '$port' cannot be had: choose others with PORT= and METRICS_PORT=" >&2; exit 1; }
+    code=0
+    curl -s -o /dev/null --max-time 2 "http://127.0.0.1:$port/" || code=$?
+    [ $code -eq 7 ] || { echo "port '$port' is taken: choose others with PORT= and METRICS_PORT=" >&2; exit 1; }
 done
 
 data=$DATA
@@ -17,15 +17,15 @@ name=$BACKBONE
 if [ -z "$data" ]; then
     name=sample
     data=demo/data
-    echo "== a synthetic data set, drawn by the program"
+    echo "== drawing a synthetic data set"
     [ -d "$data" ] || pintag data sample "$data"
 fi
 
-echo "== fitting $BACKBONE on $data"
+echo "== training $BACKBONE on $data"
 # shellcheck disable=SC2086  # ARGS is a list of key=value words
 pintag train "$config" --data "$data" --out demo/bundle --overwrite "name=$name" $ARGS
 
-echo "== making it fast on processors"
+echo "== optimizing it for processors"
 pintag optimize demo/bundle --data "$data"
 
 images() {
@@ -33,7 +33,7 @@ images() {
 }
 
 echo "== serving"
-# The server stays in the foreground, where Ctrl-C reaches it; the client waits beside it.
+# The server stays in the foreground, so that Ctrl-C ends it; the client waits in the background.
 (
     tries=240
     until curl -sf -o /dev/null "http://127.0.0.1:$PORT/v1/model"; do
@@ -42,15 +42,15 @@ echo "== serving"
         sleep 0.5
     done
     echo "== tagging over HTTP"
-    # A few images of each kind; of the test split where there is one.
+    # Eight images, spread over the labels; from the test split if there is one.
     (cd "$data" && find . -type f -path './test*/*/*') | images >demo/images.txt
     [ -s demo/images.txt ] || (cd "$data" && find . -type f -path './*/*') | images >demo/images.txt
     data="$data" awk -v all="$(wc -l <demo/images.txt)" '
         int(NR * 8 / all) > n { n++; print ENVIRON["data"] substr($0, 2) }' demo/images.txt |
         tr '\n' '\0' | xargs -0 pintag tag --url "http://127.0.0.1:$PORT" || true
     echo
-    echo "The server runs until Ctrl-C. Open http://127.0.0.1:$PORT/ for the page, drop pictures on it,"
-    echo "and ask of any tag why. Or send one:"
+    echo "The server runs until Ctrl-C. Open http://127.0.0.1:$PORT/ for the page, drop images on it,"
+    echo "and click why? beside a tag. Or send one:"
     echo "  curl --data-binary @$data/$(sed -n '2s|^\./||p' demo/images.txt) http://127.0.0.1:$PORT/v1/tags"
 ) &
 exec pintag serve --bundle demo/bundle --config configs/serve/local.yaml --port "$PORT" "metrics.port=$METRICS_PORT"

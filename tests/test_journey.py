@@ -1,4 +1,4 @@
-"""The whole way on real photographs: fit, evaluate, serve, tag."""
+"""The whole workflow on real photographs: train, evaluate, serve, tag."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pintag import bundle
+from pintag.models import bundle
 from tests.conftest import pintag, serving
 
 pytestmark = [pytest.mark.ray, pytest.mark.data]
 
 
 def test_a_frozen_mobilenet_learns_the_pins(pins_bundle: Path) -> None:
-    """Frozen alpha 0.25 at 160x160 gives 84 to 89 % by hand; far below, something is broken."""
+    """Alpha 0.25 at 160x160 with a frozen backbone reaches 84 to 89 %."""
     manifest = bundle.load(pins_bundle).manifest
     assert manifest.metrics["test"]["accuracy"] > 0.82
     assert manifest.metrics["test"]["ece"] < 0.1
@@ -26,7 +26,7 @@ def test_a_frozen_mobilenet_learns_the_pins(pins_bundle: Path) -> None:
 def test_http_answers_are_those_of_evaluate(
     pins_bundle: Path, real_data: Path, tmp_path: Path
 ) -> None:
-    """Every test pin gets over HTTP the confidences that `pintag evaluate` scored."""
+    """Over HTTP, every test image has the confidences of `pintag evaluate`."""
     report = tmp_path / "report"
     done = pintag("evaluate", pins_bundle, "--data", real_data / "pins", "--out", report, "--json")
     assert done.returncode == 0, done.stderr
@@ -42,9 +42,9 @@ def test_http_answers_are_those_of_evaluate(
             answer = client.post("/v1/tags", content=Path(row["path"]).read_bytes())
             assert answer.status_code == 200, answer.text
             tags = answer.json()["tags"]
-            found = {tag["label"]: tag["confidence"] for tag in tags}
+            result = {tag["label"]: tag["confidence"] for tag in tags}
             # The table has six decimals.
             expected = {label: float(row[label]) for label in labels}
-            assert found == pytest.approx(expected, abs=2e-5), row["path"]
+            assert result == pytest.approx(expected, abs=2e-5), row["path"]
             right += tags[0]["label"] == row["label"]
     assert right / len(rows) == pytest.approx(json.loads(done.stdout)["accuracy"])

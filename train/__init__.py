@@ -1,1 +1,1 @@
-"""How models are made, on one machine or many: Ray Train around the library in `pintag`."""
+"""Training on one machine or many, with Ray."""

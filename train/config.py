@@ -1,4 +1,4 @@
-"""One training configuration is one experiment; its keys are a public interface."""
+"""The configuration of one training run. Its keys are a public interface."""
 
 from __future__ import annotations
 
@@ -7,120 +7,138 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pintag import backbones, networks
-from pintag.bundle import Name
-from pintag.config import Strict
-from pintag.networks import NetworkSpec, Width
+from pintag.core.config import Strict
+from pintag.models import backbones, networks
+from pintag.models.manifest import Name
+from pintag.models.networks import NetworkSpec, Width
 
 
 class BackboneConfig(Strict):
-    """Which network, and what it starts from."""
+    """The backbone network and its initial weights."""
 
     name: str = "mobilenet"
+    """The backbone, or a network without one: `basic_cnn`, `basic_ann`."""
     alpha: float = Field(default=1.0, gt=0, le=4)
-    """The width multiplier; MobileNet alone has one."""
+    """The width multiplier. Only MobileNet has one."""
     weights: str = backbones.IMAGENET
     """`imagenet`, `none`, or the path of a Keras weights file."""
 
     @field_validator("name")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _check_name(cls, name: str) -> str:
         if name not in networks.NAMES:
-            raise ValueError(f"there are {', '.join(networks.NAMES)}")
+            raise ValueError(f"unknown backbone; choose one of {', '.join(networks.NAMES)}")
         return name
 
 
 class PhaseConfig(Strict):
-    """What both phases are told."""
+    """The settings that both phases have."""
 
     learning_rate: float = Field(gt=0)
+    """The learning rate of Adam; the first one of a cosine schedule."""
     schedule: Literal["constant", "cosine"] = "constant"
-    """`cosine`: the learning rate falls to zero over the epochs, and the last epoch is kept instead
-    of the one that the validation split likes best."""
+    """`cosine`: the learning rate falls to zero over the epochs, and the weights of the last epoch
+    are kept instead of those of the epoch with the best validation accuracy."""
     batch_size: int = Field(default=32, ge=1)
-    """Images a step over all workers together, so that a result does not depend on their number."""
+    """Images per step, over all workers together. The result does not depend on their number."""
     epochs: int
+    """Passes over the training images."""
 
     @property
     def keeps_last(self) -> bool:
-        """Whether the last epoch is the one to keep."""
+        """Whether the weights of the last epoch are kept, instead of the best ones."""
         return self.schedule == "cosine"
 
     def decay_steps(self, steps: int) -> int | None:
-        """Steps to a learning rate of zero, of so many an epoch; None: it never falls."""
+        """Return the number of steps until the learning rate is zero; None: it is constant.
+
+        Args:
+            steps: the steps of one epoch.
+        """
         return steps * self.epochs if self.schedule == "cosine" else None
 
 
 class HeadConfig(PhaseConfig):
-    """The first phase: the head on a frozen backbone, or the whole of a network without one."""
+    """The first phase: trains the head on a frozen backbone, or the whole of a basic network."""
 
     widths: tuple[Width, ...] | None = None
-    """Dense-ReLU layers before the softmax; by default those of the study."""
+    """Widths of the Dense-ReLU layers before the softmax. Default: those of the original study."""
     learning_rate: float = Field(default=1e-4, gt=0)
+    """The learning rate of Adam; the first one of a cosine schedule."""
     epochs: int = Field(default=20, ge=1)
+    """Passes over the training images."""
     early_stopping: int | None = Field(default=None, ge=1)
-    """Epochs without a better validation accuracy after which the phase ends."""
+    """The phase ends after this many epochs without a better validation accuracy."""
     views: int = Field(default=0, ge=0, le=64)
-    """Random views of each training image that have their features computed once, for each epoch to
-    choose from; a network that learns from pixels sees new ones in every epoch. 0: the image as it
-    is."""
+    """Random views of each training image. Their features are computed once, and each epoch picks
+    one view per image. A network that learns from pixels gets new views in every epoch. 0: images
+    are used unchanged."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout rate after each Dense-ReLU layer."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Probability that is spread evenly over all labels of a target."""
     class_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: rare labels have a larger weight in the loss."""
 
     @model_validator(mode="after")
-    def _whole_schedule(self) -> HeadConfig:
+    def _check_schedule(self) -> HeadConfig:
         if self.schedule == "cosine" and self.early_stopping is not None:
-            raise ValueError("early_stopping would cut a cosine schedule short: set one of the two")
+            raise ValueError(
+                "early_stopping would end a cosine schedule too early; set only one of the two"
+            )
         return self
 
 
 class FineTuneConfig(PhaseConfig):
-    """The second phase: random views through the network, its last blocks unfrozen."""
+    """The second phase: trains on random views, with the last blocks of the backbone unfrozen."""
 
     epochs: int = Field(default=0, ge=0)
+    """Passes over the training images; 0 disables fine-tuning."""
     learning_rate: float = Field(default=1e-5, gt=0)
+    """The learning rate of Adam; the first one of a cosine schedule."""
     unfreeze: int = Field(default=2, ge=0)
-    """Blocks of the backbone, counted from its end; BatchNormalization stays frozen."""
+    """How many blocks, counted from the end of the backbone. BatchNormalization stays frozen."""
 
 
 class ScalingConfig(Strict):
-    """How many Ray Train workers, and on what."""
+    """The number of Ray Train workers and their devices."""
 
     num_workers: int | None = Field(default=None, ge=1)
-    """None: one worker for each GPU that is used, or one without GPUs."""
+    """None: one worker per GPU in use, or a single worker when no GPU is used."""
     use_gpu: bool | Literal["auto"] = "auto"
-    """`auto`: every GPU the cluster has, the processor where there is none."""
+    """`auto`: all GPUs of the cluster, or the CPU when the cluster has no GPU."""
     mixed_precision: bool | Literal["auto"] = "auto"
-    """float16 arithmetic with float32 weights; `auto`: on GPUs alone."""
+    """float16 arithmetic with float32 weights. `auto`: only on GPUs."""
     max_failures: int = Field(default=3, ge=0)
-    """Restarts from the last checkpoint before a run is given up."""
+    """The run fails after this many restarts from the last checkpoint."""
     checkpoint_seconds: float = Field(default=5.0, ge=0)
-    """An epoch ends with a checkpoint when the last one is at least this old."""
+    """Save a checkpoint after an epoch if the last checkpoint is at least this old."""
 
 
 class TrainConfig(Strict):
-    """One experiment."""
+    """The configuration of one training run."""
 
     name: Name | None = None
-    """The model's name in its bundle; by default that of the backbone."""
+    """The name of the model in its bundle; by default the name of the bundle's folder."""
     backbone: BackboneConfig = BackboneConfig()
     input_size: int = Field(default=160, ge=32, le=1024)
+    """Height and width of the input, in pixels."""
     head: HeadConfig = HeadConfig()
     fine_tune: FineTuneConfig = FineTuneConfig()
     scaling: ScalingConfig = ScalingConfig()
     seed: int = Field(default=0, ge=0)
+    """Seed of the split, the initial weights, the order of images and the views."""
     cache_dir: Path | None = None
-    """Where features are kept between runs; on many nodes a folder that all of them see."""
+    """The folder of cached features. A cluster needs a folder that all its nodes share."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> TrainConfig:
-        """Find an input that is too small for its backbone before anything is read."""
+    def _check_input_size(self) -> TrainConfig:
+        """Raise before any file is read when the input is too small for the backbone."""
         self.network_spec(num_labels=2)
         return self
 
-    def located(self) -> TrainConfig:
-        """With the absolute path of its weights: workers run in folders of their own."""
+    def with_absolute_paths(self) -> TrainConfig:
+        """Return a copy with an absolute path of the weights. Workers run in other folders."""
         backbone = self.backbone
         if backbone.weights in (backbones.IMAGENET, backbones.NONE):
             return self
@@ -128,7 +146,7 @@ class TrainConfig(Strict):
         return self.model_copy(update={"backbone": absolute})
 
     def network_spec(self, num_labels: int) -> NetworkSpec:
-        """The network that this experiment fits."""
+        """Return the specification of the network that this run fits."""
         widths = self.head.widths
         if widths is None:
             widths = networks.default_widths(self.backbone.name)
@@ -143,10 +161,11 @@ class TrainConfig(Strict):
 
 
 class SvmConfig(Strict):
-    """A support vector machine with an RBF kernel on small grey pictures."""
+    """A support vector machine with an RBF kernel on small greyscale images."""
 
     C: float = Field(default=1.0, gt=0)
-    """How much a wrong picture costs against a wide margin."""
+    """The penalty for misclassified images; a small value prefers a wide margin."""
     gamma: float = Field(default=0.01, gt=0)
-    """How fast pictures cease to be alike, for pixels from 0 to 1."""
+    """How fast similarity falls with distance, for pixel values from 0 to 1."""
     input_size: int = Field(default=32, ge=32, le=1024)
+    """Height and width of the input, in pixels."""

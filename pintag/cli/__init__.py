@@ -1,6 +1,6 @@
-"""The `pintag` command: the one place that may import the library, training and serving.
+"""The `pintag` command. It may import all other packages.
 
-Subcommands import what they need when they run, so that `--help` is quick.
+Subcommands import heavy libraries only when they run, so that `--help` is quick.
 """
 
 from pintag.cli.main import main

@@ -1,35 +1,36 @@
-"""A client of a pintag server: one upload at a time, patient with a full queue."""
+"""A client of a pintag server: it uploads images one by one and retries if the queue is full."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
+from time import sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pintag.errors import ImageError, ServerError
+from pintag.core.errors import ImageError, ServerError
 
 if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
 
-_TIMEOUT_SECONDS = 60.0
-# How often a full queue is asked before its 503 is reported, and how long it is waited for at most.
+_TIMEOUT_S = 60.0
+# Requests until a 503 or 429 is reported, and the longest wait between two of them.
 _ATTEMPTS = 5
-_LONGEST_WAIT_SECONDS = 10.0
-# What a server says of one image, and not of every request like this one.
-_ABOUT_THE_IMAGE = (
+_MAX_WAIT_S = 10.0
+# Status codes for an error of one image; other images may succeed.
+_IMAGE_ERRORS = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
 _BAD_PARAMETER = "bad_parameter"
-_LATER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
-# No option of the command: every user of a machine sees those.
+_RETRY = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+# The environment variable with the API key. It is not a command-line option, because other users
+# of the machine can see the options of a running command.
 KEY = "PINTAG_KEY"
 
 
@@ -41,16 +42,16 @@ class Client:
         self._path = path
 
     def post(self, data: bytes, parse: Callable[[Any], T]) -> T:
-        """What `parse` makes of the JSON that answers an image.
+        """Upload an image and return the result of `parse` for the JSON of the response.
 
-        A full queue is waited for, and a limit of the key's.
+        If the queue is full or the rate limit is exceeded, it waits and tries again.
 
         Raises:
             ImageError: the server refuses the image.
-            ServerError: it is not there, is in trouble, refuses every image, or is none of pintag:
-                `parse` raised a ValueError, KeyError or TypeError.
+            ServerError: the server cannot be reached, returns an error, or is not a pintag server
+                (`parse` raised a ValueError, KeyError or TypeError).
         """
-        response = self._patiently(data)
+        response = self._post_with_retries(data)
         try:
             content = response.json()
             if response.is_success:
@@ -59,13 +60,14 @@ class Client:
             kind = content.get("kind")
         except (ValueError, KeyError, TypeError) as error:
             raise ServerError(
-                f"{self._http.base_url}: status {response.status_code}, not an answer of pintag"
+                f"{self._http.base_url}: status {response.status_code}, but the response is not"
+                " from a pintag server; check the URL"
             ) from error
-        if response.status_code in _ABOUT_THE_IMAGE and kind != _BAD_PARAMETER:
+        if response.status_code in _IMAGE_ERRORS and kind != _BAD_PARAMETER:
             raise ImageError(problem)
         raise ServerError(f"{self._http.base_url}: {problem}")
 
-    def _patiently(self, data: bytes) -> httpx.Response:
+    def _post_with_retries(self, data: bytes) -> httpx.Response:
         import httpx
 
         headers = {"Content-Type": "application/octet-stream", "Accept": "application/json"}
@@ -73,36 +75,36 @@ class Client:
             try:
                 response = self._http.post(self._path, content=data, headers=headers)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise ServerError(f"{self._http.base_url}: no answer: {error}") from error
-            if response.status_code not in _LATER or attempt == _ATTEMPTS:
+                raise ServerError(f"{self._http.base_url}: no response: {error}") from error
+            if response.status_code not in _RETRY or attempt == _ATTEMPTS:
                 break
-            time.sleep(_wait_seconds(response.headers.get("Retry-After", "")))
+            sleep(_wait_s(response.headers.get("Retry-After", "")))
         return response
 
 
 @contextmanager
 def connect(url: str, path: str, query: Mapping[str, Any]) -> Iterator[Client]:
-    """A client that posts to `path` of the server at `url`, always with this query.
+    """Yield a client for one path of the server at `url`, with a fixed query.
 
-    It brings the key that `PINTAG_KEY` has.
+    If the environment variable PINTAG_KEY is set, its value is sent as the API key.
 
     Raises:
-        ServerError: that is no address of a server.
+        ServerError: the URL is invalid.
     """
     import httpx
 
     try:
         key = os.environ.get(KEY)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        http = httpx.Client(base_url=url, params=query, headers=headers, timeout=_TIMEOUT_SECONDS)
+        http = httpx.Client(base_url=url, params=query, headers=headers, timeout=_TIMEOUT_S)
     except httpx.InvalidURL as error:
-        raise ServerError(f"{url}: no address of a server: {error}") from error
+        raise ServerError(f"{url}: not the URL of a server: {error}") from error
     if http.base_url.scheme not in ("http", "https"):
-        raise ServerError(f"{url}: no address of a server; begin with http://")
+        raise ServerError(f"{url}: not the URL of a server; begin with http:// or https://")
     with http:
         yield Client(http, path)
 
 
-def _wait_seconds(retry_after: str) -> float:
-    """What a server asks for, within bounds; one second when it is a date, or nothing."""
-    return min(float(retry_after), _LONGEST_WAIT_SECONDS) if retry_after.isdecimal() else 1.0
+def _wait_s(retry_after: str) -> float:
+    """Seconds to wait for a `Retry-After` header, at most 10; 1 if it is a date or missing."""
+    return min(float(retry_after), _MAX_WAIT_S) if retry_after.isdecimal() else 1.0

@@ -1,19 +1,22 @@
-"""What commands say: tables and progress for people, JSON for machines.
+"""Terminal output: tables and progress bars for people, JSON for machines.
 
-Answers go to standard output and everything else to standard error, so that a pipe gets answers.
+Results go to standard output, and messages to standard error, so that a pipe gets only results.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.markup import escape
+from rich import markup
+from rich.console import Console, ConsoleDimensions
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,44 +26,173 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
-from pintag.quiet import quiet
+from pintag.core import formatting
+from pintag.core.text import is_utf8, printable
 
 if TYPE_CHECKING:
-    from pintag.dataset import Unreadable
+    from pintag.data.dataset import Unreadable
+    from pintag.data.walker import LeftOut
 
-# Names of files and labels are not to be read as emoji (`:art:`) or coloured as if they were code.
-out = Console(emoji=False, highlight=False)
-err = Console(emoji=False, highlight=False, stderr=True)
+F = TypeVar("F", bound=Callable[..., Any])
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+MOST = 20
+"""At most this many lines about files of one kind are printed."""
+# Of a reason, the number of files that are named.
+_EXAMPLES = 3
+
+# Seconds between two lines about one stage, where progress bars cannot be drawn.
+_LINE_INTERVAL_S = 10.0
+# Columns of output that is no terminal.
+_UNLIMITED = 100_000
+
+
+class _SafeConsole(Console):
+    """A console that prints file names and labels as they are, without executing them.
+
+    They are not read as emoji (`:art:`), not coloured like code, and their control characters are
+    escaped: a terminal would obey them.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(emoji=False, highlight=False, stderr=stderr)
+
+    @property  # type: ignore[misc]
+    def size(self) -> ConsoleDimensions:
+        # A pipe has no width: a program that reads a table needs each row in one line.
+        if self.is_terminal:
+            return super().size
+        return ConsoleDimensions(self._width or _UNLIMITED, 25)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text, keep="\n"), **options)
+
+    def on_broken_pipe(self) -> None:
+        # Nobody reads the messages any more: continue without them. Rich would end the process.
+        if not self.stderr:
+            raise BrokenPipeError
+        self.quiet = True
+
+
+out = _SafeConsole()
+err = _SafeConsole(stderr=True)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+class Share(click.FloatRange):
+    """A number from 0 to 1. click accepts `nan`, too, because no comparison with it is true."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value} is not a number from 0 to 1", param, ctx)
+        return number
+
+
+def tag_options(max_tags: int) -> Callable[[F], F]:
+    """Add `--max-tags`, with this default, and `--min-confidence` to a command."""
+    options = (
+        click.option(
+            "--max-tags",
+            default=max_tags,
+            show_default=True,
+            type=click.IntRange(1),
+            help="At most this many tags of each image.",
+        ),
+        click.option(
+            "--min-confidence",
+            default=0.0,
+            show_default=True,
+            type=Share(),
+            help="Leave out tags below this confidence.",
+        ),
+    )
+
+    def add(command: F) -> F:
+        # The first decorator in a row is applied last, and comes first in the help.
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def escape(value: object) -> str:
+    """Text for `out` and `err`: brackets are not markup, and control characters are escaped."""
+    return markup.escape(printable(str(value)))
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
-    click.echo(json.dumps(value, indent=2))
+    """Print a JSON document on standard output."""
+    click.echo(formatting.to_json(value))
 
 
-def skipped(file: Unreadable) -> None:
-    """Name a file that is left out."""
-    message = f"[yellow]skipped:[/] {escape(str(file.path))}: {escape(file.reason)}"
-    err.print(message, soft_wrap=True)
+def error(message: str) -> None:
+    """Print an error, which may have several lines, on standard error."""
+    err.print(f"[red]error:[/] {markup.escape(message)}", soft_wrap=True)
+
+
+def log_json(message: str, level: str = "INFO") -> None:
+    """Print an event of a server as an object in one line, like those in the replicas' logs."""
+    event = {"asctime": datetime.now(UTC).isoformat(), "levelname": level, "message": message}
+    click.echo(json.dumps(event), err=True)
+
+
+def skipped(files: Sequence[Unreadable]) -> None:
+    """Print which files are skipped, and why; of many only the first ones."""
+    for file in files[:MOST]:
+        message = f"[yellow]skipped:[/] {escape(file.path)}: {escape(file.reason)}"
+        err.print(message, soft_wrap=True)
+    if (more := len(files) - MOST) > 0:
+        err.print(f"[yellow]skipped:[/] {more:,} more files", soft_wrap=True)
+
+
+def left_out(items: Sequence[LeftOut], console: Console = err, *, show_all: bool = False) -> None:
+    """Print a line for each reason why files and folders are left out: their number, and some.
+
+    Args:
+        show_all: name all of them.
+    """
+    from pintag.data import walker
+
+    for reason, paths in walker.by_reason(items).items():
+        listed = paths if show_all else paths[:_EXAMPLES]
+        named = ", ".join(map(escape, listed))
+        more = ", …" if len(paths) > len(listed) else ""
+        line = f"[yellow]left out:[/] {len(paths):,} ({escape(reason)}): {named}{more}"
+        console.print(line, soft_wrap=True)
+
+
+def not_utf8(paths: Iterable[Path], console: Console = err) -> None:
+    """Print how many files have names that are not UTF-8, if there are any."""
+    if count := sum(not is_utf8(str(path)) for path in paths):
+        console.print(
+            "[yellow]note:[/] names that are not UTF-8, printed with bytes such as \\xe9:"
+            f" {count:,}",
+            soft_wrap=True,
+        )
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """A table whose first column is text and whose others are figures."""
-    made = Table(title=title, title_justify="left", header_style="bold")
-    for number, column in enumerate(columns):
-        # A name that is cut off may be another's beginning.
-        made.add_column(column, justify="right" if number else "left", overflow="fold")
-    return made
+    """A table with text in its first column and numbers in the others."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        # Long names are wrapped: if they were cut off, two of them might look the same.
+        table.add_column(column, justify="right" if index else "left", overflow="fold")
+    return table
 
 
 def bars(*, shown: bool = True, transient: bool = False) -> Progress:
-    """Progress bars on standard error, silent where that is no terminal.
+    """Progress bars on standard error, if it is a terminal.
 
     Args:
-        transient: they vanish when they are done, for what is said then.
+        shown: False disables them.
+        transient: remove them at the end, before results are printed.
     """
     return Progress(
         TextColumn("{task.description}"),
@@ -74,40 +206,72 @@ def bars(*, shown: bool = True, transient: bool = False) -> Progress:
     )
 
 
+class ProgressLines:
+    """Progress in plain lines, at most one in ten seconds for a stage: for logs and pipes."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._printed: dict[str, float] = {}
+
+    def start(self, stage: str) -> None:
+        """Print nothing about a stage in its first ten seconds."""
+        self._printed[stage] = self._clock()
+
+    def move(self, stage: str, done: float, total: int, note: str = "") -> None:
+        """Print how much of a stage is done, unless a line about it was printed recently."""
+        now = self._clock()
+        if stage in self._printed and now - self._printed[stage] < _LINE_INTERVAL_S:
+            return
+        self._printed[stage] = now
+        line = f"{stage}: {int(done)} of {total}" + (f", {note}" if note else "")
+        err.print(escape(line), soft_wrap=True)
+
+
 class Stages:
-    """A bar for each stage of long work, shown when the stage is first told of."""
+    """The progress of each stage of long work, from its first update on.
+
+    A stage has a bar if standard error is a terminal, otherwise plain lines.
+    """
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
+        self._lines = ProgressLines()
 
     def move(self, stage: str, done: float, total: int, note: str = "") -> None:
-        """Say how far a stage is."""
+        """Update the progress of a stage; `note` is shown beside it."""
+        if not err.is_terminal:
+            self._lines.move(stage, done, total, note)
+            return
         if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(escape(stage), note="")
-        self._bars.update(self._tasks[stage], completed=done, total=total, note=note)
+            self._tasks[stage] = self._bars.add_task(_bar_text(stage), note="")
+        self._bars.update(self._tasks[stage], completed=done, total=total, note=_bar_text(note))
 
 
-def import_quietly(module: str) -> None:
-    """Import a module that writes to the process's standard error as it loads: TensorFlow.
-
-    Its notes on the processor and on GPUs it did not find come before its log level is in force.
-    """
-    with quiet():
-        importlib.import_module(module)
+def _bar_text(text: str) -> str:
+    """Text in a progress bar, which Rich does not render by `render_str`."""
+    return escape(text)
 
 
 @contextmanager
 def progress(
     description: str, *, shown: bool = True, transient: bool = False
 ) -> Iterator[Callable[[float, int], None]]:
-    """One bar; yields the `progress(done, total)` that moves it."""
-    with bars(shown=shown, transient=transient) as made:
-        task = made.add_task(escape(description), total=None, note="")
-        yield lambda done, total: made.update(task, completed=done, total=total)
+    """One progress bar; yields the function `progress(done, total)` that updates it.
+
+    If standard error is no terminal, work that takes longer than ten seconds prints plain lines.
+    """
+    if shown and not err.is_terminal:
+        lines = ProgressLines()
+        lines.start(description)
+        yield partial(lines.move, description)
+        return
+    with bars(shown=shown, transient=transient) as progress_bars:
+        task = progress_bars.add_task(_bar_text(description), total=None, note="")
+        yield lambda done, total: progress_bars.update(task, completed=done, total=total)
 
 
 @contextmanager
-def waiting() -> Iterator[Callable[[str], None]]:
-    """Yields a call that names what is being done, for work that cannot be counted."""
+def stage_printer() -> Iterator[Callable[[str], None]]:
+    """Yields a function that prints the name of a stage, for work without countable steps."""
     yield lambda stage: err.print(f"{escape(stage)} …")

@@ -1,51 +1,66 @@
-"""`pintag data`: make a sample data set, and check one."""
+"""`pintag data`: draw a sample data set, and check data sets."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
-from rich.markup import escape
+from rich.table import Table
 
-from pintag import dataset, inspection
 from pintag.cli import console
-from pintag.dataset import SPLITS, DataSet
-from pintag.inspection import Inspection
+from pintag.cli.console import escape
+from pintag.core import text
+from pintag.data import dataset, inspection
+from pintag.data.dataset import SPLITS, DataSet
+from pintag.data.inspection import Duplicates, Inspection
+
+# Of more labels than this, only the first ones are printed.
+_LABELS = 100
 
 
-@click.group()
+@click.group(short_help="Draw a sample data set, or check your own.")
 def data() -> None:
-    """Make a sample data set, or check your own."""
+    """Draw a sample data set, or check your own.
+
+    \b
+    Examples:
+      pintag data sample demo/data
+      pintag data check pins
+    """
 
 
 @data.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--seed", default=0, show_default=True, help="Another seed, other pictures.")
+@click.option("--seed", default=0, show_default=True, help="Another seed gives other images.")
 @click.option(
     "--per-label",
     default=60,
     show_default=True,
     type=click.IntRange(1, 100_000),
-    help="Training images of each label; a quarter as many to validate and to test.",
+    help="Training images per label. Validation and test each get a quarter of this number.",
 )
 @console.json_option
 def sample(out: Path, seed: int, per_label: int, as_json: bool) -> None:
-    """Draw a small SYNTHETIC data set of eight classes into OUT.
+    """Draw a small SYNTHETIC data set of eight labels into the folder OUT.
 
-    It lets everything run without a photograph; figures measured on it say nothing about
+    With it you can try every command without photographs. Scores on it say nothing about
     photographs.
-    """
-    from pintag import sample as drawing
 
-    held = max(1, per_label // 4)
-    counts = {dataset.TRAIN: per_label, dataset.VALIDATION: held, dataset.TEST: held}
+    \b
+    Example:
+      pintag data sample demo/data --per-label 20
+    """
+    from pintag.data import sample as drawing
+
+    held_out = max(1, per_label // 4)
+    counts = {dataset.TRAIN: per_label, dataset.VALIDATION: held_out, dataset.TEST: held_out}
     with console.progress("drawing") as progress:
         count = drawing.write(out, seed=seed, counts=counts, progress=progress)
     if as_json:
         console.print_json({"path": str(out), "images": count, "seed": seed, "synthetic": True})
     else:
-        where = escape(str(out))
-        console.out.print(f"{count} synthetic images in {where} (seed {seed})", soft_wrap=True)
+        path = escape(str(out))
+        console.out.print(f"{count} synthetic images in {path} (seed {seed})", soft_wrap=True)
 
 
 @data.command()
@@ -55,66 +70,97 @@ def sample(out: Path, seed: int, per_label: int, as_json: bool) -> None:
     default=0,
     show_default=True,
     type=click.IntRange(0),
-    help="Divides a data set without splits.",
+    help="The seed for dividing a data set that has no split folders.",
 )
+@click.option("--all", "show_all", is_flag=True, help="Print every line, however many there are.")
 @console.json_option
-def check(directory: Path, seed: int, as_json: bool) -> None:
-    """Check the data set in DIR: <split>/<label>/* or a flat <label>/*.
+def check(directory: Path, seed: int, show_all: bool, as_json: bool) -> None:
+    """Check the data set in the folder DIR.
 
-    Counts images per split and label; names unreadable files; finds equal files within and across
-    splits, and imbalance. Exit code 1 when it cannot be trained on.
+    \b
+    The folder has one of these layouts:
+      DIR/train/LABEL/*.jpg, and the same for validation and test
+      DIR/LABEL/*.jpg, which is divided into splits by --seed
+
+    The command counts images by split and label, and reports unreadable files, equal files, what is
+    left out (hidden files, metadata of operating systems, links that lead nowhere), and labels with
+    many more images than others. Of each kind it prints the first lines and the number of the
+    others. It exits with code 1 if no model can be trained on the data set.
+
+    \b
+    Example:
+      pintag data check pins
     """
     with console.progress("reading") as progress:
         scanned = dataset.scan(directory, seed=seed, progress=progress)
-    found = inspection.inspect(scanned)
+    result = inspection.inspect(scanned)
     if as_json:
-        console.print_json(_to_json(scanned, found))
+        console.print_json(_to_json(scanned, result))
     else:
-        _show(scanned, found)
-    if not found.usable:
+        _show(scanned, result, None if show_all else console.MOST)
+    if not result.usable:
         click.get_current_context().exit(1)
 
 
-def _to_json(scanned: DataSet, found: Inspection) -> dict[str, object]:
+def _to_json(scanned: DataSet, result: Inspection) -> dict[str, object]:
     return {
-        "usable": found.usable,
+        "usable": result.usable,
         "fingerprint": scanned.fingerprint,
         "synthetic": scanned.is_synthetic,
-        "counts": found.counts,
+        "counts": result.counts,
         "unreadable": [
-            {"path": str(file.path), "reason": file.reason} for file in found.unreadable
+            {"path": str(file.path), "reason": file.reason} for file in result.unreadable
         ],
+        "not_utf8": sum(not text.is_utf8(str(example.path)) for example in scanned.examples),
+        "left_out": [{"path": str(item.path), "reason": item.reason} for item in scanned.left_out],
         "duplicates": [
             [
                 {"split": split, "label": label, "path": str(path)}
                 for split, label, path in group.files
             ]
-            for group in found.duplicates
+            for group in result.duplicates
         ],
         # JSON has no infinity.
-        "imbalance": found.imbalance if found.imbalance != float("inf") else None,
-        "problems": found.problems,
-        "warnings": found.warnings,
+        "imbalance": result.imbalance if result.imbalance != float("inf") else None,
+        "problems": result.problems,
+        "warnings": result.warnings,
     }
 
 
-def _show(scanned: DataSet, found: Inspection) -> None:
+def _show(scanned: DataSet, result: Inspection, most: int | None) -> None:
+    """Print the result; of each list at most `most` lines, or all."""
+    console.out.print(_counts(scanned, result, most and _LABELS))
+    unreadable = (f"{escape(file.path)}: {escape(file.reason)}" for file in result.unreadable)
+    _print_lines("unreadable:", list(unreadable), most)
+    _print_lines("equal:", [_equal(group, most) for group in result.duplicates], most)
+    console.left_out(scanned.left_out, console.out, show_all=most is None)
+    console.not_utf8((example.path for example in scanned.examples), console.out)
+    _print_lines("[yellow]warning:[/]", list(map(escape, result.warnings)), most)
+    _print_lines("[red]problem:[/]", list(map(escape, result.problems)), most)
+    console.out.print("usable" if result.usable else "[red]unusable[/]")
+
+
+def _counts(scanned: DataSet, result: Inspection, most: int | None) -> Table:
     kind = " (synthetic)" if scanned.is_synthetic else ""
-    shown = console.table("label", *SPLITS, title=f"{escape(str(scanned.root))}{kind}")
-    for label in scanned.labels:
-        shown.add_row(escape(label), *(str(found.counts[split][label]) for split in SPLITS))
-    shown.add_section()
-    shown.add_row("all", *(str(sum(found.counts[split].values())) for split in SPLITS))
-    console.out.print(shown)
-    for file in found.unreadable:
-        console.out.print(
-            f"unreadable: {escape(str(file.path))}: {escape(file.reason)}", soft_wrap=True
-        )
-    for group in found.duplicates:
-        where = " = ".join(str(path) for _, _, path in group.files)
-        console.out.print(f"equal: {escape(where)}", soft_wrap=True)
-    for warning in found.warnings:
-        console.out.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
-    for problem in found.problems:
-        console.out.print(f"[red]problem:[/] {escape(problem)}", soft_wrap=True)
-    console.out.print("usable" if found.usable else "[red]unusable[/]")
+    table = console.table("label", *SPLITS, title=f"{escape(scanned.root)}{kind}")
+    for label in scanned.labels.names[:most]:
+        table.add_row(escape(label), *(str(result.counts[split][label]) for split in SPLITS))
+    if most is not None and len(scanned.labels) > most:
+        table.add_row(f"{len(scanned.labels) - most:,} more labels", *[""] * len(SPLITS))
+    table.add_section()
+    table.add_row("all", *(str(sum(result.counts[split].values())) for split in SPLITS))
+    return table
+
+
+def _equal(group: Duplicates, most: int | None) -> str:
+    """The paths of equal files in one line."""
+    paths = " = ".join(escape(path) for _, _, path in group.files[:most])
+    more = len(group.files) - (most or len(group.files))
+    return f"{paths} and {more:,} more" if more > 0 else paths
+
+
+def _print_lines(kind: str, lines: list[str], most: int | None) -> None:
+    for line in lines[:most]:
+        console.out.print(f"{kind} {line}", soft_wrap=True)
+    if most is not None and len(lines) > most:
+        console.out.print(f"{kind} {len(lines) - most:,} more; --all prints them", soft_wrap=True)

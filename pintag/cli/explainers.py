@@ -1,53 +1,60 @@
-"""Who explains an image for a command: a bundle here, or a server."""
+"""Two sources of explanations for a command: a bundle on this machine, and a server."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pintag import images
-from pintag.bundle import ModelBundle
-from pintag.cli import console
-from pintag.images import Pixels
-from pintag.question import Question
+from pintag.core.quiet import import_quietly
+from pintag.core.types import Pixels
+from pintag.data import images
+from pintag.explain.request import ExplanationRequest
+from pintag.models.bundle import ModelBundle
+from pintag.models.identity import Model
 
 if TYPE_CHECKING:
-    # These bring lime and scikit-image, which take a second.
-    from pintag.explain import Explanation
-    from pintag.told import Told
+    # They import lime and scikit-image, which take a second.
+    from pintag.explain.explanation import Explanation
+    from pintag.explain.saved import SavedExplanation
 
 Progress = Callable[[int, int], None]
-"""Samples that were predicted, of how many at most."""
+"""Takes the number of samples predicted so far, and the maximum number of samples."""
 
 
-class Local:
-    """Explains by a bundle."""
+class LocalExplainer:
+    """Explains images with the model of a bundle."""
 
-    def __init__(self, loaded: ModelBundle, question: Question, top_labels: int = 1) -> None:
-        """`top_labels` is how many of the most confident labels are explained, if none is named.
+    def __init__(
+        self, loaded: ModelBundle, request: ExplanationRequest, top_labels: int = 1
+    ) -> None:
+        """Build the engine.
+
+        Args:
+            top_labels: number of most confident labels to explain, if the request names none.
 
         Raises:
-            DataError: the bundle has no such label.
+            DataError: the bundle does not have the label of the request.
         """
-        from pintag.explain import ExplainConfig
+        from pintag.explain.explanation import ExplainConfig
 
         self.labels = loaded.labels
-        self.model = {"name": loaded.manifest.name, "version": loaded.manifest.version}
-        self._config = ExplainConfig.of(question)
-        named = question.label is not None
-        self._wanted = [self.labels.index(str(question.label))] if named else top_labels
-        console.import_quietly("keras")
+        self.model = Model(name=loaded.manifest.name, version=loaded.manifest.version)
+        self._config = ExplainConfig.from_request(request)
+        self._requested_labels: list[int] | int = top_labels
+        if request.label is not None:
+            self._requested_labels = [self.labels.index(request.label)]
+        import_quietly("keras")
         self._engine = loaded.engine()
         self.predict = self._engine.predict
 
     def explain(self, data: bytes, progress: Progress) -> list[Explanation]:
-        """Every label that is wanted, by the same samples.
+        """Explain the requested labels of an encoded image, with the same samples.
 
         Raises:
-            ImageError: it is no image that is accepted.
-            ExplainError: it has more superpixels than the mode can tell apart.
+            ImageError: the image cannot be decoded, or is not accepted.
+            ExplainError: the image has more superpixels than the mode supports.
         """
-        from pintag.explain import explain_labels
+        from pintag.explain.explanation import explain_labels
 
         done = 0
 
@@ -59,25 +66,29 @@ class Local:
             return confidences
 
         pixels = images.decode(data, self._engine.input_size)
-        return explain_labels(pixels, predict, self._wanted, self._config)
+        return explain_labels(pixels, predict, self._requested_labels, self._config)
 
-    def answers(self, data: bytes, progress: Progress) -> list[Told]:
-        """See `explain`."""
-        from pintag.told import Told
+    def answers(self, data: bytes, progress: Progress) -> list[SavedExplanation]:
+        """Like `explain`, but in the form of a server's answers."""
+        from pintag.explain.saved import SavedExplanation
 
         return [
-            Told({"model": self.model, **each.to_json(self.labels)}, each.segments, each.weights)
-            for each in self.explain(data, progress)
+            SavedExplanation(
+                explanation.to_answer(self.labels, self.model),
+                explanation.segments,
+                explanation.weights,
+            )
+            for explanation in self.explain(data, progress)
         ]
 
 
-def read_answer(content: Any) -> Told:
-    """What a server answered.
+def read_answer(content: Any) -> SavedExplanation:
+    """Validate and decode the JSON of a server's answer.
 
     Raises:
-        ValueError: it is no explanation.
+        ValueError: it is not an explanation.
     """
-    from pintag.told import Told
-    from serve.protocol import ExplanationAnswer
+    from pintag.explain.saved import SavedExplanation
+    from pintag.explain.schema import ExplanationAnswer
 
-    return Told.read(ExplanationAnswer.model_validate(content).model_dump())
+    return SavedExplanation.decode(ExplanationAnswer.model_validate(content))

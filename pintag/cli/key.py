@@ -1,17 +1,20 @@
-"""`pintag key`: a key for a client of the server."""
+"""`pintag key`: create and revoke API keys for clients of a server."""
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
+from typing import Any
 
 import click
-import yaml
 
-from pintag import config, files
 from pintag.cli import console
+from pintag.core import config, files
+
+_LIMITS = ("per_second", "burst", "per_day")
 
 
-@click.command()
+@click.command(short_help="Create or revoke an API key for a client.")
 @click.argument("name")
 @click.option(
     "--file",
@@ -19,49 +22,79 @@ from pintag.cli import console
     type=click.Path(path_type=Path),
     default="keys.yaml",
     show_default=True,
-    help="The file of keys that the server reads (access.keys).",
+    help="The key file that the server reads: its setting access.keys.",
 )
-@click.option("--per-second", type=float, help="Requests a second, on average.")
-@click.option("--burst", type=int, help="Requests at once; by default what two seconds allow.")
-@click.option("--per-day", type=int, help="Requests between two midnights, UTC.")
-@click.option("--revoke", is_flag=True, help="Take the key of NAME away instead.")
+@click.option("--per-second", type=float, help="Maximum average number of images per second.")
+@click.option(
+    "--burst",
+    type=int,
+    help="Maximum number of images at once.  [default: as many as in two seconds]",
+)
+@click.option("--per-day", type=int, help="Maximum number of images per day (UTC).")
+@click.option("--no-limits", is_flag=True, help="Remove the limits that the client has.")
+@click.option("--revoke", is_flag=True, help="Delete the key of NAME.")
 def key(
     name: str,
     path: Path,
     per_second: float | None,
     burst: int | None,
     per_day: int | None,
+    no_limits: bool,
     revoke: bool,
 ) -> None:
-    """Make an API key for the client NAME, and print it: once, as only its hash is kept.
+    """Create an API key for the client NAME and print it.
 
-    The file gets an entry, or a new one in the place of the client's old one. A running server
-    reads it within a second. A client sends `Authorization: Bearer KEY`.
+    The key is printed only once, because the file stores only its hash. It replaces an older key
+    of the client, which keeps its counts and the limits that are not given. A running server
+    reads the changed file within a second. Clients send `Authorization: Bearer KEY`.
+
+    \b
+    Examples:
+      pintag key shop --file keys.yaml --per-second 20
+      pintag key shop --file keys.yaml --revoke
     """
-    from serve import keys
+    from pintag.serve.auth import api_keys
 
-    known = config.load(keys.Keys, path) if path.exists() else keys.Keys()
-    others = [each.model_dump(exclude_none=True) for each in known.keys if each.name != name]
+    entries = _read(path)
+    others = [entry for entry in entries if entry["name"] != name]
     if revoke:
-        if len(others) == len(known.keys):
-            raise click.ClickException(f"{path}: there is no key of {name!r}")
-        _write(path, others)
-        console.err.print(f"{path}: {name} has no key any more", highlight=False)
+        if len(others) == len(entries):
+            raise click.ClickException(f"{path}: there is no key for {name!r}")
+        _write(path, others, "no key was deleted")
+        console.err.print(f"{path}: deleted the key for {name}", highlight=False)
         return
-    made = keys.create()
-    entry: dict[str, object] = {
-        "name": name,
-        "sha256": keys.digest(made),
-        "per_second": per_second,
-        "burst": burst,
-        "per_day": per_day,
-    }
-    entry = {field: value for field, value in entry.items() if value is not None}
-    config.parse(keys.Keys, {"keys": [entry]}, source="the key")
-    _write(path, [*others, entry])
-    click.echo(made)
+    # A new client gets an id. The clients of an older file have none, and stay without it.
+    old = next((entry for entry in entries if entry["name"] == name), {"id": api_keys.create_id()})
+    old = {field: old[field] for field in old if not (no_limits and field in _LIMITS)}
+    given = zip(_LIMITS, (per_second, burst, per_day), strict=True)
+    limits = {limit: value for limit, value in given if value is not None}
+    new_key = api_keys.create()
+    entry = {"name": name, **old, "sha256": api_keys.digest(new_key), **limits}
+    config.parse(api_keys.ApiKeyList, {"keys": [entry]}, source="the key")
+    _write(path, [*others, entry], "no key was created")
+    click.echo(new_key)
 
 
-def _write(path: Path, entries: list[dict[str, object]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_atomic(path, yaml.safe_dump({"keys": entries}, sort_keys=False))
+def _read(path: Path) -> list[dict[str, Any]]:
+    from pintag.serve.auth import api_keys
+
+    keys = api_keys.load(path).keys if path.exists() else ()
+    return [entry.model_dump(exclude_none=True) for entry in keys]
+
+
+def _write(path: Path, entries: list[dict[str, Any]], failure: str) -> None:
+    """Replace the file as a whole; it is unchanged if that fails."""
+    from pintag.serve.auth import api_keys
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = path.stat().st_mode if path.exists() else None
+        # A link stays a link.
+        target = path.resolve()
+        files.write_atomic(target, api_keys.dump(entries))
+        if mode is not None:
+            target.chmod(stat.S_IMODE(mode))
+    except OSError as error:
+        raise click.ClickException(
+            f"{path}: cannot be written: {error.strerror}; {failure}"
+        ) from error

@@ -1,16 +1,19 @@
-"""The command group, and what every command shares: errors, exit codes, quiet libraries."""
+"""The `pintag` command group: exit codes and error messages of all commands."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
+from collections.abc import Sequence
 
 import click
+from pydantic import ValidationError
 
-from pintag import __version__
+from pintag.cli import console
 from pintag.cli.bulk import bulk
 from pintag.cli.data import data
+from pintag.cli.doctor import doctor
 from pintag.cli.evaluate import evaluate
 from pintag.cli.explain import explain
 from pintag.cli.key import key
@@ -20,54 +23,89 @@ from pintag.cli.serve import serve
 from pintag.cli.study import study
 from pintag.cli.tag import tag
 from pintag.cli.train import train
-from pintag.errors import PintagError
+from pintag.core import files
+from pintag.core.errors import PintagError
+from pintag.core.text import printable
+from pintag.core.version import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pintag")
 def command() -> None:
-    """Tag images the moment they are uploaded.
+    """Train, serve and explain models that tag images.
 
     \b
-    A first round, from nothing:
+    First steps:
       pintag data sample demo/data
       pintag train configs/train/sample.yaml --data demo/data --out demo/bundle
+      pintag tag demo/data/test/art --bundle demo/bundle
       pintag serve --bundle demo/bundle
       curl --data-binary @picture.jpg localhost:8000/v1/tags
 
-    Exit codes: 0 done, 1 failed (a wrong configuration included), 2 wrong arguments.
+    `pintag COMMAND --help` explains a command, with examples.
+
+    Exit codes: 0 success; 1 failure, such as a wrong configuration; 2 wrong arguments; 3 `bulk` is
+    complete, but some images could not be tagged.
     """
-    # TensorFlow's notes on the processor it runs on are for nobody here.
+    # Suppress TensorFlow's log messages about the processor. Ray's workers inherit the variable.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-for each in (data, train, study, evaluate, optimize, tag, bulk, explain, serve, models, key):
-    command.add_command(each)
+_COMMANDS = (
+    data, train, study, evaluate, optimize, tag, bulk, explain, serve, models, key, doctor
+)  # fmt: skip
+for subcommand in _COMMANDS:
+    command.add_command(subcommand)
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse an empty argument, such as an unset variable of a script: as a path it would be the
+    working directory.
+
+    Raises:
+        click.UsageError: it names the option.
+    """
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if not argument:
+            option = before if before.startswith("-") else "an argument"
+            raise click.UsageError(f"{option} is empty; is a variable of the shell not set?")
+        if argument.startswith("--") and argument.endswith("="):
+            raise click.UsageError(f"{argument[:-1]} is empty; is a variable of the shell not set?")
 
 
 def main() -> None:
-    """Run the command; an error that is ours is one line, not a traceback."""
-    # A file's name need not be text, and not every terminal speaks UTF-8.
+    """Run the command. A `PintagError` is printed in one line, without a traceback."""
+    # File names may be invalid UTF-8, and some terminals do not use UTF-8.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        # Outside its standalone mode click returns the code that a command exits with.
-        code = command(standalone_mode=False)
+        _refuse_empty(sys.argv[1:])
+        # Outside its standalone mode, click returns the exit code of the command.
+        code = command(prog_name="pintag", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        message = io.StringIO()
+        error.show(message)
+        click.echo(printable(message.getvalue(), keep="\n"), nl=False, err=True)
         sys.exit(error.exit_code)
     except PintagError as error:
-        click.secho(f"error: {error}", fg="red", err=True)
+        console.error(str(error))
+        sys.exit(1)
+    except ValidationError as error:
+        # A saved file, as of a study, is damaged or of another version.
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        console.error(f"wrong {error.title} in a saved file: {key}: {problem['msg']}")
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         sys.exit(1)
     except BrokenPipeError:
-        # The reader of our output went away, as `head` does; there is nobody left to tell.
+        # The program that reads our output, such as `head`, has ended. Without this, Python would
+        # print an error when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        # A full disk behind our output, or a folder that may not be read.
-        click.secho(f"error: {error}", fg="red", err=True)
+        # For example, the disk is full, or a folder cannot be read.
+        console.error(files.explain(error))
         sys.exit(1)
     sys.exit(code)

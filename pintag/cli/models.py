@@ -1,47 +1,64 @@
-"""`pintag models`: the versions of a model, and which of them serves."""
+"""`pintag models`: a registry of the versions of a model."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
-from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from pintag.cli import console
-from pintag.registry import Registry
-from pintag.store import last_name
+from pintag.cli.console import escape
+from pintag.core.store import last_name
+from pintag.core.text import printable
+from pintag.models.registry import ModelVersion, Registry
 
 _REGISTRY = click.argument("folder", metavar="REGISTRY")
 
 
-@click.group()
+@click.group(short_help="Keep versions of a model, and choose the one that is served.")
 def models() -> None:
-    """Keep versions of a model in one folder, such as models/pins or s3://bucket/models/pins.
+    """Keep the versions of a model in a registry, and choose the current one, which is served.
+
+    A registry is a folder such as models/pins, or a URI such as s3://bucket/models/pins.
 
     \b
+    Examples:
       pintag models add runs/pins models/pins
       pintag serve --bundle models/pins --follow
-      pintag models use 9ac40211f6d0 models/pins     # rolled out; and back, with another version
+      pintag models list models/pins
+      pintag models use 9ac40211f6d0-19f21e models/pins
+
+    A server with --follow rolls out each new current version without dropping a request. To roll
+    back, use the previous version again.
     """
 
 
 @models.command()
 @click.argument("source", metavar="BUNDLE")
 @_REGISTRY
-@click.option("--use", "used", is_flag=True, help="Let it be the one that serves, too.")
-def add(source: str, folder: str, used: bool) -> None:
-    """Copy BUNDLE into REGISTRY, after verifying it. The first one serves."""
-    models = Registry(folder)
-    place = models.add(source)
-    if used:
-        models.use(last_name(place))
-    console.out.print(escape(place), soft_wrap=True)
+@click.option("--use", "make_current", is_flag=True, help="Also make it the current version.")
+def add(source: str, folder: str, make_current: bool) -> None:
+    """Verify BUNDLE, copy it into REGISTRY, and print where it is.
+
+    The first version of a registry becomes the current one.
+    """
+    registry = Registry(folder)
+    uri = registry.add(source)
+    if make_current:
+        registry.use(last_name(uri))
+    console.out.print(escape(uri), soft_wrap=True)
 
 
 @models.command()
 @click.argument("version")
 @_REGISTRY
 def use(version: str, folder: str) -> None:
-    """Let VERSION be the one that serves: what follows REGISTRY rolls it out."""
+    """Verify VERSION and make it the current version of REGISTRY.
+
+    VERSION may be shortened to a prefix that no other version has. Servers with --follow roll the
+    version out.
+    """
     Registry(folder).use(version)
 
 
@@ -49,15 +66,41 @@ def use(version: str, folder: str) -> None:
 @_REGISTRY
 @console.json_option
 def list_(folder: str, as_json: bool) -> None:
-    """The versions of REGISTRY, the newest first."""
-    found = Registry(folder).versions()
+    """List the versions of REGISTRY, newest first, with TensorFlow's accuracy on the test split.
+
+    `pintag evaluate` also scores the OpenVINO models. If a version cannot be served, or a server
+    with --follow refused the current one, the list has the reason, and the exit code is 1.
+    """
+    registry = Registry(folder)
+    versions = registry.versions()
     if as_json:
-        console.print_json([{**vars(each), "created": each.created.isoformat()} for each in found])
-        return
-    table = Table("version", "model", "fitted", "test accuracy", "")
-    for each in found:
-        accuracy = "" if each.accuracy is None else f"{each.accuracy:.2%}"
-        serves = "serves" if each.is_current else ""
-        fitted = each.created.strftime("%Y-%m-%d %H:%M")
-        table.add_row(each.name, each.model, fitted, accuracy, serves)
+        console.print_json([_row(version) for version in versions])
+    else:
+        _print(versions)
+    for version in versions:
+        if version.problem:
+            console.error(f"{version.name}: {version.problem}")
+    # Raises an error if no version is current.
+    registry.resolve()
+    if any(version.problem for version in versions):
+        click.get_current_context().exit(1)
+
+
+def _row(version: ModelVersion) -> dict[str, object]:
+    created = version.created and version.created.isoformat()
+    return {**vars(version), "created": created}
+
+
+def _print(versions: Sequence[ModelVersion]) -> None:
+    # `pintag models use` needs the version, so it is never cut off or wrapped.
+    width = max(len(printable(version.name)) for version in versions)
+    first = Column("version", no_wrap=True, min_width=width)
+    table = Table(first, "model", "trained", "test accuracy (TensorFlow)", "")
+    for version in versions:
+        accuracy = "" if version.accuracy is None else f"{version.accuracy:.2%}"
+        trained = version.created.strftime("%Y-%m-%d %H:%M") if version.created else ""
+        state = ["current"] if version.is_current else []
+        state += ["problem"] if version.problem else []
+        name, model = escape(version.name), escape(version.model)
+        table.add_row(name, model, trained, accuracy, ", ".join(state))
     console.out.print(table)

@@ -1,4 +1,4 @@
-"""`pintag optimize`: OpenVINO models for a bundle."""
+"""`pintag optimize`: add OpenVINO models to a bundle."""
 
 from __future__ import annotations
 
@@ -7,64 +7,77 @@ import sys
 from pathlib import Path
 
 import click
-from rich.markup import escape
 
-from pintag import bundle, config
-from pintag.bundle import ModelBundle
 from pintag.cli import console, sources
+from pintag.cli.console import escape
+from pintag.core import config, formatting
+from pintag.core.quiet import import_quietly
+from pintag.models import bundle
+from pintag.models.bundle import ModelBundle
 
 
-@click.command()
+@click.command(short_help="Add fast OpenVINO models to a bundle.")
 @click.argument("bundle_dir", metavar="BUNDLE", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
     "--data",
     "data_dir",
     type=click.Path(path_type=Path),
-    help="What the bundle was fitted on.  [default: ./data]",
+    help="The data set that the bundle was trained on.  [default: ./data]",
 )
-@click.option("--seed", default=0, show_default=True, help="Divides a data set without splits.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    help="The seed that was used for training. It divides a data set that has no split folders.",
+)
 @console.json_option
 def optimize(
     bundle_dir: Path, overrides: tuple[str, ...], data_dir: Path | None, seed: int, as_json: bool
 ) -> None:
-    """Add OpenVINO models to BUNDLE, fp32 and int8, which serve several times faster.
+    """Add OpenVINO models in fp32 and int8 to BUNDLE. On a CPU they are several times faster.
 
-    int8 is calibrated on training images and kept only if it proves itself on the validation
-    split; else the bundle says why, and fp32 serves. The bundle is replaced as a whole; its version
-    changes.
+    int8 is calibrated on training images. It is kept if it is nearly as accurate as the original
+    network on the validation split; otherwise the bundle records the reason and has fp32 only. The
+    bundle is replaced atomically, and its version changes.
+
+    \b
+    Example:
+      pintag optimize runs/pins --data pins max_drop=0.01
 
     \b
     KEY=VALUE:
-      max_drop=0.005          of accuracy, a share of the validation images
-      min_agreement=0.98      images whose first label stays what it was
-      calibration_images=300  training images
+      max_drop=0.005          largest loss of validation accuracy; 0.005 is 0.5 %
+      min_agreement=0.98      smallest share of images with the original network's first label
+      calibration_images=300  number of training images for calibration
     """
-    console.import_quietly("keras")
-    from pintag.optimize import OptimizeConfig
-    from pintag.optimize import optimize as optimized
+    import_quietly("keras")
+    from pintag.models import optimize as optimization
 
-    settings = config.load(OptimizeConfig, None, overrides)
+    settings = config.load(optimization.OptimizeConfig, None, overrides)
     loaded = bundle.load(bundle_dir)
     data = sources.data_set(data_dir, seed)
-    # NNCF draws its progress on standard output.
-    with console.waiting() as told, contextlib.redirect_stdout(sys.stderr):
-        made = optimized(loaded, data, settings, told)
+    # NNCF prints its progress on standard output.
+    with console.stage_printer() as on_stage, contextlib.redirect_stdout(sys.stderr):
+        result = optimization.optimize(loaded, data, settings, on_stage)
     if as_json:
-        console.print_json({"bundle": str(made.path), **made.manifest.model_dump(mode="json")})
+        console.print_json({"bundle": str(result.path), **result.manifest.model_dump(mode="json")})
     else:
-        _summarise(made)
+        _summarise(result)
 
 
-def _summarise(made: ModelBundle) -> None:
-    shown = console.table("precision", "validation accuracy", "first label as before", "images")
-    for precision, found in made.manifest.openvino.items():
-        figures = (f"{found.accuracy:.2%}", f"{found.agreement:.2%}", str(found.images))
-        shown.add_row(precision, *figures)
-    console.out.print(shown)
-    for precision, found in made.manifest.openvino.items():
-        if found.refused:
-            told = escape(f"{precision} is not in the bundle: {found.refused}")
-            console.out.print(told, soft_wrap=True)
-    where = escape(str(made.path))
-    console.out.print(f"bundle {where}, version {made.manifest.version}", soft_wrap=True)
+def _summarise(result: ModelBundle) -> None:
+    same = "same first label as the original network"
+    table = console.table("precision", "validation accuracy", same, "images")
+    records = result.manifest.openvino
+    for precision, record in records.items():
+        shares = (record.accuracy, record.agreement)
+        cells = (formatting.MISSING if share is None else f"{share:.2%}" for share in shares)
+        table.add_row(precision, *cells, str(record.images))
+    console.out.print(table)
+    for precision, record in records.items():
+        if record.refused:
+            message = escape(f"{precision} is not in the bundle: {record.refused}")
+            console.out.print(message, soft_wrap=True)
+    path = escape(str(result.path))
+    console.out.print(f"bundle {path}, version {result.manifest.version}", soft_wrap=True)

@@ -1,111 +1,149 @@
-"""`pintag serve`: the server, in the foreground."""
+"""`pintag serve`: run a server in the foreground, or print its configuration for other tools."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.markup import escape
 
-from pintag import config
 from pintag.cli import console
-from pintag.store import absolute
+from pintag.cli.configured_command import ConfiguredCommand
+from pintag.core import config
+from pintag.core.errors import PintagError
+from pintag.core.store import absolute
 
 if TYPE_CHECKING:
-    from serve.config import ServeConfig
+    from pintag.serve.config import ServeConfig
 
 
-@click.command()
+@click.command(
+    short_help="Serve a model over HTTP.",
+    cls=ConfiguredCommand,
+    configuration="pintag.serve.config:ServeConfig",
+)
 @click.option(
     "--bundle",
-    "place",
     required=True,
-    help="A bundle, or a registry of them (`pintag models`), whose current version serves; "
-    "s3://… and gs://… included.",
+    help="The folder or URI of a bundle, or of a registry (see `pintag models`), whose current "
+    "version is served.",
 )
 @click.option(
     "--follow",
     is_flag=True,
-    help="Roll out each version that becomes the registry's current one; no request is dropped.",
+    help="Roll out each new current version of the registry, without dropping a request.",
 )
 @click.option(
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
-    help="A YAML file such as configs/serve/local.yaml; by default its values.",
+    help="A YAML file such as configs/serve/local.yaml, which lists all defaults.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="The same as http.port=PORT.")
 @click.option(
     "--serve-config",
     "printed",
     flag_value="serve_config",
-    help="Print it as `serve deploy` and KubeRay's serveConfigV2 take it, and end.",
+    help="Print the configuration for `serve deploy` and KubeRay's serveConfigV2, and exit.",
 )
 @click.option(
     "--environment",
     "printed",
     flag_value="environment",
-    help="Print what a shell on every node exports before `ray start`, and end.",
+    help="Print the variables to export on every node before `ray start`, and exit.",
 )
 @click.option(
     "--prometheus",
     "printed",
     flag_value="prometheus",
-    help="Print a scrape configuration for Prometheus, and end.",
+    help="Print a scrape configuration for Prometheus, and exit.",
 )
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def serve(
-    place: str,
+    bundle: str,
     follow: bool,
     config_path: Path | None,
     port: int | None,
     printed: str | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Serve BUNDLE over HTTP until Ctrl-C.
+    """Serve a model over HTTP, with a web page for trying it, until Ctrl-C.
 
-    Every key of the configuration can be overridden: http.haproxy=false, metrics.port=9090,
-    classifier.max_batch_size=16, explainer.enabled=false. With RAY_ADDRESS set the server runs on
-    that cluster.
+    \b
+    Examples:
+      pintag serve --bundle runs/pins
+      pintag serve --bundle s3://bucket/models/pins --follow --port 80
+      pintag serve --bundle runs/pins explainer.enabled=false metrics.port=9090
+
+    KEY=VALUE overrides a key of the configuration. If RAY_ADDRESS is set, the server runs on that
+    Ray cluster, otherwise on this machine.
     """
-    from serve.config import ServeConfig
+    from pintag.serve.config import ServeConfig
 
     if port is not None:
         overrides = (*overrides, f"http.port={port}")
     settings = config.load(ServeConfig, config_path, overrides)
     if printed:
-        _print(printed, settings, place)
+        _print(printed, settings, bundle)
         return
-
-    def ready(url: str) -> None:
-        console.out.print(f"page     {url}/", highlight=False)
-        console.out.print(f"tags     POST {url}/v1/tags", highlight=False)
-        if settings.explainer.enabled:
-            console.out.print(f"why      POST {url}/v1/explanations", highlight=False)
-        console.out.print(f"model    {url}/v1/model", highlight=False)
-        console.out.print(f"docs     {url}/docs", highlight=False)
-        console.out.print(
-            f"metrics  http://{settings.http.host}:{settings.metrics.port}/metrics", highlight=False
-        )
-        if settings.access.everybody:
-            console.err.print("[bold]access.everybody: whoever reaches the server may ask[/bold]")
-        console.out.print("Ctrl-C stops the server.")
-
-    from serve import server
-
-    console.err.print("starting …")
-    tell = functools.partial(console.err.print, highlight=False)
-    server.run(settings, place, ready, tell, follow=follow)
-    console.err.print("stopped")
+    _run(settings, bundle, follow=follow)
 
 
-def _print(what: str, settings: ServeConfig, place: str) -> None:
-    from serve import declaration
+def _run(settings: ServeConfig, bundle: str, *, follow: bool) -> None:
+    from pintag.serve import server
+
+    is_json = settings.log.format == "json"
+    say = console.log_json if is_json else _say
+    say("starting …")
+    ready = functools.partial(_print_urls, settings, console.log_json if is_json else _announce)
+    if settings.access.allow_anonymous:
+        say("access.allow_anonymous is true: everybody who can reach the server can use it")
+    try:
+        server.run(settings, bundle, ready, say, follow=follow)
+    except PintagError as error:
+        if not is_json:
+            raise
+        console.log_json(str(error), "ERROR")
+        click.get_current_context().exit(1)
+    say("stopped")
+
+
+def _say(text: str) -> None:
+    console.err.print(escape(text), soft_wrap=True)
+
+
+def _announce(text: str) -> None:
+    console.out.print(escape(text), soft_wrap=True)
+
+
+def _print_urls(
+    settings: ServeConfig, announce: Callable[[str], None], url: str, logs: Path
+) -> None:
+    from pintag.serve import environment, ports
+
+    metrics = f"{ports.url(settings.http.host, settings.metrics.port)}/metrics"
+    lines = [f"page     {url}/", f"tags     POST {url}/v1/tags"]
+    if settings.explainer.enabled:
+        lines.append(f"why      POST {url}/v1/explanations")
+    lines += [f"model    {url}/v1/model", f"docs     {url}/docs", f"metrics  {metrics}"]
+    if settings.http.haproxy is not False and environment.has_haproxy():
+        haproxy = ports.url(settings.http.host, ports.haproxy_metrics())
+        lines.append(f"HAProxy  {haproxy}/metrics")
+    lines.append(f"logs     {logs}")
+    for line in lines:
+        announce(line)
+    announce("Ctrl-C stops the server.")
+
+
+def _print(what: str, settings: ServeConfig, bundle: str) -> None:
+    from pintag.serve import export
 
     texts = {
-        "serve_config": lambda: declaration.serve_config(settings, absolute(place)),
-        "environment": lambda: declaration.environment(settings),
-        "prometheus": lambda: declaration.prometheus(settings),
+        "serve_config": lambda: export.serve_config(settings, absolute(bundle)),
+        "environment": lambda: export.environment(settings),
+        "prometheus": lambda: export.prometheus(settings),
     }
     click.echo(texts[what](), nl=False)

@@ -1,4 +1,4 @@
-"""The images that a command is given: files, folders of them, standard input, or a data set."""
+"""The inputs of commands: image files, folders, standard input, and data sets."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
-from rich.markup import escape
 
-from pintag import dataset, images
 from pintag.cli import console
-from pintag.dataset import DataSet
-from pintag.errors import DataError, NotAnImageError, PintagError
+from pintag.cli.console import escape
+from pintag.core.errors import DataError, NotAnImageError, PintagError
+from pintag.data import dataset, images, walker
+from pintag.data.dataset import DataSet
 
 Read = Callable[[], bytes]
-"""Reads an image's bytes; an `ImageError` says why it cannot."""
-# An image by its name, and the call that reads it.
+"""Reads the bytes of an image; raises an `ImageError` if it cannot."""
 Source = tuple[str, Read]
+"""The name of an image, and the function that reads it."""
 
 STDIN = "-"
 
 
 def expand(names: Sequence[str], *, limited: bool) -> list[Source]:
-    """The images that arguments mean, in order; a folder means those below it.
+    """List the images of arguments, in order; a folder stands for all images below it.
+
+    The content of a file decides whether it is an image, and what is left out is printed.
 
     Args:
-        limited: read no more of a file than one byte above the limit, which is then refused. A
-            server knows its own limit.
+        limited: read at most one byte more than the size limit of files, so that a huge file is
+            refused without reading all of it. False for a server, which has its own limit.
 
     Raises:
         DataError: a folder has no images.
@@ -39,34 +41,37 @@ def expand(names: Sequence[str], *, limited: bool) -> list[Source]:
 
 
 def require(names: Sequence[str]) -> None:
-    """Find out before long work whether any of the arguments is there.
+    """Check, before long work, that at least one of the arguments exists.
 
     Raises:
-        DataError: none is.
+        DataError: none exists.
     """
     if not any(name == STDIN or Path(name).exists() for name in names):
         raise DataError(f"{', '.join(names)}: no such file or folder")
 
 
 def data_set(directory: Path | None, seed: int) -> DataSet:
-    """The data set in a folder, by default ./data; files that cannot be read are named.
+    """Scan the data set in a folder, by default ./data, and print the unreadable files.
 
     Raises:
-        UsageError: no folder is given, and there is no ./data.
-        DataError: it is no data set.
+        UsageError: no folder is given, and ./data does not exist.
+        DataError: the folder is not a data set.
     """
     if directory is None and not Path("data").is_dir():
-        raise click.UsageError("give --data; there is no ./data here")
+        raise click.UsageError("give --data; the default folder ./data does not exist")
     with console.progress("reading") as progress:
         scanned = dataset.scan(directory or Path("data"), seed=seed, progress=progress)
-    for file in scanned.unreadable:
-        console.skipped(file)
+    console.skipped(scanned.unreadable)
+    console.left_out(scanned.left_out)
+    console.not_utf8(example.path for example in scanned.examples)
+    for warning in scanned.warnings:
+        console.err.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     return scanned
 
 
 def failed(name: str, error: PintagError) -> dict[str, object]:
-    """Name an image that nothing can be said about; its entry among the results."""
-    console.err.print(f"[red]error:[/] {escape(name)}: {escape(str(error))}", soft_wrap=True)
+    """Print the error of an image, and return its entry in the JSON results."""
+    console.err.print(f"[red]error:[/] {escape(name)}: {escape(error)}", soft_wrap=True)
     return {"image": name, "error": str(error)}
 
 
@@ -76,21 +81,15 @@ def _expand(name: str, limit: int | None) -> Iterator[Source]:
         return
     path = Path(name)
     if path.is_dir():
-        found = [
-            file for file in sorted(path.rglob("*")) if _is_image(file.relative_to(path), file)
-        ]
-        if not found:
-            raise DataError(f"{path}: no images in this folder ({', '.join(images.SUFFIXES)})")
-        for file in found:
+        found = walker.find_images(path)
+        if not found.files:
+            raise DataError(f"{path}: no images in this folder{walker.summary(found.left_out)}")
+        console.left_out(found.left_out)
+        console.not_utf8(found.files)
+        for file in found.files:
             yield str(file), partial(_read_file, file, limit)
     else:
         yield name, partial(_read_file, path, limit)
-
-
-def _is_image(name: Path, file: Path) -> bool:
-    """By its name; what lies in a hidden folder is hidden, too."""
-    hidden = any(part.startswith(".") for part in name.parts)
-    return not hidden and name.suffix.lower() in images.SUFFIXES and not file.is_dir()
 
 
 def _read_file(path: Path, limit: int | None) -> bytes:
@@ -102,5 +101,5 @@ def _read_file(path: Path, limit: int | None) -> bytes:
 
 
 def _read(file: BinaryIO, limit: int | None) -> bytes:
-    """All of it, or one byte more than `limit`: enough to be refused, of a file without end."""
+    """Read at most `limit` + 1 bytes; the extra byte shows that the file is too large."""
     return file.read(-1 if limit is None else limit + 1)

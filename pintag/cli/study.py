@@ -1,4 +1,4 @@
-"""`pintag study`: every model compared on one's own data."""
+"""`pintag study`: compare many models on a data set."""
 
 from __future__ import annotations
 
@@ -7,17 +7,49 @@ import sys
 from pathlib import Path
 
 import click
-from rich.markup import escape
 
-from pintag import config
 from pintag.cli import console, sources
-from pintag.results import Results, Timings
+from pintag.cli.configured_command import ConfiguredCommand
+from pintag.cli.console import escape
+from pintag.core import config
+from pintag.core.quiet import import_quietly
+from pintag.report.results import Results, Timings
+
+_HELP = """Train and compare the models in CONFIG on one data set, and keep the best one.
+
+The study trains a support vector machine, networks from scratch, transfer models over a grid of
+settings, and fine-tuned models. It cross-validates the models that the validation split cannot
+distinguish from the best one, and explains predictions of the winner. It writes into --out:
+
+\b
+  report.html       the report in one file; report.md and figures/ have the same content
+  results.json      all results, with 95 % intervals
+  timings.json      durations, and the machine
+  bundle/           the best model, for `pintag serve`
+  gallery/          explanations of its predictions
+
+\b
+Example:
+  pintag study configs/study/pins.yaml --data pins --out runs/study
+
+Settings and the winner are chosen on the validation split; the test split is only reported.
+Finished parts are saved: --resume continues after Ctrl-C or a crash. If a model fails, the report
+has the reason and the study continues. If RAY_ADDRESS is set, the trials run on that Ray cluster;
+all nodes must see the folder of the data set.
+"""
 
 
-@click.command()
+@click.command(
+    help=_HELP,
+    short_help="Compare many models on one data set, and keep the best.",
+    cls=ConfiguredCommand,
+    configuration="pintag.train.study.plan:StudyConfig",
+)
 @click.argument("configuration", metavar="CONFIG", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--data", "data_dir", type=click.Path(path_type=Path), help="The data set's folder.")
+@click.option(
+    "--data", "data_dir", type=click.Path(path_type=Path), help="The data set.  [default: ./data]"
+)
 @click.option(
     "--out",
     default="runs/study",
@@ -25,12 +57,12 @@ from pintag.results import Results, Timings
     type=click.Path(path_type=Path),
     help="The folder of the study.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the interrupted study at --out.")
+@click.option("--resume", is_flag=True, help="Continue the interrupted study at --out.")
 @click.option("--overwrite", is_flag=True, help="Replace the study at --out.")
 @click.option(
     "--drop-leaks",
     is_flag=True,
-    help="Move pictures that lie on two sides of a split to the earlier one.",
+    help="Move images that are in two splits to the earlier split.",
 )
 @console.json_option
 def study(
@@ -43,48 +75,30 @@ def study(
     drop_leaks: bool,
     as_json: bool,
 ) -> None:
-    """Fit and compare the models in CONFIG on one data set, and keep the best.
-
-    A support vector machine, networks from nothing, transfer models over a grid of settings, and
-    fine-tuned ones. Those that validation cannot tell from the best are cross-validated, and the
-    winner is explained. --out then has
-
-    \b
-      report.html       the report, one file; report.md and figures/ beside it
-      results.json      every figure, with its 95 % interval
-      timings.json      what it took, on which machine
-      bundle/           the best model, ready for `pintag serve`
-      gallery/          explanations of its answers
-
-    \b
-      pintag study configs/study/pins.yaml --data pins --out runs/study
-
-    Settings and the winner are chosen by the validation split; the test split is only reported on.
-    A part that is done is not done again: --resume goes on after Ctrl-C or a crash. A part that
-    fails is told with its reason, and the others go on. With RAY_ADDRESS set the trials run on that
-    cluster, on any number of nodes that see the data set's folder.
-    """
-    from train.plan import StudyConfig
+    from pintag.train.study.plan import StudyConfig
+    from pintag.train.study.study_store import StudyStore
 
     settings = config.load(StudyConfig, configuration, overrides)
+    # Checked first, because reading the images takes seconds.
+    StudyStore(out).check(resume=resume, overwrite=overwrite)
     scanned = sources.data_set(data_dir, settings.seed)
     console.err.print(f"{len(scanned)} images, {len(scanned.labels)} labels; working on Ray …")
-    console.import_quietly("keras")
-    from train import study as studies
+    import_quietly("keras")
+    from pintag.train.study import runner
 
     try:
         with console.bars() as bars, contextlib.redirect_stdout(sys.stderr):
-            results, timings = studies.run(
+            results, timings = runner.run(
                 settings,
                 scanned,
                 out,
                 resume=resume,
                 overwrite=overwrite,
                 drop_leaks=drop_leaks,
-                watch=console.Stages(bars).move,
+                on_progress=console.Stages(bars).move,
             )
     except KeyboardInterrupt:
-        console.err.print("interrupted; the same command with --resume goes on")
+        console.err.print("interrupted; run the same command with --resume to continue the study")
         sys.exit(1)
     if as_json:
         console.print_json(results.model_dump(mode="json"))
@@ -93,13 +107,13 @@ def study(
 
 
 def _summarise(results: Results, timings: Timings, out: Path) -> None:
-    shown = console.table("model", "validation", "test", "95 % interval", "ECE", "fit")
+    table = console.table("model", "validation", "test", "95 % interval", "ECE", "training")
     for entry in results.entries:
         if entry.validation is None or entry.test is None:
-            shown.add_row(escape(entry.name), "failed")
+            table.add_row(escape(entry.name), "failed")
             continue
         accuracy = entry.test.accuracy
-        shown.add_row(
+        table.add_row(
             escape(entry.name),
             f"{entry.validation.accuracy.value:.2%}",
             f"{accuracy.value:.2%}",
@@ -107,22 +121,22 @@ def _summarise(results: Results, timings: Timings, out: Path) -> None:
             f"{entry.test.ece.value:.3f}",
             f"{timings.training[entry.name]:.1f} s",
         )
-    console.out.print(shown)
+    console.out.print(table)
     for entry in results.entries:
         if entry.failure:
-            told = escape(f"{entry.name} failed: {entry.failure}")
-            console.out.print(told, soft_wrap=True)
-    for each in results.cross_validation:
+            message = escape(f"{entry.name} failed: {entry.failure}")
+            console.out.print(message, soft_wrap=True)
+    for scores in results.cross_validation:
         console.out.print(
-            f"{len(each.folds)}-fold cross-validation of {escape(each.entry)}:"
-            f" {each.mean.value:.2%}, standard deviation {each.deviation:.2%}"
+            f"{len(scores.folds)}-fold cross-validation of {escape(scores.entry)}:"
+            f" {scores.mean.value:.2%}, standard deviation {scores.deviation:.2%}"
         )
     if leaks := len(results.leaks):
-        what = "moved" if results.leaks[0].moved else "left: --drop-leaks moves them"
-        console.out.print(f"{leaks} pairs of pictures lie on two sides of a split ({what})")
+        action = "moved" if results.leaks[0].moved else "kept: --drop-leaks moves them"
+        console.out.print(f"{leaks} pairs of duplicates are in two splits ({action})")
     if results.data.synthetic:
-        console.out.print("synthetic data: the figures say nothing about photographs")
-    where = escape(str(out))
+        console.out.print("synthetic data: the scores say nothing about photographs")
+    path = escape(str(out))
     console.out.print(f"best: {escape(str(results.best))}", soft_wrap=True)
-    console.out.print(f"  {where}/report.html", soft_wrap=True)
-    console.out.print(f"  pintag serve --bundle {where}/bundle", soft_wrap=True)
+    console.out.print(f"  {path}/report.html", soft_wrap=True)
+    console.out.print(f"  pintag serve --bundle {path}/bundle", soft_wrap=True)

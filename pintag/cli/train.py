@@ -1,4 +1,4 @@
-"""`pintag train`: one experiment."""
+"""`pintag train`: train one model."""
 
 from __future__ import annotations
 
@@ -9,20 +9,59 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 
-from pintag import config
-from pintag.bundle import ModelBundle
 from pintag.cli import console, sources
+from pintag.cli.configured_command import ConfiguredCommand
+from pintag.cli.console import escape
+from pintag.core import config
+from pintag.core.quiet import import_quietly
+from pintag.models.bundle import ModelBundle
+
+_HELP = """Train the model that CONFIG describes, calibrate and evaluate it, and write a bundle.
+
+\b
+Examples:
+  pintag train configs/train/sample.yaml --data demo/data --out demo/bundle
+  pintag train configs/train/mobilenet.yaml --data pins --out runs/pins \\
+      backbone.alpha=0.25 head.batch_size=16 seed=3
+
+KEY=VALUE overrides a key of the configuration:
+
+\b
+backbone.name          mobilenet, vgg16, resnet50, inception_v3, basic_cnn
+backbone.alpha         the width multiplier of MobileNet
+backbone.weights       imagenet, none (random), or the path of a Keras weights file
+input_size             width and height of the input images in pixels
+head.widths            units of the Dense layers, such as [512,256,128,64]
+head.learning_rate, head.batch_size, head.epochs, head.early_stopping,
+head.dropout, head.label_smoothing, head.class_weights
+fine_tune.epochs       0 trains the head only
+fine_tune.learning_rate, fine_tune.batch_size, fine_tune.unfreeze
+scaling.num_workers, scaling.use_gpu, scaling.mixed_precision
+seed                   equal seeds give equal models on one machine
+cache_dir              the folder of cached features
+
+head.batch_size is the number of images per step over all workers. If RAY_ADDRESS is set, the
+workers run on that Ray cluster, otherwise on this machine.
+"""
 
 
-@click.command()
+@click.command(
+    help=_HELP,
+    short_help="Train a model and write a bundle.",
+    cls=ConfiguredCommand,
+    configuration="pintag.train.config:TrainConfig",
+)
 @click.argument("configuration", metavar="CONFIG", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--data", "data_dir", type=click.Path(path_type=Path), help="The data set's folder.")
-@click.option("--out", type=click.Path(path_type=Path), help="The bundle to write.")
-@click.option("--resume", is_flag=True, help="Go on with the interrupted run at --out.")
-@click.option("--overwrite", is_flag=True, help="Replace what stands at --out.")
+@click.option(
+    "--data", "data_dir", type=click.Path(path_type=Path), help="The data set.  [default: ./data]"
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The bundle to write.  [default: ./runs/NAME]"
+)
+@click.option("--resume", is_flag=True, help="Continue the interrupted run at --out.")
+@click.option("--overwrite", is_flag=True, help="Replace the folder at --out.")
 @console.json_option
 def train(
     configuration: Path,
@@ -33,87 +72,70 @@ def train(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Fit the experiment in CONFIG, calibrate and evaluate it, and write a bundle.
-
-    Every key of the configuration can be overridden:
-
-    \b
-      pintag train configs/train/mobilenet.yaml --data pins --out runs/pins
-          backbone.alpha=0.25 head.batch_size=16 seed=3
-
-    \b
-    backbone.name          mobilenet, vgg16, resnet50, inception_v3, basic_cnn
-    backbone.alpha         width of a MobileNet
-    backbone.weights       imagenet, none, or the path of a Keras weights file
-    input_size             the side of the square that images become, in pixels
-    head.widths            Dense layers, such as [512,256,128,64]
-    head.learning_rate, head.batch_size, head.epochs, head.early_stopping,
-    head.dropout, head.label_smoothing, head.class_weights
-    fine_tune.epochs       0: frozen backbone only
-    fine_tune.learning_rate, fine_tune.batch_size, fine_tune.unfreeze
-    scaling.num_workers, scaling.use_gpu, scaling.mixed_precision
-    seed                   equal seeds, equal runs on one machine
-    cache_dir              where features are kept between runs
-
-    By default the data set is ./data and the bundle is written to ./runs/NAME. head.batch_size is
-    the batch over all workers together. With RAY_ADDRESS set the workers run on that cluster.
-    """
-    from train.config import TrainConfig
+    from pintag.train.config import TrainConfig
+    from pintag.train.fit.workspace import Workspace
 
     settings = config.load(TrainConfig, configuration, overrides)
     target = out or Path("runs") / (settings.name or configuration.stem)
+    # Checked first, because reading the images takes seconds.
+    Workspace(target).check(resume=resume, overwrite=overwrite)
     scanned = sources.data_set(data_dir, settings.seed)
-    console.err.print(f"{len(scanned)} images, {len(scanned.labels)} labels; fitting on Ray …")
-    # After what may be wrong with the request: this takes seconds.
-    console.import_quietly("keras")
-    from train.fit import fit
+    console.err.print(f"{len(scanned)} images, {len(scanned.labels)} labels; training on Ray …")
+    # Imported after the arguments are checked, because it takes seconds.
+    import_quietly("keras")
+    from pintag.train.fit.experiment import fit
 
     try:
-        # Keras tells of its downloads on standard output.
+        # Keras prints its downloads on standard output.
         with console.bars() as bars, contextlib.redirect_stdout(sys.stderr):
-            made = fit(
+            bundle = fit(
                 settings,
                 scanned,
                 target,
                 resume=resume,
                 overwrite=overwrite,
-                watch=partial(_show, console.Stages(bars)),
+                on_progress=partial(_show, console.Stages(bars)),
             )
     except KeyboardInterrupt:
-        console.err.print("interrupted; the same command with --resume goes on, if it had begun")
+        _print_interrupted(can_resume=Workspace(target).folder.exists())
         sys.exit(1)
     if as_json:
-        console.print_json({"bundle": str(made.path), **made.manifest.model_dump(mode="json")})
+        console.print_json({"bundle": str(bundle.path), **bundle.manifest.model_dump(mode="json")})
     else:
-        _summarise(made)
+        _summarise(bundle)
+
+
+def _print_interrupted(*, can_resume: bool) -> None:
+    remedy = "; run the same command with --resume to continue training" if can_resume else ""
+    console.err.print(f"interrupted{remedy}")
 
 
 def _show(stages: console.Stages, message: dict[str, Any]) -> None:
-    """Move a bar by one message of `train.loop`."""
+    """Update a progress bar with a message of `pintag.train.fit.loop`."""
     if message["stage"] == "training":
         note = (
             f"loss {message['loss']:.3f}, validation {message['validation_loss']:.3f}, "
-            f"{message['validation_accuracy']:.1%} right"
+            f"accuracy {message['validation_accuracy']:.1%}"
         )
         stages.move(message["phase"], message["epoch"], message["epochs"], note)
     else:
         stages.move(message["stage"], message["done"], message["total"])
 
 
-def _summarise(made: ModelBundle) -> None:
-    manifest = made.manifest
-    shown = console.table("split", "images", "accuracy", "macro F1", "ECE")
-    for split, figures in manifest.metrics.items():
-        shown.add_row(
+def _summarise(bundle: ModelBundle) -> None:
+    manifest = bundle.manifest
+    table = console.table("split", "images", "accuracy", "macro F1", "ECE")
+    for split, scores in manifest.metrics.items():
+        table.add_row(
             split,
-            str(figures["images"]),
-            f"{figures['accuracy']:.2%}",
-            f"{figures['macro_f1']:.3f}",
-            f"{figures['ece']:.3f}",
+            str(scores["images"]),
+            f"{scores['accuracy']:.2%}",
+            f"{scores['macro_f1']:.3f}",
+            f"{scores['ece']:.3f}",
         )
-    console.out.print(shown)
+    console.out.print(table)
     if manifest.data["synthetic"]:
-        console.out.print("synthetic data: the figures say nothing about photographs")
-    where = escape(str(made.path))
-    console.out.print(f"bundle {where}, version {manifest.version}", soft_wrap=True)
-    console.out.print(f"  pintag serve --bundle {where}", soft_wrap=True)
+        console.out.print("synthetic data: the scores say nothing about photographs")
+    path = escape(str(bundle.path))
+    console.out.print(f"bundle {path}, version {manifest.version}", soft_wrap=True)
+    console.out.print(f"  pintag serve --bundle {path}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Pictures in every form that bulk tagging takes."""
+"""Images for bulk tagging."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 
 def picture(number: int, size: int = 24) -> bytes:
-    """A small JPEG of its own."""
+    """A small JPEG that differs for every number."""
     rng = np.random.default_rng(number)
     encoded = io.BytesIO()
     pixels = rng.integers(0, 256, (3, 3, 3), np.uint8)
@@ -21,12 +21,12 @@ def picture(number: int, size: int = 24) -> bytes:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine pictures in folders, one corrupt, one that is no picture by its name."""
+    """Nine images in folders, a corrupt one, and a text file."""
     root = tmp_path_factory.mktemp("catalogue")
     for number in range(9):
-        place = root / f"{number % 3}" / f"{number}.jpg"
-        place.parent.mkdir(exist_ok=True)
-        place.write_bytes(picture(number))
+        path = root / f"{number % 3}" / f"{number}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(picture(number))
     (root / "0" / "corrupt.jpg").write_bytes(picture(0)[:-100])
     (root / "notes.txt").write_text("nothing to see")
     return root

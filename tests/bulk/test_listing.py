@@ -1,4 +1,4 @@
-"""What is to be tagged: folders, lists and Parquet, divided into parts."""
+"""List folders, list files and Parquet, and divide them into parts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from bulk import listing
-from bulk.listing import Source
-from pintag.errors import DataError
-from pintag.store import Store
+from pintag.bulk import listing
+from pintag.bulk.listing import InputSource
+from pintag.core.errors import DataError
+from pintag.core.store import Store
 
 
 @pytest.fixture
@@ -20,11 +20,11 @@ def out(tmp_path: Path) -> Store:
     return Store(str(tmp_path / "out"))
 
 
-def listed(source: Source, out: Store) -> list[str]:
-    """Every URI, in the order of the parts."""
-    made = listing.make(source, out)
-    uris = [uri for number in range(made.parts) for uri in listing.read(out, number)]
-    assert len(uris) == made.images
+def listed(source: InputSource, out: Store) -> list[str]:
+    """All URIs in the order of the parts."""
+    listed_parts = listing.create(source, out)
+    uris = [uri for number in range(listed_parts.parts) for uri in listing.read(out, number)]
+    assert len(uris) == listed_parts.images
     return uris
 
 
@@ -33,40 +33,40 @@ def table(path: Path, columns: dict[str, Any], rows: int = 100) -> Path:
     return path
 
 
-def test_a_folder_is_its_images_and_no_other_file(folder: Path, out: Store) -> None:
-    found = listed(Source(str(folder)), out)
-    assert found == sorted(str(path) for path in folder.rglob("*.jpg"))
+def test_only_images_of_a_folder_are_listed(folder: Path, out: Store) -> None:
+    result = listed(InputSource(str(folder)), out)
+    assert result == sorted(str(path) for path in folder.rglob("*.jpg"))
 
 
-def test_a_list_has_paths_beside_it_absolute_ones_and_uris(tmp_path: Path, out: Store) -> None:
+def test_a_list_file_has_relative_and_absolute_paths_and_uris(tmp_path: Path, out: Store) -> None:
     names = tmp_path / "list.txt"
     names.write_text("a.jpg\n\n  /b/c.jpg \ns3://bucket/d.jpg\n")
-    assert listed(Source(str(names)), out) == [
+    assert listed(InputSource(str(names)), out) == [
         str(tmp_path / "a.jpg"),
         "/b/c.jpg",
         "s3://bucket/d.jpg",
     ]
 
 
-def test_a_column_of_text_is_a_list(tmp_path: Path, out: Store) -> None:
+def test_a_text_column_contains_paths_or_uris(tmp_path: Path, out: Store) -> None:
     path = table(tmp_path / "pins.parquet", {"where": ["/a.jpg", None, "/b.jpg"]})
-    assert listed(Source(str(path), column="where"), out) == ["/a.jpg", "", "/b.jpg"]
+    assert listed(InputSource(str(path), column="where"), out) == ["/a.jpg", "", "/b.jpg"]
 
 
-def test_a_folder_of_parquet_is_read_in_the_order_of_its_names(tmp_path: Path, out: Store) -> None:
+def test_parquet_files_are_read_in_the_order_of_their_names(tmp_path: Path, out: Store) -> None:
     data = tmp_path / "data"
     data.mkdir()
     table(data / "b.parquet", {"image": ["3"]})
     table(data / "a.parquet", {"image": ["1", "2"]})
     table(data / "_notes.parquet", {"other": ["4"]})
-    assert listed(Source(str(data)), out) == ["1", "2", "3"]
+    assert listed(InputSource(str(data)), out) == ["1", "2", "3"]
 
 
-def test_a_column_of_bytes_is_divided_by_its_row_groups(tmp_path: Path, out: Store) -> None:
+def test_each_row_group_of_bytes_is_a_part(tmp_path: Path, out: Store) -> None:
     path = table(tmp_path / "pins.parquet", {"image": [b"%d" % n for n in range(25)]}, rows=10)
-    made = listing.make(Source(str(path)), out)
-    assert (made.images, made.parts) == (25, 3)
-    assert made.groups == ((str(path), 0, 0), (str(path), 1, 10), (str(path), 2, 20))
+    listed_parts = listing.create(InputSource(str(path)), out)
+    assert (listed_parts.images, listed_parts.parts) == (25, 3)
+    assert listed_parts.groups == ((str(path), 0, 0), (str(path), 1, 10), (str(path), 2, 20))
     assert out.names() == set()
 
 
@@ -76,37 +76,37 @@ def test_many_images_are_many_parts(
     monkeypatch.setattr(listing, "PART", 4)
     names = tmp_path / "list.txt"
     names.write_text("".join(f"/{number}.jpg\n" for number in range(10)))
-    made = listing.make(Source(str(names)), out)
-    assert made.parts == 3
+    listed_parts = listing.create(InputSource(str(names)), out)
+    assert listed_parts.parts == 3
     assert [len(listing.read(out, number)) for number in range(3)] == [4, 4, 2]
 
 
-def test_nothing_to_tag_is_an_error(tmp_path: Path, out: Store) -> None:
+def test_a_source_without_images_is_an_error(tmp_path: Path, out: Store) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty: no images here"):
-        listing.make(Source(str(tmp_path / "empty")), out)
-    with pytest.raises(DataError, match="none: there is nothing here"):
-        listing.make(Source(str(tmp_path / "none")), out)
+    with pytest.raises(DataError, match="empty: contains no images"):
+        listing.create(InputSource(str(tmp_path / "empty")), out)
+    with pytest.raises(DataError, match="none: no such file or folder"):
+        listing.create(InputSource(str(tmp_path / "none")), out)
 
 
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ({"column": "picture"}, "there is no column 'picture'; there are image, size"),
-        ({"uri_column": "name"}, "there is no column 'name'; there are image, size"),
+        ({"column": "picture"}, "there is no column 'picture'; the columns are image, size"),
+        ({"uri_column": "name"}, "there is no column 'name'; the columns are image, size"),
         ({"column": "size"}, "column 'size' is int64, neither bytes nor text"),
     ],
 )
-def test_a_wrong_column_is_named(
+def test_a_wrong_column_is_reported(
     tmp_path: Path, out: Store, source: dict[str, str], words: str
 ) -> None:
     path = table(tmp_path / "pins.parquet", {"image": [b""], "size": [1]})
     with pytest.raises(DataError, match=words):
-        listing.make(Source(str(path), **source), out)
+        listing.create(InputSource(str(path), **source), out)
 
 
-def test_what_is_no_parquet_is_named(tmp_path: Path, out: Store) -> None:
+def test_an_invalid_parquet_file_is_reported(tmp_path: Path, out: Store) -> None:
     path = tmp_path / "pins.parquet"
     path.write_bytes(b"not at all")
-    with pytest.raises(DataError, match=r"pins\.parquet: no Parquet file"):
-        listing.make(Source(str(path)), out)
+    with pytest.raises(DataError, match=r"pins\.parquet: not a Parquet file"):
+        listing.create(InputSource(str(path)), out)

@@ -1,4 +1,4 @@
-"""What breaks, and who watches it: processes of a server, and clients that never pause."""
+"""Helpers to kill processes of a server while clients upload at a constant rate."""
 
 from __future__ import annotations
 
@@ -13,70 +13,72 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks import openloop
+from benchmarks.openloop import Outcomes
 from tests.conftest import Server, descendants, wait_for
-from tests.load import openloop
-from tests.load.openloop import Fates
 
 
 def replicas(server: Server) -> list[psutil.Process]:
-    """Of the classifier."""
+    """The processes of the classifier's replicas."""
     return list(descendants(server.process, "ServeReplica:classifier:"))
 
 
 @dataclass
 class Watch:
-    """Uploads at a constant rate, and what became of each."""
+    """Uploads at a constant rate, and the outcome of each."""
 
     rate: float
-    fates: Fates = field(default_factory=Fates)
+    outcomes: Outcomes = field(default_factory=Outcomes)
     begun: float = field(default_factory=time.perf_counter)
 
     def now(self) -> float:
-        """In the seconds of its fates."""
+        """Seconds since the first upload was due, the clock of `outcomes`."""
         return time.perf_counter() - self.begun
 
-    def sees(self, seconds: float) -> None:
-        """Wait for the answers to as many requests as so many seconds have."""
-        enough = self._good() + seconds * self.rate
-        wait_for(lambda: self._good() >= enough, seconds + 120, "answers")
+    def wait_for_answers(self, seconds: float) -> None:
+        """Wait until more requests have status 200: as many as are sent in this many seconds."""
+        target = self._answered() + seconds * self.rate
+        wait_for(lambda: self._answered() >= target, seconds + 120, "answers")
 
-    def _good(self) -> int:
-        return self.fates.statuses()[200]
+    def _answered(self) -> int:
+        return self.outcomes.statuses()[200]
 
     def failed(self) -> list[float]:
-        """When those were due that were not answered with 200."""
-        return sorted(fate.due for fate in self.fates if fate.status != 200)
+        """The due times, in seconds, of the requests that did not get status 200; ascending."""
+        return sorted(outcome.due for outcome in self.outcomes if outcome.status != 200)
 
     def recovery(self) -> float:
-        """Seconds between the first and the last of those."""
-        bad = self.failed()
-        return bad[-1] - bad[0] if bad else 0.0
+        """Seconds between the first and the last failed request."""
+        failed = self.failed()
+        return failed[-1] - failed[0] if failed else 0.0
 
     def worst(self) -> float:
-        """The longest that an answer took, in seconds."""
-        return max(fate.seconds for fate in self.fates if fate.status == 200)
+        """The longest time that a request with status 200 took, in seconds."""
+        return max(outcome.seconds for outcome in self.outcomes if outcome.status == 200)
 
-    def told(self) -> str:
-        """In a line, for the table of docs/faults.md."""
+    def summary(self) -> str:
+        """One line for the table of docs/faults.md."""
         return (
-            f"{len(self.fates)} requests, {len(self.failed())} failed "
-            f"{dict(self.fates.statuses())}, worst {self.worst():.2f} s, "
+            f"{len(self.outcomes)} requests, {len(self.failed())} failed "
+            f"{dict(self.outcomes.statuses())}, worst {self.worst():.2f} s, "
             f"recovered in {self.recovery():.1f} s"
         )
 
 
 @contextlib.contextmanager
-def watched(url: str, bodies: Sequence[bytes], rate: float, together: int = 1) -> Iterator[Watch]:
-    """Upload at a constant rate while the block lasts, so many at once."""
+def watched(url: str, bodies: Sequence[bytes], rate: float, burst: int = 1) -> Iterator[Watch]:
+    """Upload at a constant rate while the block runs; `burst` requests are due at the same time."""
     watch, done = Watch(rate), threading.Event()
 
     def times() -> Iterator[float]:
         for number in itertools.count():
             if done.is_set():
                 return
-            yield number // together * together / rate
+            yield number // burst * burst / rate
 
-    thread = threading.Thread(target=lambda: openloop.run(url, bodies, times(), fates=watch.fates))
+    thread = threading.Thread(
+        target=lambda: openloop.run(url, bodies, times(), outcomes=watch.outcomes)
+    )
     thread.start()
     try:
         yield watch
@@ -87,5 +89,5 @@ def watched(url: str, bodies: Sequence[bytes], rate: float, together: int = 1) -
 
 @pytest.fixture(scope="session")
 def body(sample_dir: Path) -> bytes:
-    """An upload."""
+    """The bytes of an image to upload."""
     return next((sample_dir / "test").rglob("*.jpg")).read_bytes()

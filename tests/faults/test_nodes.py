@@ -1,7 +1,7 @@
-"""Nodes of a cluster lost under load: what clients of another node see of it.
+"""A node of a cluster is lost under load: what the clients of another node see.
 
-Three real nodes of Ray on this machine, each in a network of its own: a head that serves nothing,
-and keeps what it knows in a real Redis, and two workers with a replica each.
+The cluster has three real Ray nodes on this machine, each in its own network namespace: a head
+without replicas, which keeps its state in a real Redis, and two workers with a replica each.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import httpx
 import psutil
 import pytest
 
-from serve.server import has_haproxy
+from pintag.serve.environment import has_haproxy
 from tests import network
 from tests.conftest import (
     PINTAG,
     ROOT,
-    WATCH,
+    SUPERVISOR,
     free_port,
     haproxy_config,
     launched,
@@ -30,26 +30,24 @@ from tests.conftest import (
     wait_for,
 )
 from tests.faults.conftest import Watch, watched
-from tests.network import Place
-from tests.raylets import RAY, Node, secluded
+from tests.network import NetworkNamespace
+from tests.raylets import RAY, Node, cluster_environment
 
-UNABLE = network.unable()
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here"),
-    pytest.mark.skipif(bool(UNABLE), reason=UNABLE),
     pytest.mark.skipif(
-        not shutil.which("redis-server"), reason="no redis-server here (Debian's package)"
+        not shutil.which("redis-server"), reason="redis-server is not installed (Debian's package)"
     ),
 ]
 
 RATE = 20
-# A head has a machine of its own: on this one it goes behind those that serve.
-BEHIND = ("nice", "-n", "15")
+# A real head has its own machine. Here it must not take processor time from the workers.
+LOW_PRIORITY = ("nice", "-n", "15")
 SETTINGS = (
-    "http.host=0.0.0.0", "http.drain_seconds=0", "access.everybody=true",
+    "http.host=0.0.0.0", "http.drain_s=0", "access.allow_anonymous=true",
     "classifier.cache_bytes=0", "classifier.autoscaling.max_replicas=2",
-    # One on each worker.
+    # One replica on each worker.
     "classifier.resources={classifier: 1}",
     "explainer.enabled=false",
 )  # fmt: skip
@@ -57,20 +55,22 @@ PASSWORD = "secret"
 
 
 class Cluster:
-    """A head and workers, which come and go."""
+    """A head and workers, which can be started and killed."""
 
-    def __init__(self, environment: dict[str, str], redis: str, places: list[Place]) -> None:
+    def __init__(
+        self, environment: dict[str, str], redis: str, namespaces: list[NetworkNamespace]
+    ) -> None:
         self.environment = environment
-        self.head, *self.workers = places
+        self.head, *self.workers = namespaces
         self._redis = redis
-        self._nodes: dict[Place, Node] = {}
+        self._nodes: dict[NetworkNamespace, Node] = {}
 
-    def start(self, place: Place) -> None:
-        """As an orchestrator does in the place of a node that is gone."""
+    def start(self, namespace: NetworkNamespace) -> None:
+        """Start a node, for the first time or again, as an orchestrator does."""
         environment, options = self.environment, ["--object-store-memory=100000000"]
-        within = place.within
-        if place == self.head:
-            within = [*BEHIND, *within]
+        within = namespace.within
+        if namespace == self.head:
+            within = [*LOW_PRIORITY, *within]
             environment = environment | {"RAY_REDIS_ADDRESS": self._redis}
             options += [
                 "--head", "--port=6379", "--num-cpus=0", f"--redis-password={PASSWORD}",
@@ -78,62 +78,73 @@ class Cluster:
             ]  # fmt: skip
         else:
             options += [f"--address={self.head.address}:6379", '--resources={"classifier": 1}']
-        self._nodes[place] = Node(environment, *options, address=place.address, within=within)
+        self._nodes[namespace] = Node(
+            environment, *options, address=namespace.address, within=within
+        )
 
-    def kill(self, place: Place) -> None:
-        self._nodes.pop(place).kill()
+    def kill(self, namespace: NetworkNamespace) -> None:
+        self._nodes.pop(namespace).kill()
 
-    def processes(self, place: Place, words: str) -> list[psutil.Process]:
-        return self._nodes[place].processes(words) if place in self._nodes else []
+    def processes(self, namespace: NetworkNamespace, words: str) -> list[psutil.Process]:
+        return self._nodes[namespace].processes(words) if namespace in self._nodes else []
 
-    def replicas(self, place: Place) -> list[psutil.Process]:
-        return self.processes(place, "ServeReplica:classifier:")
+    def replicas(self, namespace: NetworkNamespace) -> list[psutil.Process]:
+        return self.processes(namespace, "ServeReplica:classifier:")
 
-    def serves(self, place: Place, body: bytes) -> bool:
-        """Whether it has a replica, and answers."""
+    def serves(self, namespace: NetworkNamespace, body: bytes) -> bool:
+        """Whether a node has one replica, and answers."""
         try:
-            answer = httpx.post(url(place), content=body, timeout=5)
+            answer = httpx.post(url(namespace), content=body, timeout=5)
         except httpx.TransportError:
             return False
-        return len(self.replicas(place)) == 1 and answer.status_code == 200
+        return len(self.replicas(namespace)) == 1 and answer.status_code == 200
 
-    def known(self, place: Place) -> int:
-        """How many replicas its HAProxy has."""
-        return haproxy_config(self._nodes[place].process).count("\n    server SERVE_REPLICA_")
+    def replicas_in_haproxy(self, namespace: NetworkNamespace) -> int:
+        """The number of replicas in the configuration of a node's HAProxy."""
+        return haproxy_config(self._nodes[namespace].process).count("\n    server SERVE_REPLICA_")
 
     def close(self) -> None:
-        for place in list(self._nodes):
-            self.kill(place)
+        for namespace in list(self._nodes):
+            self.kill(namespace)
 
 
-def url(place: Place) -> str:
-    return f"http://{place.address}:8000/v1/tags"
+def url(namespace: NetworkNamespace) -> str:
+    return f"http://{namespace.address}:8000/v1/tags"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _needs_a_network() -> None:
+    """Skip the tests if no network of namespaces can be built here."""
+    if reason := network.unable():
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")
 def cluster(quick_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Deployed as docs/operations.md says, and answering."""
-    place, port = tmp_path_factory.mktemp("nodes"), free_port()
-    told = printed(quick_dir, "--environment")
-    variables = dict(word.split("=", 1) for word in shlex.split(told) if "=" in word)
-    config = place / "serve.yaml"
+    """A cluster with the applications deployed, as docs/operations.md describes."""
+    folder, port = tmp_path_factory.mktemp("nodes"), free_port()
+    lines = printed(quick_dir, "--environment")
+    variables = dict(word.split("=", 1) for word in shlex.split(lines) if "=" in word)
+    config = folder / "serve.yaml"
     config.write_text(printed(quick_dir, "--serve-config"))
     redis = ["redis-server", "--port", port, "--requirepass", PASSWORD, "--save", ""]
     with (
-        secluded() as environment,
-        network.network(3) as places,
-        launched([*redis, "--bind", network.HERE], place / "redis.log"),
+        cluster_environment() as environment,
+        network.network(3) as namespaces,
+        launched([*redis, "--bind", network.HERE], folder / "redis.log"),
     ):
-        made = Cluster(
-            environment | variables | {"PYTHONPATH": str(ROOT)}, f"{network.HERE}:{port}", places
+        cluster = Cluster(
+            environment | variables | {"PYTHONPATH": str(ROOT)},
+            f"{network.HERE}:{port}",
+            namespaces,
         )
-        with contextlib.closing(made):
-            for each in places:
-                made.start(each)
-            address = f"http://{made.head.address}:8265"
+        with contextlib.closing(cluster):
+            for namespace in namespaces:
+                cluster.start(namespace)
+            address = f"http://{cluster.head.address}:8265"
             deploy = [RAY.with_name("serve"), "deploy", config, "--address", address]
-            subprocess.run(deploy, env=made.environment, check=True, capture_output=True)
-            yield made
+            subprocess.run(deploy, env=cluster.environment, check=True, capture_output=True)
+            yield cluster
 
 
 def printed(bundle: Path, what: str) -> str:
@@ -142,68 +153,72 @@ def printed(bundle: Path, what: str) -> str:
 
 
 @pytest.fixture
-def workers(cluster: Cluster, body: bytes) -> list[Place]:
-    """Both of them, each with a replica."""
-    wait_for(lambda: all(cluster.serves(each, body) for each in cluster.workers), 180, "both")
+def workers(cluster: Cluster, body: bytes) -> list[NetworkNamespace]:
+    """Both workers, each with a replica."""
+    wait_for(
+        lambda: all(cluster.serves(worker, body) for worker in cluster.workers), 180, "both workers"
+    )
     return cluster.workers
 
 
-def told(name: str, watch: Watch, when: float) -> None:
-    print(f"\n{name}: {watch.told()}, whole again after {watch.now() - when:.0f} s")
-    assert watch.fates.statuses() == {200: len(watch.fates)}
+def report(name: str, watch: Watch, when: float) -> None:
+    print(f"\n{name}: {watch.summary()}, all nodes work after {watch.now() - when:.0f} s")
+    assert watch.outcomes.statuses() == {200: len(watch.outcomes)}
 
 
-def test_a_worker_that_dies_costs_no_request(
-    cluster: Cluster, workers: list[Place], body: bytes
+def test_a_worker_that_dies_loses_no_request(
+    cluster: Cluster, workers: list[NetworkNamespace], body: bytes
 ) -> None:
     lost, other = workers
     with watched(url(other), [body], RATE) as watch:
-        watch.sees(1)
+        watch.wait_for_answers(1)
         when = watch.now()
         cluster.kill(lost)
-        watch.sees(1)
+        watch.wait_for_answers(1)
         cluster.start(lost)
-        wait_for(lambda: cluster.serves(lost, body), 180, "its successor")
-        watch.sees(1)
-    told("a worker killed", watch, when)
+        wait_for(lambda: cluster.serves(lost, body), 180, "a new worker")
+        watch.wait_for_answers(1)
+    report("a worker killed", watch, when)
 
 
-def test_a_worker_that_is_cut_off_costs_no_request_and_ends(
-    cluster: Cluster, workers: list[Place], body: bytes
+def test_a_worker_that_is_cut_off_loses_no_request_and_ends(
+    cluster: Cluster, workers: list[NetworkNamespace], body: bytes
 ) -> None:
-    """Nobody says that it is gone; and what is left of it does not go on by itself."""
+    """Its connections are not closed, and its processes must end by themselves."""
     lost, other = workers
-    (haproxy,) = cluster.processes(lost, WATCH)
+    (haproxy,) = cluster.processes(lost, SUPERVISOR)
     with watched(url(other), [body], RATE) as watch:
-        watch.sees(1)
+        watch.wait_for_answers(1)
         when = watch.now()
         lost.cut()
-        wait_for(lambda: cluster.known(other) == 1, 120, "HAProxy without its replica")
-        watch.sees(1)
+        wait_for(
+            lambda: cluster.replicas_in_haproxy(other) == 1, 120, "HAProxy to remove its replica"
+        )
+        watch.wait_for_answers(1)
         lost.mend()
-        wait_for(lambda: not cluster.processes(lost, "raylet/raylet"), 90, "its end")
+        wait_for(lambda: not cluster.processes(lost, "raylet/raylet"), 90, "the end of its raylet")
         wait_for(lambda: not lives(haproxy), 10, "the end of its HAProxy")
         cluster.kill(lost)
         cluster.start(lost)
-        wait_for(lambda: cluster.serves(lost, body), 180, "its successor")
-        watch.sees(1)
-    told("a worker cut off", watch, when)
+        wait_for(lambda: cluster.serves(lost, body), 180, "a new worker")
+        watch.wait_for_answers(1)
+    report("a worker cut off", watch, when)
 
 
-def test_without_the_head_workers_answer_and_with_a_new_one_all_is_as_before(
-    cluster: Cluster, workers: list[Place], body: bytes
+def test_workers_answer_without_the_head_and_a_new_head_takes_over(
+    cluster: Cluster, workers: list[NetworkNamespace], body: bytes
 ) -> None:
-    """What the head knew is in Redis: it takes care of replicas again."""
+    """The head's state is in Redis: the new head starts replicas again."""
     one, other = workers
     (replica,) = cluster.replicas(one)
     with watched(url(other), [body], RATE) as watch:
-        watch.sees(1)
+        watch.wait_for_answers(1)
         when = watch.now()
         cluster.kill(cluster.head)
-        watch.sees(5)
+        watch.wait_for_answers(5)
         cluster.start(cluster.head)
         replica.kill()
-        wait_for(lambda: not lives(replica), 10, "its end")
+        wait_for(lambda: not lives(replica), 10, "the end of the replica")
         wait_for(lambda: cluster.serves(one, body), 180, "a new replica")
-        watch.sees(1)
-    told("the head killed", watch, when)
+        watch.wait_for_answers(1)
+    report("the head killed", watch, when)

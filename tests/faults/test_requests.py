@@ -1,7 +1,8 @@
-"""What becomes of requests where something breaks, on either side."""
+"""Requests whose client sends no body, or whose replica dies."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serve.protocol import Problem
-from serve.server import has_haproxy
+from pintag.serve.api.schemas import Problem
+from pintag.serve.environment import has_haproxy
 from tests.conftest import Server, serving, wait_for
 from tests.faults.conftest import replicas, watched
 
@@ -29,21 +30,21 @@ BODY_SECONDS = 1.5
 
 @pytest.fixture(scope="module")
 def server(quick_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One of its own: what is killed here is nobody else's."""
-    settings = ("classifier.cache_bytes=0", f"classifier.images.body_seconds={BODY_SECONDS}")
-    with serving(quick_dir, tmp_path_factory.mktemp("faults") / "log", *settings) as found:
-        yield found
+    """A server for this module only, because its replicas are killed."""
+    settings = ("classifier.cache_bytes=0", f"classifier.images.body_timeout_s={BODY_SECONDS}")
+    with serving(quick_dir, tmp_path_factory.mktemp("faults") / "log", *settings) as server:
+        yield server
 
 
 def upload() -> bytes:
-    """A picture of more bytes than a single read of a socket brings."""
+    """An image of more bytes than one read of a socket returns."""
     pixels = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "JPEG")
     return content.getvalue()
 
 
-def test_a_body_that_does_not_come_is_given_up_in_the_words_of_the_api(server: Server) -> None:
+def test_a_body_that_does_not_arrive_gets_the_apis_own_408(server: Server) -> None:
     parts = urlsplit(server.url)
     with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
         connection.sendall(
@@ -59,22 +60,45 @@ def test_a_body_that_does_not_come_is_given_up_in_the_words_of_the_api(server: S
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_a_replica_killed_over_its_requests_costs_none_of_them(server: Server) -> None:
-    """They are sent to the other one, and a new one comes without a person."""
+@pytest.mark.parametrize(
+    "promise", ["Content-Length: 400", "Content-Length: 400000", "Transfer-Encoding: chunked"]
+)
+def test_clients_that_send_no_body_cost_others_nothing(server: Server, promise: str) -> None:
+    """More of them than all replicas admit requests, from one address and without a key."""
+    parts = urlsplit(server.url)
+    head = f"POST /v1/tags HTTP/1.1\r\nHost: here\r\n{promise}\r\n\r\n1".encode()
+    with contextlib.ExitStack() as stack:
+        held = [
+            stack.enter_context(socket.create_connection((parts.hostname, parts.port), timeout=30))
+            for _ in range(300)
+        ]
+        for connection in held:
+            connection.sendall(head)
+        with watched(f"{server.url}/v1/tags", [upload()], RATE) as watch:
+            watch.wait_for_answers(BODY_SECONDS / 2)
+        assert not watch.failed(), watch.summary()
+        # Each connection is closed after its 408.
+        for connection in held:
+            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))  # noqa: B023
+            assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_replica_killed_while_it_has_requests_loses_none_of_them(server: Server) -> None:
+    """They are sent to the other replica, and Ray starts a new one."""
     victim, other = replicas(server)
     body = upload()
     assert 64 * 1024 < len(body) < 256 * 1024
-    # By pairs: with one at a time the first replica would have them all.
-    with watched(f"{server.url}/v1/tags", [body], RATE, together=2) as watch:
-        watch.sees(1)
-        # Then it has requests when it dies.
+    # Two at a time: with one the first replica would get all requests.
+    with watched(f"{server.url}/v1/tags", [body], RATE, burst=2) as watch:
+        watch.wait_for_answers(1)
+        # While it is suspended it answers nothing, so it has requests when it is killed.
         victim.suspend()
-        watch.sees(SUSPENDED)
+        watch.wait_for_answers(SUSPENDED)
         victim.kill()
         wait_for(lambda: len(replicas(server)) == 2, 60, "a new replica")
-        watch.sees(1)
-    assert watch.fates.statuses() == {200: len(watch.fates)}, watch.told()
+        watch.wait_for_answers(1)
+    assert watch.outcomes.statuses() == {200: len(watch.outcomes)}, watch.summary()
     assert watch.worst() > SUSPENDED / 2
-    print(f"\nsuspended and killed: {watch.told()}")
+    print(f"\nsuspended and killed: {watch.summary()}")
     assert other in replicas(server)
     assert victim not in replicas(server)

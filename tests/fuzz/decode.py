@@ -1,11 +1,11 @@
-"""Bytes that grow stranger for as long as you like, into `images.decode`, by atheris (libFuzzer).
+"""Fuzzes `images.decode` with atheris (libFuzzer), for as long as you like.
 
-    pip install atheris    # in an environment of its own, with pillow and numpy
+    pip install atheris    # in a separate environment, with pillow and numpy
     PYTHONPATH=. python tests/fuzz/decode.py corpus -max_total_time=3600
 
-Whatever the bytes are, `decode` gives `uint8[S,S,3]` or an `ImageError`, within seconds and inside
-its limits: anything else ends the run, and is left in a file. The corpus begins with a small
-picture of each format and mode; what finds new ways through Pillow's plugins is added to it.
+For all bytes `decode` must return `uint8[S,S,3]` or raise an `ImageError`, within 10 s and 1 GiB of
+memory. Anything else ends the run, and libFuzzer writes the bytes to a file. The corpus starts with
+a small picture of each format and mode; libFuzzer adds inputs that reach new code.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ with atheris.instrument_imports(include=["PIL", "pintag"]):
     import numpy as np
     from PIL import Image
 
-    from pintag import images
-    from pintag.errors import ImageError
+    from pintag.core.errors import ImageError
+    from pintag.data import images
 
 SIZE = 32
-# Below what an upload may have, so that what is too large is met with, too.
-LIMITS = images.Limits(max_bytes=2**16, max_pixels=2**20)
+# Smaller than the limits of an upload, so that inputs over the limits are generated too.
+LIMITS = images.ImageLimits(max_bytes=2**16, max_declared_pixels=2**20)
 MODES = {
     "JPEG": ("RGB", "L", "CMYK"),
     "PNG": ("RGB", "RGBA", "L", "LA", "P", "1", "I;16"),
@@ -37,7 +37,7 @@ MODES = {
 
 
 def seeds() -> Iterator[tuple[str, bytes]]:
-    """A picture of each format and mode, with EXIF where there can be some."""
+    """A name and an encoded picture for each format and mode, with EXIF if the format has it."""
     shades = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
     picture = Image.fromarray(shades)
     exif = Image.Exif()
@@ -53,7 +53,7 @@ def seeds() -> Iterator[tuple[str, bytes]]:
 
 
 def try_one(data: bytes) -> None:
-    """What is promised of any bytes."""
+    """Decode bytes; raise an AssertionError if the result is not as promised."""
     try:
         pixels = images.decode(data, SIZE, LIMITS)
     except ImageError:
@@ -63,7 +63,7 @@ def try_one(data: bytes) -> None:
 
 
 def main() -> None:
-    """With libFuzzer's own options; see `-help=1`."""
+    """Run the fuzzer. The arguments are a folder for the corpus and libFuzzer's own options."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in seeds():

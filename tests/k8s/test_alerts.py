@@ -1,4 +1,4 @@
-"""Every alert, firing and not, as Prometheus's own promtool evaluates the rules."""
+"""Every alert fires when it should, and only then; promtool of Prometheus evaluates the rules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"] if 
 HOUR, DAY = 60, 60 * 24
 
 pytestmark = pytest.mark.skipif(
-    not shutil.which("promtool"), reason="no promtool here (Debian: prometheus)"
+    not shutil.which("promtool"), reason="promtool is not installed (Debian's package prometheus)"
 )
 
 Series = dict[str, str]
@@ -28,12 +28,12 @@ Series = dict[str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """What makes an alert fire, and what nearly does. Values go by steps."""
+    """Series that make an alert fire, and series that nearly do, with a value for each step."""
 
     firing: Series
     quiet: Series
     at: int
-    """The minute of the question."""
+    """The minute at which the rule is evaluated."""
     step: int = 1
     """Minutes between two values."""
 
@@ -73,7 +73,7 @@ def waits(quick: int) -> Series:
         name % ("classifier", "0.2"): f"0+{quick}x100",
         name % ("classifier", "0.5"): "0+100x100",
         name % ("classifier", "+Inf"): "0+100x100",
-        # A candidate may be slow: nobody waits for it.
+        # A candidate may be slow: no client waits for it.
         name % ("candidate", "0.5"): "0+0x100",
         name % ("candidate", "+Inf"): "0+1000x100",
     }
@@ -84,8 +84,8 @@ def confidences(unsure: str) -> Series:
     return {f'{name}_bucket{{le="0.5"}}': unsure, f"{name}_count": "0+20x500"}
 
 
-def tried(*ups: int) -> Series:
-    """By each replica of the classifier."""
+def candidate_up(*ups: int) -> Series:
+    """Whether the candidate is healthy, as each replica of the classifier reports it."""
     name = 'ray_pintag_candidate_up{replica="%d"}'
     return {name % number: f"{up}x100" for number, up in enumerate(ups)}
 
@@ -107,7 +107,7 @@ CASES = {
         15,
     ),
     "PintagTwoVersions": Case({**replicas(2), **replicas(1, version="b")}, replicas(3), 40),
-    "PintagCandidateDown": Case(tried(1, 0), tried(1, 1), 15),
+    "PintagCandidateDown": Case(candidate_up(1, 0), candidate_up(1, 1), 15),
     # Prometheus's tests begin in 1970.
     "PintagStaleBundle": Case(
         {'ray_pintag_model_created_seconds{application="classifier"}': f"{-91 * 86400}x100"},
@@ -130,7 +130,9 @@ def test_every_alert_has_its_case_and_its_runbook() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_fires_when_it_should_and_not_when_it_nearly_should(name: str, tmp_path: Path) -> None:
+def test_an_alert_fires_when_it_should_and_not_when_it_nearly_should(
+    name: str, tmp_path: Path
+) -> None:
     case = CASES[name]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": GROUPS}))
     firing = f'count(ALERTS{{alertname="{name}",alertstate="firing"}}) or vector(0)'
@@ -142,11 +144,11 @@ def test_it_fires_when_it_should_and_not_when_it_nearly_should(name: str, tmp_pa
                 {
                     "expr": firing,
                     "eval_time": f"{case.at}m",
-                    "exp_samples": [{"labels": "{}", "value": wanted}],
+                    "exp_samples": [{"labels": "{}", "value": expected}],
                 }
             ],
         }
-        for series, wanted in ((case.firing, 1), (case.quiet, 0))
+        for series, expected in ((case.firing, 1), (case.quiet, 0))
     ]
     path = tmp_path / "tests.yaml"
     path.write_text(

@@ -1,4 +1,4 @@
-"""A tagger and an explainer that do what the bytes say, and ways to ask the HTTP faces of both."""
+"""A scripted tagger and a scripted explainer, and helpers for requests to their HTTP APIs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging.handlers import BufferingHandler
 from typing import Any
 
@@ -16,28 +16,35 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Message
 
-from pintag.errors import (
+from pintag.core.errors import (
     ExplainError,
     ImageTooLargeError,
     NotAnImageError,
     UnsupportedFormatError,
 )
-from pintag.labels import Tag
-from pintag.question import Question
-from serve import http, protocol
-from serve.config import ClassifierConfig, ExplainerConfig, ImageConfig, OneImageConfig
-from serve.protocol import (
+from pintag.data.labels import Tag
+from pintag.explain.request import ExplanationRequest
+from pintag.explain.schema import (
     ExplanationAnswer,
-    Model,
-    ModelInfo,
-    OverloadedError,
-    ParameterError,
-    Problem,
     SecondsItem,
     SegmentationItem,
     SurrogateItem,
     WeightItem,
 )
+from pintag.models.identity import Model
+from pintag.serve.api import explanations, schemas, tags
+from pintag.serve.api.schemas import Problem
+from pintag.serve.deployment_config import (
+    ClassifierConfig,
+    ExplainerConfig,
+    ImageConfig,
+    OneImageConfig,
+)
+from pintag.serve.errors import (
+    OverloadedError,
+    ParameterError,
+)
+from pintag.serve.model_info import ModelInfo
 from tests.conftest import Server
 
 TAGS = [Tag("houses", 0.75), Tag("art", 0.1875), Tag("food", 0.0625)]
@@ -64,16 +71,16 @@ INFO = ModelInfo(
     synthetic=False,
     metrics={"test": {"accuracy": 0.9}},
 )
-# What the tagger makes of some bytes; of any others it makes TAGS.
+# Images that the scripted tagger fails for, with the error. Any other image gets TAGS.
 OUTCOMES: dict[bytes, Exception] = {
     b"corrupt": NotAnImageError("the image is corrupt"),
     b"huge": ImageTooLargeError("10000x10000 pixels"),
     b"tiff": UnsupportedFormatError("TIFF is not accepted"),
-    b"too many": OverloadedError("128 images are under way"),
+    b"too many": OverloadedError("128 images are in flight"),
     b"slow": TimeoutError("not done within 10 s, the deadline"),
-    b"bug": RuntimeError("the secret of the house"),
+    b"bug": RuntimeError("a secret of the server"),
 }
-IMAGES = ImageConfig(max_bytes=100, max_images=3, max_request_bytes=1000, body_seconds=0.05)
+IMAGES = ImageConfig(max_bytes=100, max_images=3, max_request_bytes=1000, body_timeout_s=0.05)
 
 EXPLANATION = ExplanationAnswer(
     model=Model(**MODEL),
@@ -95,30 +102,34 @@ EXPLANATION = ExplanationAnswer(
     seconds=SecondsItem(segmentation=0.125, sampling=1.5, fit=0.25, total=1.875),
 )
 PICTURE = b"\x89PNG of houses"
-# What the explainer makes of some bytes; of any others it makes EXPLANATION.
+# Images that the scripted explainer fails for, with the error. Any other gets EXPLANATION.
 REFUSALS: dict[bytes, Exception] = {
     **OUTCOMES,
     b"no such label": ParameterError("label: there is no 'sea'; there are art, food, houses"),
-    b"too fine": ExplainError("300 superpixels; stable mode tells at most 256 apart"),
-    b"too many": OverloadedError("8 explanations are under way", retry_after=7),
+    b"too fine": ExplainError("300 superpixels; stable mode supports at most 256"),
+    b"too many": OverloadedError("8 explanations are in progress", retry_after=7),
 }
+EXPLAIN_PATH = "/v1/explanations"
+JSON, PNG = "application/json", "image/png"
 CUT_SHORT = EXPLANATION.model_copy(update={"outcome": "deadline", "samples": 64})
 
 
+@dataclass
 class CountingMetrics:
     """Metrics as plain counts."""
 
-    def __init__(self) -> None:
-        self.requests = 0
-        self.errors: Counter[str] = Counter()
-        self.by_key: Counter[tuple[str, str]] = Counter()
+    requests: int = 0
+    images: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    by_key: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @contextlib.contextmanager
-    def timed_request(self) -> Iterator[None]:
+    def timed_request(self, images: int = 1) -> Iterator[None]:
         try:
             yield
         finally:
             self.requests += 1
+            self.images += images
 
     def count_error(self, kind: str) -> None:
         self.errors[kind] += 1
@@ -128,7 +139,7 @@ class CountingMetrics:
 
 
 class ScriptedTagger:
-    """Does what `OUTCOMES` has for the bytes, and keeps them."""
+    """Answers as `OUTCOMES` defines, and records the images. `endless` is never answered."""
 
     def __init__(self) -> None:
         self.config = ClassifierConfig(images=IMAGES)
@@ -144,39 +155,41 @@ class ScriptedTagger:
         if b"too many" in images:
             raise OUTCOMES[b"too many"]
         tags = [tag for tag in TAGS[:max_tags] if tag.confidence >= min_confidence]
-        return [OUTCOMES.get(data, protocol.answer(MODEL, tags)) for data in images]
+        return [OUTCOMES.get(data, schemas.answer(MODEL, tags)) for data in images]
 
 
 class ScriptedExplainer:
-    """Does what `REFUSALS` has for the bytes, and keeps what it was asked.
+    """Answers as `REFUSALS` defines, and records the requests.
 
-    `cut short` has an answer of the deadline, and `endless` has none.
+    `cut short` gets an answer that the deadline ended early; `endless` is never answered.
     """
 
     def __init__(self) -> None:
         self.config = ExplainerConfig(
-            images=OneImageConfig(max_bytes=100, max_request_bytes=1000, body_seconds=0.05)
+            images=OneImageConfig(max_bytes=100, max_request_bytes=1000, body_timeout_s=0.05)
         )
         self.model = Model(**MODEL)
         self.metrics = CountingMetrics()
-        self.asked: list[tuple[bytes, Question]] = []
-        self.drawn: list[tuple[bytes, Question]] = []
-        self.at_work = 0
+        self.requests: list[tuple[bytes, ExplanationRequest]] = []
+        self.drawn: list[tuple[bytes, ExplanationRequest]] = []
+        self.running = 0
 
-    async def explain(self, data: bytes, question: Question) -> ExplanationAnswer:
-        self.asked.append((data, question))
-        self.at_work += 1
+    async def explain(self, data: bytes, request: ExplanationRequest) -> ExplanationAnswer:
+        self.requests.append((data, request))
+        self.running += 1
         try:
             await (asyncio.Event().wait() if data == b"endless" else asyncio.sleep(0))
         finally:
-            self.at_work -= 1
+            self.running -= 1
         if data in REFUSALS:
             raise REFUSALS[data]
         return CUT_SHORT if data == b"cut short" else EXPLANATION
 
-    async def draw(self, data: bytes, question: Question) -> tuple[ExplanationAnswer, bytes]:
-        self.drawn.append((data, question))
-        return await self.explain(data, question), PICTURE
+    async def draw(
+        self, data: bytes, request: ExplanationRequest
+    ) -> tuple[ExplanationAnswer, bytes]:
+        self.drawn.append((data, request))
+        return await self.explain(data, request), PICTURE
 
 
 @pytest.fixture
@@ -207,7 +220,19 @@ class Client:
 
 @pytest.fixture
 def client(tagger: ScriptedTagger) -> Client:
-    return Client(http.build(tagger))
+    """Sends requests to the classifier's API."""
+    return Client(tags.build(tagger))
+
+
+@pytest.fixture
+def explainer() -> ScriptedExplainer:
+    return ScriptedExplainer()
+
+
+@pytest.fixture
+def explain_client(explainer: ScriptedExplainer) -> Client:
+    """Sends requests to the explainer's API."""
+    return Client(explanations.build(explainer))
 
 
 def files(*contents: bytes, name: str = "image") -> list[tuple[str, tuple[str, bytes]]]:
@@ -216,19 +241,19 @@ def files(*contents: bytes, name: str = "image") -> list[tuple[str, tuple[str, b
 
 
 def problem(response: httpx.Response, status: int) -> Problem:
-    """The problem that a response is, which must be one of this status."""
+    """The problem in a response. Asserts the status and the media type."""
     assert (response.status_code, response.headers["content-type"]) == (
         status,
         "application/problem+json",
     ), response.text
-    found = Problem.model_validate_json(response.text)
-    assert found.status == status
-    assert found.detail
-    return found
+    parsed = Problem.model_validate_json(response.text)
+    assert parsed.status == status
+    assert parsed.detail
+    return parsed
 
 
 def multipart(*contents: bytes, end: bytes = b"--edge--\r\n") -> bytes:
-    """A multipart body by hand, with the boundary `edge`."""
+    """A multipart body with the boundary `edge`."""
     head = b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     return b"".join(head + content + b"\r\n" for content in contents) + end
 
@@ -245,6 +270,14 @@ def posted(path: str, *headers: tuple[bytes, bytes], root_path: str = "") -> dic
     }
 
 
+def body_of(content: bytes) -> Message:
+    """The ASGI message that has the whole body of a request."""
+    return {"type": "http.request", "body": content, "more_body": False}
+
+
+DISCONNECT: Message = {"type": "http.disconnect"}
+
+
 def drive(
     app: ASGIApp,
     receive: list[Message],
@@ -252,7 +285,7 @@ def drive(
     path: str = "/v1/tags",
     root_path: str = "",
 ) -> list[Message]:
-    """What an application sends for a POST whose messages come one by one, then never again."""
+    """The messages that an application sends for a POST. `receive` blocks after its messages."""
     sent: list[Message] = []
 
     async def next_message() -> Message:
@@ -269,21 +302,21 @@ def drive(
 
 @pytest.fixture
 def logged() -> Iterator[list[logging.LogRecord]]:
-    """What the HTTP face logs; not by caplog, from whose root logger Ray Serve keeps its own."""
+    """The log records of the HTTP API. caplog has none: Ray Serve's logger does not propagate."""
     handler = BufferingHandler(100)
-    http.log.addHandler(handler)
+    tags.log.addHandler(handler)
     yield handler.buffer
-    http.log.removeHandler(handler)
+    tags.log.removeHandler(handler)
 
 
 def counts(server: Server, name: str, label: str, application: str) -> dict[str, float]:
-    """One metric of an application, added up by one of its labels, as Prometheus reads it."""
+    """A metric of an application as Prometheus reads it, summed for each value of a label."""
     text = httpx.get(server.metrics_url, timeout=30).text
-    found: dict[str, float] = defaultdict(float)
+    totals: dict[str, float] = defaultdict(float)
     for line in re.findall(rf"^{name}{{.*$", text, re.MULTILINE):
         labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
         if labels["application"] == application:
             assert labels["deployment"] == application.capitalize()
             assert labels["replica"]
-            found[labels[label]] += float(line.rpartition(" ")[2])
-    return found
+            totals[labels[label]] += float(line.rpartition(" ")[2])
+    return totals

@@ -1,4 +1,4 @@
-"""The server's configuration: the files in configs/serve, and what is refused."""
+"""The server's configuration: the files in configs/serve, and values that are refused."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pintag import config
-from pintag.errors import ConfigError
-from serve.config import ClassifierArgs, ExplainerArgs, ServeConfig
+from pintag.core import config
+from pintag.core.errors import ConfigError
+from pintag.serve.config import ClassifierArgs, ExplainerArgs, ServeConfig
 from tests.conftest import CONFIGS
 
 LOCAL, CLUSTER = CONFIGS / "serve/local.yaml", CONFIGS / "serve/cluster.yaml"
@@ -18,15 +18,15 @@ LOCAL, CLUSTER = CONFIGS / "serve/local.yaml", CONFIGS / "serve/cluster.yaml"
 
 def keys(values: dict[str, Any], prefix: str = "") -> set[str]:
     """Every dotted key of a nested mapping."""
-    found = set()
+    dotted_keys = set()
     for key, value in values.items():
         dotted = f"{prefix}{key}"
-        found |= keys(value, f"{dotted}.") if isinstance(value, dict) else {dotted}
-    return found
+        dotted_keys |= keys(value, f"{dotted}.") if isinstance(value, dict) else {dotted}
+    return dotted_keys
 
 
-def test_local_yaml_spells_out_every_default() -> None:
-    assert yaml.safe_load(LOCAL.read_text()) == ServeConfig().model_dump()
+def test_local_yaml_contains_every_default() -> None:
+    assert yaml.safe_load(LOCAL.read_text()) == ServeConfig().model_dump(mode="json")
     assert config.load(ServeConfig, LOCAL) == config.load(ServeConfig, None) == ServeConfig()
 
 
@@ -38,21 +38,22 @@ def test_cluster_yaml_sets_every_key_and_survives_the_loss_of_a_replica() -> Non
 
 
 @pytest.mark.parametrize("path", [LOCAL, CLUSTER], ids=lambda path: path.stem)
-def test_what_was_admitted_can_be_answered_before_a_replica_ends(path: Path) -> None:
+def test_a_stopping_replica_has_time_to_answer_all_admitted_requests(path: Path) -> None:
     loaded = config.load(ServeConfig, path)
     for deployment in (loaded.classifier, loaded.explainer):
-        assert deployment.graceful_shutdown_timeout_s > deployment.deadline_seconds
+        assert deployment.graceful_shutdown_timeout_s > deployment.deadline_s
         assert deployment.images.max_request_bytes > deployment.images.max_bytes
 
 
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
-        ("colour=red", "unknown key 'colour'; known here: engine, precision, http, metrics"),
+        ("colour=red", "unknown key 'colour'; valid keys: engine, precision, http, metrics"),
         ("engine=torch", "'engine'"),
         ("precision=fp8", "'precision'"),
         ("http.prot=1", "unknown key 'http.prot'; did you mean 'http.port'?"),
-        ("metrics.host=x", "unknown key 'metrics.host'; known here: port"),
+        ("metrics.host=x", "unknown key 'metrics.host'; valid keys: port"),
+        ("access.rate_limits.when_unavailable=half", "'access.rate_limits.when_unavailable'"),
         (
             "classifier.max_batchsize=8",
             "unknown key 'classifier.max_batchsize'; did you mean 'classifier.max_batch_size'?",
@@ -63,9 +64,9 @@ def test_what_was_admitted_can_be_answered_before_a_replica_ends(path: Path) -> 
         ),
         ("http.port=0", "'http.port': Input should be greater than or equal to 1 (found 0)"),
         ("http.haproxy=perhaps", "(found 'perhaps')"),
-        ("http.drain_seconds=-1", "'http.drain_seconds'"),
-        ("classifier.deadline_seconds=0", "'classifier.deadline_seconds'"),
-        ("classifier.lanes=0", "'classifier.lanes'"),
+        ("http.drain_s=-1", "'http.drain_s'"),
+        ("classifier.deadline_s=0", "'classifier.deadline_s'"),
+        ("classifier.num_batch_threads=0", "'classifier.num_batch_threads'"),
         ("classifier.images=none", "'classifier.images'"),
         ("classifier.cores=[]", "'classifier.cores'"),
         ("classifier.cores=[0,-1]", "'classifier.cores.1'"),
@@ -77,7 +78,7 @@ def test_what_was_admitted_can_be_answered_before_a_replica_ends(path: Path) -> 
         ("explainer.max_batch_size=8", "unknown key 'explainer.max_batch_size'"),
         ("explainer.enabled=perhaps", "'explainer.enabled'"),
         ("explainer.max_ongoing_requests=0", "'explainer.max_ongoing_requests'"),
-        # One sample explains nothing, and pintag.explain takes no more than 100,000.
+        # A single sample cannot explain anything; pintag.explain.explanation accepts up to 100,000.
         ("explainer.max_samples=1", "'explainer.max_samples'"),
         ("explainer.max_samples=100001", "'explainer.max_samples'"),
         ("explainer.images.max_images=2", "'explainer.images.max_images'"),
@@ -87,11 +88,11 @@ def test_what_was_admitted_can_be_answered_before_a_replica_ends(path: Path) -> 
             "candidate.shadows=0.1",
             "unknown key 'candidate.shadows'; did you mean 'candidate.shadow'?",
         ),
-        ("candidate.lanes=2", "unknown key 'candidate.lanes'"),
+        ("candidate.num_batch_threads=2", "unknown key 'candidate.num_batch_threads'"),
         ("candidate.shadow=-0.1", "'candidate.shadow'"),
         ("candidate.canary=1.5", "'candidate.canary'"),
         ("candidate.canary=5%", "'candidate.canary'"),
-        ("candidate.deadline_seconds=0", "'candidate.deadline_seconds'"),
+        ("candidate.deadline_s=0", "'candidate.deadline_s'"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(override: str, complaint: str) -> None:
@@ -106,31 +107,34 @@ def test_a_wrong_key_or_value_is_named(override: str, complaint: str) -> None:
         (["classifier.max_ongoing_requests=15"], "max_ongoing_requests is below max_batch_size"),
         (["classifier.max_batch_size=129"], "max_ongoing_requests is below max_batch_size"),
         (["classifier.autoscaling.min_replicas=3"], "min_replicas is above max_replicas"),
+        (["http.port=9000", "metrics.port=9000"], "http.port and metrics.port are both 9000"),
         (
             ["candidate.bundle=new", "candidate.shadow=0.6", "candidate.canary=0.5"],
-            "'candidate': shadow and canary are more than all images together",
+            "'candidate': shadow and canary add up to more than 1, all images",
         ),
         (
             ["candidate.shadow=0.1"],
-            "shadow and canary are a candidate's: candidate.bundle=PATH",
+            "shadow and canary need a candidate: set candidate.bundle=PATH",
         ),
         (
             ["candidate.canary=0.1"],
-            "shadow and canary are a candidate's: candidate.bundle=PATH",
+            "shadow and canary need a candidate: set candidate.bundle=PATH",
         ),
     ],
 )
-def test_numbers_that_do_not_go_together_are_refused(overrides: list[str], complaint: str) -> None:
+def test_values_that_contradict_each_other_are_refused(
+    overrides: list[str], complaint: str
+) -> None:
     with pytest.raises(ConfigError, match=complaint):
         config.load(ServeConfig, None, overrides)
 
 
-def test_numbers_at_their_bound_go_together() -> None:
+def test_max_ongoing_requests_may_equal_max_batch_size() -> None:
     overrides = ["classifier.max_ongoing_requests=1", "classifier.max_batch_size=1"]
     assert config.load(ServeConfig, None, overrides).classifier.max_batch_size == 1
 
 
-def test_one_key_of_the_explainer_leaves_the_others_at_their_defaults() -> None:
+def test_a_changed_key_of_the_explainer_leaves_the_others_at_their_defaults() -> None:
     overrides = ["explainer.autoscaling.max_replicas=4", "explainer.images.max_bytes=100"]
     changed = config.load(ServeConfig, None, overrides).explainer
     default = ServeConfig().explainer
@@ -147,15 +151,19 @@ def test_an_explainer_that_is_not_enabled_is_not_deployed() -> None:
     assert alone.deployments == (alone.classifier,)
 
 
-def test_a_candidate_is_deployed_as_the_classifier_is_but_for_its_own_keys() -> None:
-    overrides = ["candidate.bundle=new", "classifier.lanes=3", "classifier.num_gpus=0.5"]
-    tried = config.load(ServeConfig, None, overrides)
-    *others, candidate = tried.deployments
-    assert others == [tried.classifier, tried.explainer]
-    assert candidate == tried.trial
-    assert (candidate.num_gpus, tried.trial.lanes) == (0.5, 3)
-    assert candidate.autoscaling.model_dump() == tried.candidate.autoscaling.model_dump()
-    assert candidate.niceness == tried.candidate.niceness > tried.classifier.niceness
+def test_a_candidate_has_the_classifiers_settings_except_for_its_own_keys() -> None:
+    overrides = [
+        "candidate.bundle=new",
+        "classifier.num_batch_threads=3",
+        "classifier.num_gpus=0.5",
+    ]
+    loaded = config.load(ServeConfig, None, overrides)
+    *others, candidate = loaded.deployments
+    assert others == [loaded.classifier, loaded.explainer]
+    assert candidate == loaded.candidate_deployment
+    assert (candidate.num_gpus, loaded.candidate_deployment.num_batch_threads) == (0.5, 3)
+    assert candidate.autoscaling.model_dump() == loaded.candidate.autoscaling.model_dump()
+    assert candidate.niceness == loaded.candidate.niceness > loaded.classifier.niceness
 
 
 def test_every_mistake_is_named_at_once() -> None:
@@ -174,3 +182,22 @@ def test_an_application_is_built_from_a_bundle_and_the_same_keys() -> None:
     assert config.parse(ExplainerArgs, values).explainer.max_samples == 8
     with pytest.raises(ConfigError, match="'classifier'"):
         config.parse(ExplainerArgs, {**values, "classifier": {}})
+
+
+@pytest.mark.parametrize("origin", ["https://shop.example", "http://localhost:5173", "*"])
+def test_an_origin_is_written_as_browsers_send_it(origin: str) -> None:
+    loaded = config.load(ServeConfig, None, [f'http.cors_origins=["{origin}"]'])
+    assert loaded.http.cors_origins == (origin,)
+
+
+@pytest.mark.parametrize("origin", ["shop.example", "https://shop.example/", "https://a/b", ""])
+def test_another_spelling_of_an_origin_is_refused(origin: str) -> None:
+    with pytest.raises(ConfigError, match="cors_origins"):
+        config.load(ServeConfig, None, [f'http.cors_origins=["{origin}"]'])
+
+
+@pytest.mark.parametrize("path", ["pintag", "/pintag/", "/", "/a b", "/a?b", "//a"])
+def test_a_root_path_begins_with_a_slash_and_ends_without(path: str) -> None:
+    with pytest.raises(ConfigError, match="root_path"):
+        config.load(ServeConfig, None, [f"http.root_path={path}"])
+    assert config.load(ServeConfig, None, ["http.root_path=/a/b-c.d"]).http.root_path == "/a/b-c.d"

@@ -1,4 +1,4 @@
-"""One small study for all tests that ask about a study."""
+"""Fixtures for all tests of training: one small study."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.train.small_study import CONFIG, Done, study
+from tests.commands import run_here
+from tests.conftest import once
+from tests.train.small_study import CONFIG, FinishedStudy
 
 
 @pytest.fixture(scope="session")
@@ -20,19 +22,26 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def data(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample, with a training picture that is tested on as well."""
-    root = tmp_path_factory.mktemp("leaking") / "data"
-    shutil.copytree(sample_dir, root)
-    leaking = min((root / "train" / "art").iterdir())
-    shutil.copy(leaking, root / "test" / "art" / "leaked.jpg")
-    return root
+def data(sample_dir: Path, run_dir: Path) -> Path:
+    """The sample data set, with one training image copied to the test split."""
+
+    def copy(root: Path) -> None:
+        shutil.copytree(sample_dir, root)
+        leaking = min((root / "train" / "art").iterdir())
+        shutil.copy(leaking, root / "test" / "art" / "leaked.jpg")
+
+    return once(run_dir / "leaking", copy)
 
 
 @pytest.fixture(scope="session")
-def done(config: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """The small study, whole."""
-    out = tmp_path_factory.mktemp("studies") / "whole"
-    found = study(config, data, out)
-    assert found.returncode == 0, found.stderr
-    return Done(out, found.stdout)
+def finished(config: Path, data: Path, run_dir: Path, ray_cluster: None) -> FinishedStudy:
+    """The small study, run without interruption."""
+    printed = run_dir / "studies" / "stdout"
+
+    def run(out: Path) -> None:
+        done = run_here("study", config, "--data", data, "--out", out)
+        assert done.returncode == 0, done.stderr
+        printed.write_text(done.stdout)
+
+    out = once(run_dir / "studies" / "whole", run)
+    return FinishedStudy(out, printed.read_text())

@@ -1,13 +1,10 @@
-"""A study of a minute, and what it comes to: small networks on the synthetic sample."""
+"""The configuration of a small study: tiny networks on the synthetic sample."""
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from tests.conftest import pintag
 
 TINY = {"name": "mobilenet", "alpha": 0.25, "weights": "none"}
 HEAD = {"widths": [8], "learning_rate": 1e-3, "epochs": 2}
@@ -22,7 +19,7 @@ CONFIG: dict[str, Any] = {
             "train": {"backbone": TINY, "input_size": 32, "head": HEAD | {"views": 1}},
             "grid": {"batch_size": [16, 32]},
         },
-        # Its weights are nowhere: it fails, and the others go on.
+        # Its weights file does not exist: this model fails, and the others continue.
         {
             "name": "lost",
             "train": {"backbone": TINY | {"weights": "nowhere.h5"}, "input_size": 32},
@@ -36,18 +33,13 @@ TRIALS = {"svm.0", "svm.1", "cnn.0", "tiny.0", "tiny.1", *FOLDS}
 
 
 @dataclass(frozen=True)
-class Done:
-    """A study that nothing happened to."""
+class FinishedStudy:
+    """A study that was not interrupted."""
 
     out: Path
-    said: str
+    stdout: str
 
 
-def study(config: Path, data: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """`pintag study`, waited for."""
-    return pintag("study", config, "--data", data, "--out", out, *options)
-
-
-def outcomes(out: Path) -> dict[str, int]:
-    """Each trial that has ended, and when."""
+def finished_trials(out: Path) -> dict[str, int]:
+    """Return the names of all trials with a result, and when it was written."""
     return {path.stem: path.stat().st_mtime_ns for path in (out / "outcomes").glob("*.npz")}

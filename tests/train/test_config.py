@@ -1,4 +1,4 @@
-"""Experiments: the files in configs/train, and what a configuration refuses."""
+"""Training configurations: the files in configs/train, and errors of wrong keys and values."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from pintag import config
-from pintag.errors import ConfigError
+from pintag.core import config
+from pintag.core.errors import ConfigError
+from pintag.train.config import TrainConfig
 from tests.conftest import CONFIGS
-from train.config import TrainConfig
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "train").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_experiment_in_configs_is_valid_and_names_its_backbone(path: Path) -> None:
+def test_every_file_in_configs_is_valid_and_named_after_its_backbone(path: Path) -> None:
     loaded = config.load(TrainConfig, path)
     assert path.stem in (loaded.backbone.name, loaded.name)
 
@@ -27,7 +27,7 @@ def test_every_experiment_in_configs_is_valid_and_names_its_backbone(path: Path)
         ("inception_v3", (256, 128, 64), 16, 1e-4),
     ],
 )
-def test_the_experiments_hold_the_best_settings_of_the_study(
+def test_the_files_have_the_best_settings_of_the_study(
     name: str, widths: tuple[int, ...], batch_size: int, learning_rate: float
 ) -> None:
     head = config.load(TrainConfig, CONFIGS / f"train/{name}.yaml").head
@@ -55,7 +55,7 @@ def test_a_wrong_key_or_value_is_named(override: str, complaint: str) -> None:
         config.load(TrainConfig, CONFIGS / "train/inception_v3.yaml", [override])
 
 
-def test_widths_that_are_not_given_are_those_of_the_study() -> None:
+def test_default_widths_are_those_of_the_study() -> None:
     spec = TrainConfig().network_spec(num_labels=8)
     assert spec.widths == (512, 256, 128, 64)
     assert spec.num_labels == 8
@@ -66,12 +66,12 @@ def test_a_head_may_be_a_single_layer() -> None:
     assert single.network_spec(num_labels=8).widths == ()
 
 
-def test_a_schedule_is_not_cut_short() -> None:
-    with pytest.raises(ConfigError, match="early_stopping would cut a cosine schedule short"):
+def test_a_cosine_schedule_excludes_early_stopping() -> None:
+    with pytest.raises(ConfigError, match="early_stopping would end a cosine schedule too early"):
         config.load(TrainConfig, None, ["head.schedule=cosine", "head.early_stopping=3"])
 
 
-def test_a_cosine_ends_with_the_last_step_of_the_last_epoch() -> None:
+def test_a_cosine_schedule_ends_with_the_last_step() -> None:
     head = config.load(TrainConfig, None, ["head.schedule=cosine", "head.epochs=7"]).head
     assert (head.decay_steps(12), head.keeps_last) == (84, True)
     assert (TrainConfig().head.decay_steps(12), TrainConfig().head.keeps_last) == (None, False)

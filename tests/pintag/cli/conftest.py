@@ -1,10 +1,11 @@
-"""The command in this process, as the console script runs it, and a server made of answers."""
+"""Run the command in this process, and a fake server with canned answers."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -16,13 +17,14 @@ from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from PIL import Image
 
 from pintag.cli import main
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a command left: its exit code, and what it wrote."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -30,6 +32,18 @@ class Done:
 
 
 Cli = Callable[..., Done]
+
+
+def run_and_print_slow_imports(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run `pintag ARGUMENTS` in a process that prints which slow packages it has imported."""
+    script = (
+        "import sys; from pintag.cli import main; sys.argv = ['pintag', *sys.argv[1:]]\n"
+        "try: main()\n"
+        "finally: print(*{'tensorflow', 'keras', 'ray', 'matplotlib'} & set(sys.modules))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True
+    )
 
 
 @pytest.fixture
@@ -52,7 +66,7 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> I
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server says."""
+    """A response of the fake server."""
 
     status: int = 200
     content: Any = None
@@ -67,7 +81,7 @@ class Answer:
 
 @dataclass
 class Canned:
-    """A server that gives the answers it was told to, the last one for ever, and keeps requests."""
+    """A fake server: it sends `answers` in order, repeats the last one, and records requests."""
 
     url: str
     answers: list[Answer]
@@ -85,15 +99,15 @@ def problem(status: int, title: str, detail: str, kind: str = "", **headers: str
 
 @pytest.fixture
 def canned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Canned]:
-    """A server on this machine; a test says what it answers."""
+    """A fake server on this machine; the test sets its answers."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             address = urlsplit(self.path)
-            found.requests.append((address.path, parse_qs(address.query), body))
-            found.accepts.append(self.headers["Accept"])
-            answer = found.answers[min(len(found.requests), len(found.answers)) - 1]
+            result.requests.append((address.path, parse_qs(address.query), body))
+            result.accepts.append(self.headers["Accept"])
+            answer = result.answers[min(len(result.requests), len(result.answers)) - 1]
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
@@ -102,15 +116,15 @@ def canned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Canned]:
             self.wfile.write(answer.body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
     # This machine is reached without the proxy that a user may have.
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found = Canned(f"http://127.0.0.1:{server.server_port}", [])
+        result = Canned(f"http://127.0.0.1:{server.server_port}", [])
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield found
+        yield result
         server.shutdown()
         thread.join()
 
@@ -118,3 +132,21 @@ def canned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Canned]:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
+
+
+@pytest.fixture
+def explaining(canned: Canned) -> Canned:
+    """A server that explains every image."""
+    # Imported here: that module needs this one.
+    from tests.pintag.cli.explanations import answer
+
+    canned.answers = [Answer(content=answer())]
+    return canned
+
+
+@pytest.fixture
+def grey(tmp_path: Path) -> Path:
+    """A grey picture, twice as wide as it is high."""
+    path = tmp_path / "grey.png"
+    Image.new("RGB", (128, 64), (128, 128, 128)).save(path)
+    return path

@@ -13,7 +13,7 @@ from tests.pintag.cli.conftest import Cli
 
 @pytest.fixture
 def root(sample_dir: Path, tmp_path: Path) -> Path:
-    """A copy of two labels of the sample, to be spoilt."""
+    """A copy of two labels of the sample, which a test may change."""
     for split in ("train", "validation", "test"):
         for label in ("art", "food"):
             copied = tmp_path / "data" / split / label
@@ -44,7 +44,7 @@ def test_a_sample_as_json(cli: Cli, tmp_path: Path) -> None:
     }
 
 
-def test_a_sample_replaces_nothing(cli: Cli, tmp_path: Path) -> None:
+def test_a_sample_overwrites_nothing(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     done = cli("data", "sample", tmp_path, "--per-label", "1")
     assert (done.code, done.out) == (1, "")
@@ -52,7 +52,7 @@ def test_a_sample_replaces_nothing(cli: Cli, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_sample_below_a_file_is_an_error_that_names_it(cli: Cli, tmp_path: Path) -> None:
+def test_a_sample_below_a_file_is_reported(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("keep")
     done = cli("data", "sample", tmp_path / "file" / "data")
     assert done.code == 1
@@ -73,35 +73,35 @@ def test_a_check_counts_images_by_label_and_split(cli: Cli, root: Path) -> None:
 
 def test_a_check_as_json(cli: Cli, root: Path) -> None:
     done = cli("data", "check", root, "--json")
-    found = json.loads(done.out)
+    result = json.loads(done.out)
     assert done.code == 0
-    assert found["usable"] is True
-    assert found["synthetic"] is False
-    assert found["counts"]["train"] == {"art": 3, "food": 3}
-    assert found["imbalance"] == 1.0
-    assert found["unreadable"] == found["duplicates"] == found["problems"] == []
-    assert len(found["fingerprint"]) == 64
+    assert result["usable"] is True
+    assert result["synthetic"] is False
+    assert result["counts"]["train"] == {"art": 3, "food": 3}
+    assert result["imbalance"] == 1.0
+    assert result["unreadable"] == result["duplicates"] == result["problems"] == []
+    assert len(result["fingerprint"]) == 64
 
 
-def test_a_corrupt_file_is_named_and_no_more_than_that(cli: Cli, root: Path) -> None:
+def test_a_corrupt_file_is_reported_and_skipped(cli: Cli, root: Path) -> None:
     bad = root / "train" / "art" / "a [red] 'bad' one.jpg"
     bad.write_bytes(b"no image")
-    told = cli("data", "check", root)
-    assert told.code == 0
-    assert f"unreadable: {bad}: not an image, or a corrupt one" in told.out
-    found = json.loads(cli("data", "check", root, "--json").out)
-    assert [each["path"] for each in found["unreadable"]] == [str(bad)]
-    assert "not an image" in found["unreadable"][0]["reason"]
-    assert found["usable"] is True
+    output = cli("data", "check", root)
+    assert output.code == 0
+    assert f"unreadable: {bad}: not an image, or a corrupt one" in output.out
+    result = json.loads(cli("data", "check", root, "--json").out)
+    assert [file["path"] for file in result["unreadable"]] == [str(bad)]
+    assert "not an image" in result["unreadable"][0]["reason"]
+    assert result["usable"] is True
 
 
-def test_equal_files_are_named_with_where_they_lie(cli: Cli, root: Path) -> None:
+def test_equal_files_are_listed_with_split_and_label(cli: Cli, root: Path) -> None:
     one, other = root / "train/art/art-0001.jpg", root / "test/food/copy.jpg"
     shutil.copy(one, other)
-    told = cli("data", "check", root)
-    assert told.code == 0
-    assert f"equal: {one} = {other}" in told.out
-    assert "more than one split" in told.out
+    output = cli("data", "check", root)
+    assert output.code == 0
+    assert f"equal: {one} = {other}" in output.out
+    assert "more than one split" in output.out
     [group] = json.loads(cli("data", "check", root, "--json").out)["duplicates"]
     assert group == [
         {"split": "train", "label": "art", "path": str(one)},
@@ -111,16 +111,16 @@ def test_equal_files_are_named_with_where_they_lie(cli: Cli, root: Path) -> None
 
 def test_a_label_without_training_images_is_unusable(cli: Cli, root: Path) -> None:
     shutil.rmtree(root / "train" / "art")
-    told = cli("data", "check", root)
-    assert told.code == 1
-    assert "problem: label 'art' has no readable image in the train split" in told.out
-    assert told.out.endswith("unusable\n")
+    output = cli("data", "check", root)
+    assert output.code == 1
+    assert "problem: label 'art' has no readable image in the train split" in output.out
+    assert output.out.endswith("unusable\n")
     checked = cli("data", "check", root, "--json")
-    found = json.loads(checked.out)
+    result = json.loads(checked.out)
     assert checked.code == 1
-    assert found["usable"] is False
+    assert result["usable"] is False
     # JSON has no infinity.
-    assert found["imbalance"] is None
+    assert result["imbalance"] is None
 
 
 def test_a_flat_folder_is_divided_by_the_seed(cli: Cli, root: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_flat_folder_is_divided_by_the_seed(cli: Cli, root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing", "file", "file/below", "empty"])
-def test_what_is_no_data_set_is_named(cli: Cli, tmp_path: Path, name: str) -> None:
+def test_a_folder_without_a_data_set_is_reported(cli: Cli, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
     done = cli("data", "check", tmp_path / name)
@@ -145,11 +145,11 @@ def test_what_is_no_data_set_is_named(cli: Cli, tmp_path: Path, name: str) -> No
     assert done.err.startswith(f"error: {tmp_path / name}: ")
 
 
-def test_names_are_shown_as_they_are(cli: Cli, root: Path, tmp_path: Path) -> None:
-    """Brackets are no markup, and a word between colons is no emoji."""
+def test_names_are_printed_unchanged(cli: Cli, root: Path, tmp_path: Path) -> None:
+    """Brackets are not markup, and a word between colons is not an emoji."""
     # The table is as wide as the terminal lets it be.
-    place = root.rename(tmp_path / "a [b] :art:")
-    (place / "train" / "art").rename(place / "train" / "[red]x :art:")
-    done = cli("data", "check", place)
+    folder = root.rename(tmp_path / "a [b] :art:")
+    (folder / "train" / "art").rename(folder / "train" / "[red]x :art:")
+    done = cli("data", "check", folder)
     assert "[b] :art:" in " ".join(done.out.split())
     assert "[red]x :art:" in done.out

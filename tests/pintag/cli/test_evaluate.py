@@ -1,4 +1,4 @@
-"""`pintag evaluate`: figures for people and machines, the files it writes, and what it refuses."""
+"""`pintag evaluate`: tables, JSON, files, and errors."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pintag.labels import DEFAULT_NAMES
+from pintag.cli import console
+from pintag.data.labels import DEFAULT_NAMES
+from pintag.models import networks
 from tests.conftest import pintag
+from tests.pintag import bundles
 from tests.pintag.cli.conftest import Cli
 
 
 def fitted(test: Any) -> Any:
-    """Marks a test that needs `bundle_dir`, which is fitted by Ray Train."""
+    """Marks a test that needs `bundle_dir`, which Ray Train trains."""
     return pytest.mark.keras(pytest.mark.ray(test))
 
 
-def test_a_missing_bundle_is_named(cli: Cli, sample_dir: Path, tmp_path: Path) -> None:
+def test_a_missing_bundle_is_reported(cli: Cli, sample_dir: Path, tmp_path: Path) -> None:
     done = cli("evaluate", tmp_path / "[no] bundle", "--data", sample_dir)
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith(f"error: {tmp_path}/[no] bundle: no bundle here")
@@ -49,13 +52,17 @@ def test_an_evaluation_as_json_agrees_with_the_bundle(
 
 @fitted
 def test_every_engine_of_a_bundle_has_a_line(
-    cli: Cli, quick_dir: Path, bundle_dir: Path, sample_dir: Path
+    cli: Cli,
+    quick_dir: Path,
+    bundle_dir: Path,
+    sample_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done = cli("evaluate", quick_dir, "--data", sample_dir, "--json")
     assert (done.code, done.err) == (0, "")
     report = json.loads(done.out)
     lines = {(line["kind"], line["precision"]): line for line in report["engines"]}
-    # The one that serves comes first, and what is said beside the lines is of it.
+    # The engine that serves comes first; the other figures are its own.
     assert list(lines) == [("openvino", "int8"), ("tensorflow", "fp32"), ("openvino", "fp32")]
     assert (report["engine"], report["precision"]) == ("openvino", "int8")
     first = lines["openvino", "int8"]
@@ -65,38 +72,38 @@ def test_every_engine_of_a_bundle_has_a_line(
         assert lines[kind, "fp32"]["accuracy"] == fitted["accuracy"]
         assert lines[kind, "fp32"]["ece"] == pytest.approx(fitted["ece"], abs=1e-4)
         assert 0 < lines[kind, "fp32"]["agreement"] <= 1
-    said = cli("evaluate", quick_dir, "--data", sample_dir).out
+    monkeypatch.setattr(console.out, "_width", 200)
+    output = cli("evaluate", quick_dir, "--data", sample_dir).out
+    assert "same first label as openvino int8" in output
     for line in ("openvino int8", "tensorflow fp32", "openvino fp32"):
-        assert f"│ {line}" in said
-    assert "all else above is of openvino int8, which would serve" in said
+        assert f"│ {line}" in output
+    assert "The scores above are from openvino int8, the engine that would serve." in output
 
 
 @fitted
-def test_another_split_and_batch_size_may_be_chosen(
-    cli: Cli, bundle_dir: Path, sample_dir: Path
-) -> None:
+def test_split_and_batch_size_are_options(cli: Cli, bundle_dir: Path, sample_dir: Path) -> None:
     manifest = json.loads((bundle_dir / "bundle.json").read_text())
     done = cli(
         "evaluate", bundle_dir, "--data", sample_dir, "--split", "validation",
         "--batch-size", "7", "--json",
     )  # fmt: skip
     report = json.loads(done.out)
-    assert report["batch_size"] == 7
+    assert (report["split"], report["batch_size"]) == ("validation", 7)
     assert report["confusion"] == manifest["metrics"]["validation"]["confusion"]
 
 
 @fitted
-def test_an_evaluation_for_people_names_every_label(
+def test_the_tables_have_every_label(
     cli: Cli, bundle_dir: Path, sample_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console.out, "_width", 200)
     done = cli("evaluate", bundle_dir, "--data", sample_dir)
     assert (done.code, done.err) == (0, "")
     for label in DEFAULT_NAMES:
         # A row of the scores, a row and a column of the confusion matrix.
         assert done.out.count(f" {label} ") == 3
     summary = done.out.splitlines()[-1]
-    for words in ("accuracy", "macro F1", "ECE", "48 images", "ms per image"):
+    for words in ("accuracy", "macro F1", "ECE", "48 images of the test split", "ms per image"):
         assert words in summary
 
 
@@ -128,7 +135,7 @@ def test_files_are_written_on_request(
 
 
 @fitted
-def test_files_that_stood_there_are_replaced(
+def test_existing_files_are_replaced(
     cli: Cli, bundle_dir: Path, sample_dir: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "evaluation.json").write_text("old")
@@ -138,16 +145,35 @@ def test_files_that_stood_there_are_replaced(
     assert (tmp_path / "mine.txt").read_text() == "keep"
 
 
-@fitted
 @pytest.mark.parametrize("name", ["file", "file/below"])
-def test_a_place_that_cannot_be_written_is_named(
-    cli: Cli, bundle_dir: Path, sample_dir: Path, tmp_path: Path, name: str
+def test_a_folder_that_cannot_be_written_is_reported_before_the_images_are_read(
+    cli: Cli, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "file").write_text("keep")
-    done = cli("evaluate", bundle_dir, "--data", sample_dir, "--out", tmp_path / name)
+    model = bundles.write(tmp_path / "model", "one")
+    done = cli("evaluate", model, "--data", tmp_path / "none", "--out", tmp_path / name)
     assert (done.code, done.out) == (1, "")
     assert f"error: {tmp_path / name}: cannot be written" in done.err
     assert (tmp_path / "file").read_text() == "keep"
+
+
+@pytest.mark.keras
+def test_the_scored_images_and_the_reference_are_named(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.out, "_width", 200)
+    model, data = tmp_path / "model", tmp_path / "data"
+    bundles.optimized(model, networks.build(bundles.SPEC), "fp32")
+    for label, colour in (("art", "red"), ("food", "blue")):
+        (data / "test" / label).mkdir(parents=True)
+        Image.new("RGB", (32, 32), colour).save(data / "test" / label / "one.png")
+    done = cli("evaluate", model, "--data", data, "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "on 2 images of the test split;" in done.out
+    assert "same first label as openvino fp32" in done.out
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["split"] == "test"
+    flat = cli("evaluate", model, "--data", data / "test")
+    assert "on 2 images of a folder without splits;" in flat.out
 
 
 @fitted
@@ -158,13 +184,13 @@ def test_a_flat_folder_is_one_split(
     shutil.copytree(sample_dir / "test" / "food", tmp_path / "flat" / "food")
     done = cli("evaluate", bundle_dir, "--data", tmp_path / "flat", "--json")
     report = json.loads(done.out)
-    assert report["images"] == 12
+    assert (report["split"], report["images"]) == (None, 12)
     support = {label: score["support"] for label, score in report["per_label"].items()}
     assert support == dict.fromkeys(DEFAULT_NAMES, 0) | {"art": 6, "food": 6}
 
 
 @fitted
-def test_unreadable_files_are_named_and_left_out(
+def test_unreadable_files_are_reported_and_skipped(
     cli: Cli, bundle_dir: Path, sample_dir: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(sample_dir / "test" / "art", tmp_path / "flat" / "art")
@@ -178,7 +204,7 @@ def test_unreadable_files_are_named_and_left_out(
 
 
 @fitted
-def test_an_unknown_split_is_refused_with_those_there_are(
+def test_an_unknown_split_error_lists_the_splits(
     cli: Cli, bundle_dir: Path, sample_dir: Path
 ) -> None:
     done = cli("evaluate", bundle_dir, "--data", sample_dir, "--split", "exam")
@@ -187,13 +213,13 @@ def test_an_unknown_split_is_refused_with_those_there_are(
 
 
 @fitted
-def test_a_label_that_the_model_does_not_know_is_refused_with_those_it_does(
+def test_an_unknown_label_error_lists_the_labels(
     cli: Cli, bundle_dir: Path, sample_dir: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(sample_dir / "test" / "art", tmp_path / "flat" / "ships")
     done = cli("evaluate", bundle_dir, "--data", tmp_path / "flat")
     assert (done.code, done.out) == (1, "")
-    assert "'ships' is no label of the model; its labels are animals, art" in done.err
+    assert "'ships' is not a label of the model; its labels are animals, art" in done.err
 
 
 @fitted
@@ -210,7 +236,7 @@ def test_an_altered_bundle_is_refused(
 
 
 @fitted
-def test_the_command_itself_says_nothing_else(bundle_dir: Path, sample_dir: Path) -> None:
+def test_the_console_script_prints_nothing_else(bundle_dir: Path, sample_dir: Path) -> None:
     done = pintag("evaluate", bundle_dir, "--data", sample_dir, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["images"] == 48

@@ -1,4 +1,4 @@
-"""What every command shares: help, exit codes, and output that goes wrong."""
+"""All commands: help, exit codes, and failing output."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from pintag import __version__, sample
+from pintag.core.version import __version__
+from pintag.data import sample
+from pintag.models.identity import Model
+from pintag.models.registry import Registry
 from tests.conftest import PINTAG, pintag
 from tests.pintag.cli.conftest import Cli
 
-# Each command, and what its help must speak of.
+# Each command, and the words that its help must contain.
 HELP = {
     "": ["data", "train", "evaluate", "tag", "explain", "serve", "--version", "Exit codes"],
     "data": ["sample", "check"],
     "data sample": ["OUT", "--seed", "--per-label", "--json", "SYNTHETIC"],
-    "data check": ["DIR", "--seed", "--json", "Exit code 1"],
+    "data check": ["DIR", "--seed", "--json", "code 1"],
     "train": ["CONFIG", "KEY=VALUE", "--data", "--out", "--resume", "--overwrite", "--json"],
     "evaluate": ["BUNDLE", "--data", "--split", "--batch-size", "--out", "--json"],
     "tag": ["IMAGE", "--bundle", "--url", "--max-tags", "--min-confidence", "--json"],
@@ -66,7 +69,7 @@ def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1:] == ["imported:"], done.stderr
 
 
-def test_the_version_is_told(cli: Cli) -> None:
+def test_the_version_is_printed(cli: Cli) -> None:
     assert __version__ in cli("--version").out
 
 
@@ -97,13 +100,13 @@ def test_wrong_usage_is_exit_code_2_with_the_usage(cli: Cli, arguments: list[str
     assert "Usage: pintag" in done.err
 
 
-def test_an_error_of_ours_is_one_line_and_exit_code_1(cli: Cli, tmp_path: Path) -> None:
+def test_a_pintag_error_is_one_line_and_exit_code_1(cli: Cli, tmp_path: Path) -> None:
     done = cli("data", "check", tmp_path / "nothing")
     assert (done.code, done.out) == (1, "")
     assert done.err == f"error: {tmp_path / 'nothing'}: no such folder\n"
 
 
-def test_the_console_script_ends_with_these_codes(tmp_path: Path) -> None:
+def test_the_console_script_has_these_exit_codes(tmp_path: Path) -> None:
     assert pintag("data", "check", tmp_path / "nothing").returncode == 1
     assert pintag("data", "check").returncode == 2
 
@@ -129,7 +132,7 @@ def test_a_full_disk_behind_standard_output_is_one_line(sample_dir: Path) -> Non
     assert done.stderr == "error: [Errno 28] No space left on device\n"
 
 
-def test_a_reader_that_goes_away_is_no_traceback(sample_dir: Path) -> None:
+def test_a_closed_pipe_prints_no_traceback(sample_dir: Path) -> None:
     process = subprocess.Popen(
         [PINTAG, "data", "check", sample_dir, "--json"],
         stdout=subprocess.PIPE,
@@ -148,10 +151,64 @@ def test_names_that_a_terminal_cannot_show_are_escaped(encoding: str, tmp_path: 
     name = "größe [red] 日本"
     sample.write(tmp_path / name, counts={"train": 1, "validation": 1, "test": 1}, size=32)
     done = subprocess.run(
-        [PINTAG, "data", "check", tmp_path / name],
+        [PINTAG, "data", "check", name],
         capture_output=True,
+        cwd=tmp_path,
         env={"PYTHONIOENCODING": encoding, "COLUMNS": "300"},
     )
     assert done.returncode == 0, done.stderr
     expected = name.encode(encoding, errors="backslashreplace")
     assert expected in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["train", "config.yaml", "--out", ""], "--out is empty"),
+        (["train", "config.yaml", "--out="], "--out is empty"),
+        (["serve", "--bundle", "models", "--config", ""], "--config is empty"),
+        (["models", "add", "runs/pins", ""], "an argument is empty"),
+        (["", "--help"], "an argument is empty"),
+    ],
+)
+def test_an_empty_argument_is_refused(cli: Cli, arguments: list[str], named: str) -> None:
+    """As a path it would be the working directory, which `train` would replace."""
+    done = cli(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert named in done.err
+
+
+def test_control_characters_in_arguments_do_not_reach_the_terminal(cli: Cli) -> None:
+    for arguments in (["tag", "a", "--\x1b[31m"], ["models", "list", "\x1b[31m"], ["\x1b[31m"]):
+        done = cli(*arguments)
+        assert done.code in (1, 2)
+        assert "\\x1b[31m" in done.err
+        assert "\x1b" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        ("train", ["input_size=160", "head.learning_rate=0.0001", "scaling.max_failures=3"]),
+        ("serve", ["http.port=8000", "classifier.autoscaling.max_replicas=2", "engine=auto"]),
+        ("study", ["seed=0", "svm.enabled=true", "models[].train.head.views=0"]),
+    ],
+)
+def test_the_help_of_a_command_lists_all_keys_of_its_configuration(
+    cli: Cli, command: str, lines: list[str]
+) -> None:
+    done = cli(command, "--help")
+    assert done.code == 0
+    assert [line for line in lines if f"  {line}\n" not in done.out] == []
+
+
+def test_a_saved_file_of_another_form_is_one_line(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> None:
+        Model.model_validate({"name": "pins"})
+
+    monkeypatch.setattr(Registry, "versions", read)
+    done = cli("models", "list", "models")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "error: wrong Model in a saved file: version: Field required\n"

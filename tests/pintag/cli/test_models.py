@@ -1,21 +1,26 @@
-"""`pintag models`: versions are added, told and chosen, in a folder or in a bucket."""
+"""`pintag models`: add, list and use versions, in a folder or a bucket."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from pintag.store import inside
-from tests.conftest import S3
+from pintag.cli import console
+from pintag.core.store import join
+from pintag.models.manifest import MANIFEST
+from pintag.models.registry import Registry
 from tests.pintag import bundles
 from tests.pintag.cli.conftest import Cli
+from tests.s3_servers import S3
 
 
 @pytest.fixture(params=["disk", "s3"])
 def models(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where a registry may be."""
+    """The URI for a new registry."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if request.param == "disk":
         return str(tmp_path / "[models]")
@@ -23,22 +28,120 @@ def models(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     return s3.uri(f"{s3.bucket()}/models/pins")
 
 
-def test_a_version_is_added_and_chosen_and_told(cli: Cli, models: str, tmp_path: Path) -> None:
+def renamed(folder: Path, name: str, version: str) -> Path:
+    """A bundle with these names in its manifest."""
+    manifest = bundles.write(folder, 31 * "v") / MANIFEST
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "name": name, "version": version}))
+    return folder
+
+
+def test_versions_are_added_used_and_listed(cli: Cli, models: str, tmp_path: Path) -> None:
     for version, options in (("one", []), ("two-more", []), ("third", ["--use"])):
-        made = bundles.write(tmp_path / version, version)
-        done = cli("models", "add", made, models, *options)
-        assert (done.code, done.out) == (0, f"{inside(models, version)}\n")
-    told = json.loads(cli("models", "list", models, "--json").out)
-    assert [each["name"] for each in told if each["is_current"]] == ["third"]
-    assert [each["name"] for each in told] == ["two-more", "third", "one"]
+        created = bundles.write(tmp_path / version, version)
+        done = cli("models", "add", created, models, *options)
+        assert (done.code, done.out) == (0, f"{join(models, version)}\n")
+    output = json.loads(cli("models", "list", models, "--json").out)
+    assert [version["name"] for version in output if version["is_current"]] == ["third"]
+    assert [version["name"] for version in output] == ["two-more", "third", "one"]
     assert cli("models", "use", "one", models).code == 0
-    row = next(line for line in cli("models", "list", models).out.splitlines() if "serves" in line)
+    row = next(line for line in cli("models", "list", models).out.splitlines() if "current" in line)
     assert all(word in row for word in ("one", "pins", "2026-01-03", "50.00%"))
 
 
-def test_a_version_that_there_is_not_is_no_traceback(cli: Cli, models: str, tmp_path: Path) -> None:
-    assert "no registry of models; `pintag models add`" in cli("models", "list", models).err
+def test_a_version_is_printed_in_full_and_may_be_shortened(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.out, "_width", 80)
+    registry, versions = tmp_path / "models", ("9fd5d172ef91-183d77", "9fd5-" + 40 * "a")
+    for version in versions:
+        cli("models", "add", bundles.write(tmp_path / version[:19], version[:28]), registry)
+    listed = cli("models", "list", registry).out
+    assert all(f" {version[:28]} " in listed for version in versions)
+    assert cli("models", "use", "9fd5-", registry).code == 0
+    assert (registry / "current").read_text() == f"{versions[1][:28]}\n"
+    done = cli("models", "use", "9fd5", registry)
+    assert (done.code, done.out) == (1, "")
+    assert f"begin with '9fd5': {versions[1][:28]}, {versions[0]}" in done.err
+
+
+def test_an_unknown_version_is_reported(cli: Cli, models: str, tmp_path: Path) -> None:
+    assert "not a model registry; create one with" in cli("models", "list", models).err
     cli("models", "add", bundles.write(tmp_path / "one", "one"), models)
     done = cli("models", "use", "two", models)
     assert (done.code, done.out) == (1, "")
     assert "no version 'two'; there are one" in done.err
+
+
+@pytest.fixture
+def registry(cli: Cli, tmp_path: Path) -> Path:
+    """A registry with the versions one, which is current, and third."""
+    for version in ("one", "third"):
+        cli("models", "add", bundles.write(tmp_path / version, version), tmp_path / "models")
+    return tmp_path / "models"
+
+
+def test_a_bad_version_is_marked_and_the_others_are_listed(cli: Cli, registry: Path) -> None:
+    (registry / "third" / MANIFEST).write_text("{")
+    done = cli("models", "list", registry)
+    assert done.code == 1
+    assert [word in done.out for word in ("one", "current", "problem")] == [True, True, True]
+    assert f"error: third: {registry / 'third' / MANIFEST}: cannot be read" in done.err
+    rows = json.loads(cli("models", "list", registry, "--json").out)
+    assert [(row["name"], row["created"] is None, row["problem"] is None) for row in rows] == [
+        ("one", False, True), ("third", True, False),
+    ]  # fmt: skip
+
+
+def test_versions_are_listed_when_the_current_one_is_wrong(cli: Cli, registry: Path) -> None:
+    (registry / "current").write_text("gone")
+    done = cli("models", "list", registry)
+    assert done.code == 1
+    assert [word in done.out for word in ("one", "third", "current")] == [True, True, False]
+    assert "the file 'current' names 'gone', but there are one, third" in done.err
+    (registry / "current").unlink()
+    done = cli("models", "list", registry)
+    assert (done.code, "third" in done.out) == (1, True)
+    assert "this registry has no current version" in done.err
+
+
+def test_a_version_that_a_server_refused_is_marked_until_it_is_chosen_again(
+    cli: Cli, registry: Path
+) -> None:
+    Registry(registry).report("one", "its replicas do not start")
+    done = cli("models", "list", registry)
+    assert (done.code, "current, problem" in done.out) == (1, True)
+    assert "error: one: a server refused it: its replicas do not start" in done.err
+    cli("models", "use", "one", registry)
+    assert cli("models", "list", registry).code == 0
+
+
+def test_a_full_table_is_printed_into_a_pipe(cli: Cli, tmp_path: Path) -> None:
+    version = 64 * "v"
+    cli("models", "add", renamed(tmp_path / "source", 64 * "m", version), tmp_path / "models")
+    listed = cli("models", "list", tmp_path / "models").out
+    assert f" {version} " in listed
+    assert f" {64 * 'm'} " in listed
+    assert "2026-01-31 00:00" in listed
+
+
+def test_a_full_disk_is_one_line_that_names_the_version(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", ".one-temporary")
+
+    source, models = bundles.write(tmp_path / "one", "one"), tmp_path / "models"
+    monkeypatch.setattr(shutil, "copyfile", full)
+    done = cli("models", "add", source, models)
+    assert done.code == 1
+    assert done.err == (
+        f"error: {models / 'one'}: cannot be written: No space left on device; free some space, or "
+        "choose another folder\n"
+    )
+    assert list(models.iterdir()) == []
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "fsync", full)
+    done = cli("models", "add", source, models)
+    assert done.err.startswith(f"error: {models / 'current'}: cannot be written: ")
+    assert "temporary" not in done.err

@@ -1,4 +1,4 @@
-"""`pintag optimize`: what it says, what it makes, and what it refuses."""
+"""`pintag optimize`: output, results, and errors."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from pintag import bundle
+from pintag.cli import console
+from pintag.models import bundle
 from tests.pintag.cli.conftest import Cli
 
 LENIENT = ("max_drop=0.2", "min_agreement=0.8")
 
 
-def test_a_missing_bundle_is_named(cli: Cli, sample_dir: Path, tmp_path: Path) -> None:
+def test_a_missing_bundle_is_reported(cli: Cli, sample_dir: Path, tmp_path: Path) -> None:
     done = cli("optimize", tmp_path / "none", "--data", sample_dir)
     assert (done.code, done.out) == (1, "")
     assert f"error: {tmp_path}/none: no bundle here" in done.err
 
 
-def test_an_unknown_key_is_named(cli: Cli, tmp_path: Path) -> None:
+def test_an_unknown_key_is_reported(cli: Cli, tmp_path: Path) -> None:
     done = cli("optimize", tmp_path, "max_dorp=0.1")
     assert done.code == 1
     assert "max_dorp" in done.err
@@ -28,32 +29,34 @@ def test_an_unknown_key_is_named(cli: Cli, tmp_path: Path) -> None:
 
 @pytest.mark.keras
 @pytest.mark.ray
-def test_it_says_how_each_model_does(
+def test_the_scores_of_each_model_are_printed(
     cli: Cli, quick_dir: Path, sample_dir: Path, tmp_path: Path
 ) -> None:
-    """Of a bundle that has models already: they are made anew, and are the same."""
-    place = Path(shutil.copytree(quick_dir, tmp_path / "model"))
-    before = bundle.load(place).manifest
-    done = cli("optimize", place, "--data", sample_dir, "--json", *LENIENT)
+    """The bundle has models already; they are replaced by equal ones."""
+    path = Path(shutil.copytree(quick_dir, tmp_path / "model"))
+    before = bundle.load(path).manifest
+    done = cli("optimize", path, "--data", sample_dir, "--json", *LENIENT)
     assert done.code == 0, done.err
-    told = json.loads(done.out)
-    assert told["bundle"] == str(place)
-    assert told["version"] == before.version
-    assert told["openvino"]["int8"] == before.openvino["int8"].model_dump()
-    for words in ("converting", "quantising", "writing the bundle"):
+    output = json.loads(done.out)
+    assert output["bundle"] == str(path)
+    assert output["version"] == before.version
+    assert output["openvino"]["int8"] == before.openvino["int8"].model_dump()
+    for words in ("converting to OpenVINO", "quantising to int8", "writing the bundle"):
         assert f"{words} …" in done.err
 
 
 @pytest.mark.keras
 @pytest.mark.ray
-def test_int8_that_is_refused_is_told_with_its_reason(
+def test_the_reason_for_refusing_int8_is_printed(
     cli: Cli, quick_dir: Path, sample_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = Path(shutil.copytree(quick_dir, tmp_path / "model"))
-    monkeypatch.setattr("pintag.optimize._Judge.refusal", lambda *_: "it is no good")
-    done = cli("optimize", place, "--data", sample_dir)
+    path = Path(shutil.copytree(quick_dir, tmp_path / "model"))
+    monkeypatch.setattr("pintag.models.optimize._AccuracyGuard.refusal", lambda *_: "it is no good")
+    monkeypatch.setattr(console.out, "_width", 200)
+    done = cli("optimize", path, "--data", sample_dir)
     assert done.code == 0, done.err
-    reason = "post-training quantisation: it is no good; watching the accuracy: it is no good"
+    reason = "post-training quantisation: it is no good; with accuracy control: it is no good"
     assert f"int8 is not in the bundle: {reason}" in done.out
-    assert f"bundle {place}, version " in done.out
-    assert bundle.load(place).choose() == ("openvino", "fp32")
+    assert "same first label as the original network" in done.out
+    assert f"bundle {path}, version " in done.out
+    assert bundle.load(path).choose() == ("openvino", "fp32")

@@ -1,7 +1,9 @@
-"""`pintag serve`: what is wrong with a request is said before a server starts."""
+"""`pintag serve`: wrong arguments are reported before a server starts."""
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,18 +13,18 @@ from tests.pintag.cli.conftest import Cli
 
 @pytest.fixture
 def nothing(tmp_path: Path) -> Path:
-    """Where no bundle is: none of these tests comes as far as to need one."""
+    """A path without a bundle; no test here loads a bundle."""
     return tmp_path / "[no] bundle"
 
 
-def test_a_missing_bundle_is_named(cli: Cli, nothing: Path) -> None:
+def test_a_missing_bundle_is_reported(cli: Cli, nothing: Path) -> None:
     done = cli("serve", "--bundle", nothing)
     assert (done.code, done.out) == (1, "")
     assert f"error: {nothing}: no bundle here: bundle.json is missing" in done.err
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "output"),
     [
         ("http.prot=1", "unknown key 'http.prot'; did you mean 'http.port'?"),
         ("http.port=70000", "'http.port'"),
@@ -32,20 +34,36 @@ def test_a_missing_bundle_is_named(cli: Cli, nothing: Path) -> None:
         ("metrics", "is not of the form key=value"),
     ],
 )
-def test_a_wrong_key_or_value_is_named(cli: Cli, nothing: Path, override: str, said: str) -> None:
+def test_a_wrong_key_or_value_is_reported(
+    cli: Cli, nothing: Path, override: str, output: str
+) -> None:
     done = cli("serve", "--bundle", nothing, override)
     assert (done.code, done.out) == (1, "")
-    assert said in done.err
+    assert output in done.err
 
 
-def test_a_missing_configuration_is_named(cli: Cli, nothing: Path, tmp_path: Path) -> None:
+def test_a_missing_configuration_file_is_reported(cli: Cli, nothing: Path, tmp_path: Path) -> None:
     done = cli("serve", "--bundle", nothing, "--config", tmp_path / "none.yaml")
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith(f"error: {tmp_path / 'none.yaml'}: cannot be read")
 
 
-def test_the_port_goes_before_the_configurations(cli: Cli, nothing: Path, tmp_path: Path) -> None:
+def test_the_port_option_overrides_the_configuration(
+    cli: Cli, nothing: Path, tmp_path: Path
+) -> None:
     (tmp_path / "serve.yaml").write_text("http: {port: 70000}")
     arguments = ("serve", "--bundle", nothing, "--config", tmp_path / "serve.yaml")
     assert "'http.port'" in cli(*arguments).err
     assert "no bundle here" in cli(*arguments, "--port", "8123").err
+
+
+def test_with_json_logs_the_console_prints_objects_too(cli: Cli, nothing: Path) -> None:
+    done = cli("serve", "--bundle", nothing, "log.format=json", "access.allow_anonymous=true")
+    assert (done.code, done.out) == (1, "")
+    events = [json.loads(line) for line in done.err.splitlines()]
+    assert [(event["levelname"], event["message"].split(":")[0]) for event in events] == [
+        ("INFO", "starting …"),
+        ("INFO", "access.allow_anonymous is true"),
+        ("ERROR", str(nothing)),
+    ]
+    assert all(datetime.fromisoformat(event["asctime"]).tzinfo for event in events)

@@ -1,27 +1,25 @@
-"""`pintag train`: what is wrong with a request is said at once, and what was made in the end."""
+"""`pintag train`: early errors, and the summary at the end."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import CONFIGS, pintag
-from tests.pintag.cli.conftest import Cli
+from tests.pintag.cli.conftest import Cli, run_and_print_slow_imports
 
 SAMPLE = CONFIGS / "train" / "sample.yaml"
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "output"),
     [
         ("head.epoch=3", "unknown key 'head.epoch'; did you mean 'head.epochs'?"),
         ("heads.epochs=3", "unknown key 'heads'; did you mean 'head'?"),
-        ("backbone.name=alexnet", "there are mobilenet, vgg16, resnet50, inception_v3, basic_cnn"),
+        ("backbone.name=alexnet", "choose one of mobilenet, vgg16, resnet50, inception_v3, basic"),
         ("head.epochs=many", "'head.epochs': Input should be a valid integer"),
         ("head.epochs=0", "'head.epochs': Input should be greater than or equal to 1"),
         ("head.widths=[0]", "'head.widths.0'"),
@@ -30,17 +28,17 @@ SAMPLE = CONFIGS / "train" / "sample.yaml"
         ("head.widths=[1", "not valid YAML"),
     ],
 )
-def test_a_wrong_key_or_value_is_named(
-    cli: Cli, sample_dir: Path, tmp_path: Path, override: str, said: str
+def test_a_wrong_key_or_value_is_reported(
+    cli: Cli, sample_dir: Path, tmp_path: Path, override: str, output: str
 ) -> None:
     out = tmp_path / "out"
     done = cli("train", SAMPLE, override, "--data", sample_dir, "--out", out)
     assert (done.code, done.out) == (1, "")
-    assert said in done.err
+    assert output in done.err
     assert not list(tmp_path.iterdir())
 
 
-def test_every_wrong_key_is_named_at_once(cli: Cli, sample_dir: Path, tmp_path: Path) -> None:
+def test_all_wrong_keys_are_reported_together(cli: Cli, sample_dir: Path, tmp_path: Path) -> None:
     config = tmp_path / "my [config].yaml"
     config.write_text("haed: {epochs: 3}\nseed: -1\ninput_size: 31\n")
     done = cli("train", config, "--data", sample_dir)
@@ -51,7 +49,7 @@ def test_every_wrong_key_is_named_at_once(cli: Cli, sample_dir: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("content", [b"head: [", b"\xff\xfe\x00", b"- a list", b"a text", b"a: \0"])
-def test_a_configuration_that_is_none_is_named(
+def test_an_invalid_configuration_is_reported(
     cli: Cli, sample_dir: Path, tmp_path: Path, content: bytes
 ) -> None:
     config = tmp_path / "config.yaml"
@@ -62,7 +60,7 @@ def test_a_configuration_that_is_none_is_named(
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", "folder", "file/below.yaml"])
-def test_a_configuration_that_cannot_be_read_is_named(
+def test_an_unreadable_configuration_is_reported(
     cli: Cli, sample_dir: Path, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "folder").mkdir()
@@ -72,34 +70,44 @@ def test_a_configuration_that_cannot_be_read_is_named(
     assert done.err.startswith(f"error: {tmp_path / name}: cannot be read: ")
 
 
-def test_a_missing_data_set_is_named(cli: Cli, tmp_path: Path) -> None:
+def test_a_missing_data_set_is_reported(cli: Cli, tmp_path: Path) -> None:
     done = cli("train", SAMPLE, "--data", tmp_path / "none", "--out", tmp_path / "out")
     assert (done.code, done.out) == (1, "")
     assert done.err == f"error: {tmp_path / 'none'}: no such folder\n"
     assert not list(tmp_path.iterdir())
 
 
-def test_by_default_the_data_set_is_the_folder_data(
+@pytest.mark.parametrize(
+    ("folder", "options", "reason"),
+    [
+        ("out", (), "out exists; choose another --out, or give --overwrite"),
+        ("out", ("--overwrite",), "out exists and is not a bundle; choose another --out"),
+        ("out.run", (), "out.run holds an unfinished run; give --resume"),
+        ("out.run", ("--resume",), "there is nothing to resume"),
+    ],
+)
+def test_the_folder_is_checked_before_the_images_are_read(
+    cli: Cli, tmp_path: Path, folder: str, options: tuple[str, ...], reason: str
+) -> None:
+    (tmp_path / folder).mkdir()
+    out = tmp_path / "out"
+    done = cli("train", SAMPLE, "--data", tmp_path / "none", "--out", out, *options)
+    assert (done.code, done.out) == (1, "")
+    assert reason in done.err
+
+
+def test_the_default_data_set_is_the_folder_data(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = cli("train", SAMPLE)
     assert done.code == 2
-    assert "give --data; there is no ./data here" in done.err
+    assert "give --data; the default folder ./data does not exist" in done.err
 
 
-def test_mistakes_are_told_before_anything_slow_is_imported(tmp_path: Path) -> None:
+def test_mistakes_are_reported_before_slow_imports(tmp_path: Path) -> None:
     # A missing data set is the last of them.
-    script = (
-        "import sys; from pintag.cli import main; sys.argv = ['pintag', *sys.argv[1:]]\n"
-        "try: main()\n"
-        "finally: print(*{'tensorflow', 'keras', 'ray', 'matplotlib'} & set(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, "train", SAMPLE, "--data", tmp_path / "none"],
-        capture_output=True,
-        text=True,
-    )
+    done = run_and_print_slow_imports("train", SAMPLE, "--data", tmp_path / "none")
     assert (done.returncode, done.stdout) == (1, "\n"), done.stderr
 
 
@@ -119,7 +127,7 @@ def test_a_data_set_that_cannot_be_trained_on_is_refused(
 
 @pytest.mark.keras
 @pytest.mark.ray
-def test_a_bundle_that_stands_there_is_kept(cli: Cli, bundle_dir: Path, sample_dir: Path) -> None:
+def test_an_existing_bundle_is_kept(cli: Cli, bundle_dir: Path, sample_dir: Path) -> None:
     before = (bundle_dir / "bundle.json").read_bytes()
     done = cli("train", SAMPLE, "--data", sample_dir, "--out", bundle_dir)
     assert done.code == 1
@@ -129,15 +137,13 @@ def test_a_bundle_that_stands_there_is_kept(cli: Cli, bundle_dir: Path, sample_d
 
 @pytest.mark.keras
 @pytest.mark.ray
-def test_weights_that_cannot_be_downloaded_are_named_with_what_to_do(
-    sample_dir: Path, tmp_path: Path
-) -> None:
-    # Nobody listens on port 9 of this machine: every download is refused at once.
+def test_missing_weights_are_reported_with_the_remedy(sample_dir: Path, tmp_path: Path) -> None:
+    # No server listens on port 9 of this machine, so every download is refused at once.
     done = pintag(
         "train", CONFIGS / "train/mobilenet.yaml", "--data", sample_dir, "--out", tmp_path / "out",
         KERAS_HOME=str(tmp_path), https_proxy="http://127.0.0.1:9",
     )  # fmt: skip
-    # A note on the download is no answer, and --json is read by machines.
+    # With --json, standard output has nothing but JSON: no message about the download.
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
     for words in ("mobilenet_1_0_160_tf_no_top.h5", f"{tmp_path}/models", "backbone.weights=none"):
@@ -146,10 +152,10 @@ def test_weights_that_cannot_be_downloaded_are_named_with_what_to_do(
 
 @pytest.mark.keras
 @pytest.mark.ray
-def test_a_fit_says_what_it_made(bundle_dir: Path) -> None:
-    """`bundle_dir` is what `pintag train` wrote."""
+def test_training_prints_a_summary(bundle_dir: Path) -> None:
+    """`pintag train` wrote `bundle_dir`."""
     manifest = json.loads((bundle_dir / "bundle.json").read_text())
     assert manifest["name"] == "sample"
-    assert manifest["training"]["config"]["head"]["epochs"] == 6
+    assert manifest["training"]["config"]["head"]["epochs"] == 16
     assert manifest["data"]["synthetic"] is True
     assert not bundle_dir.with_name(bundle_dir.name + ".run").exists()

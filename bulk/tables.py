@@ -1,0 +1,161 @@
+"""Parquet tables of images, as pandas, Spark and Hugging Face write them.
+
+A column of bytes may be a struct with the fields `bytes` and `path`, which is Hugging Face's image
+column. Text may be dictionary-encoded, which is how pandas writes a categorical column.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pintag.core.errors import DataError
+from pintag.core.store import Store
+
+SUFFIXES = (".parquet", ".pq")
+METADATA = "metadata.parquet"
+"""Hugging Face's table about the pictures beside it."""
+
+Kind = Literal["bytes", "struct", "text"]
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """A column of images, and the names of its rows."""
+
+    name: str
+    names: str = ""
+    """The column with names for rows; empty: there is none."""
+
+
+def is_table(path: str) -> bool:
+    """Whether a path below a folder is a data file, by its name.
+
+    By convention, names that begin with these characters are not data, such as `_SUCCESS` of Spark
+    and `_delta_log`.
+    """
+    parts = path.split("/")
+    return path.lower().endswith(SUFFIXES) and not any(
+        part.startswith(("_", ".")) for part in parts
+    )
+
+
+@contextlib.contextmanager
+def opened(store: Store, path: str) -> Iterator[Any]:
+    """Open a Parquet file.
+
+    Raises:
+        DataError: it cannot be read, or is not a Parquet file.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    stream = store.open(path)
+    try:
+        file = pyarrow.parquet.ParquetFile(stream)
+    # OSError: parts of the file are missing.
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{store.file_uri(path)}: not a Parquet file: {error}") from error
+    with file:
+        yield file
+
+
+def kind(store: Store, path: str, column: TableColumn) -> Kind:
+    """What a column of a file contains.
+
+    Raises:
+        DataError: there is no such column, or it contains neither bytes nor text.
+    """
+    from pyarrow import types
+
+    with opened(store, path) as file:
+        schema = file.schema_arrow
+    for name in filter(None, (column.name, column.names)):
+        if _field(schema, name) is None:
+            columns = ", ".join(schema.names)
+            where = store.file_uri(path)
+            raise DataError(f"{where}: there is no column {name!r}; the columns are {columns}")
+    found = _field(schema, column.name)
+    if types.is_dictionary(found):
+        found = found.value_type
+    if _is_bytes(found):
+        return "bytes"
+    if types.is_string(found) or types.is_large_string(found) or types.is_string_view(found):
+        return "text"
+    if types.is_struct(found) and "bytes" in [field.name for field in found]:
+        return "struct"
+    raise DataError(
+        f"{store.file_uri(path)}: column {column.name!r} is {found}, neither bytes nor text"
+    )
+
+
+def texts(store: Store, tables: Sequence[str], column: str, batch: int) -> Iterator[str]:
+    """The value of each row of a column of text; a missing value is empty."""
+    for path in tables:
+        with opened(store, path) as file:
+            for rows in file.iter_batches(batch, columns=[column]):
+                yield from (_value(row, column) or "" for row in rows.to_pylist())
+
+
+def images(
+    store: Store, path: str, group: int, column: TableColumn, batch: int
+) -> Iterator[tuple[Any, bytes | None, str]]:
+    """The name, the bytes, and the path of each image of a row group.
+
+    The name is None if there is none. The path is that of Hugging Face's struct, or empty.
+    """
+    names = [column.name, *([column.names] if column.names else [])]
+    with opened(store, path) as file:
+        for rows in file.iter_batches(batch, row_groups=[group], columns=names):
+            for row in rows.to_pylist():
+                value = _value(row, column.name)
+                name = _value(row, column.names) if column.names else None
+                if isinstance(value, dict):
+                    yield name, value.get("bytes"), value.get("path") or ""
+                else:
+                    yield name, value, ""
+
+
+def row_groups(store: Store, path: str) -> Iterator[tuple[int, int, int]]:
+    """The number, first row and row count of each row group that has rows."""
+    first = 0
+    with opened(store, path) as file:
+        for group in range(file.metadata.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            if rows:
+                yield group, first, rows
+            first += rows
+
+
+def _is_bytes(found: Any) -> bool:
+    from pyarrow import types
+
+    tests = (
+        types.is_binary,
+        types.is_large_binary,
+        types.is_binary_view,
+        types.is_fixed_size_binary,
+    )
+    return any(test(found) for test in tests)
+
+
+def _field(schema: Any, name: str) -> Any:
+    """The type of a column, or of a field of a struct as `image.bytes`; None: there is none."""
+    from pyarrow import types
+
+    if name in schema.names:
+        return schema.field(name).type
+    outer, _, inner = name.partition(".")
+    if outer in schema.names and types.is_struct(parent := schema.field(outer).type):
+        return next((field.type for field in parent if field.name == inner), None)
+    return None
+
+
+def _value(row: dict[str, Any], name: str) -> Any:
+    """A value of a row, or of a field of a struct as `image.bytes`."""
+    if name in row:
+        return row[name]
+    outer, _, inner = name.partition(".")
+    return (row[outer] or {}).get(inner)

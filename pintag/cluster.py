@@ -1,0 +1,95 @@
+"""Connects to the Ray cluster of `RAY_ADDRESS`; without it, starts one on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pintag import ray_variables
+from pintag.core import signals
+from pintag.core.errors import ClusterError, PintagError
+from pintag.core.quiet import quiet
+
+
+@contextmanager
+def connected(workers: int = 1) -> Iterator[None]:
+    """Stay connected to a Ray cluster during the block; an existing connection is used and kept.
+
+    Args:
+        workers: the minimum `num_cpus` of a local cluster. If the machine has fewer cores, the
+            workers share them.
+
+    SIGTERM, which Kubernetes and `timeout` send, interrupts the block as Ctrl-C does.
+
+    Raises:
+        ClusterError: the cluster cannot be reached or started.
+    """
+    # Ray reads them when it is imported.
+    ray_variables.set_variables()
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    options: dict[str, Any] = {"include_dashboard": False, "job_config": job_config()}
+    # At any lower level, Ray's native code writes log messages between our progress bars.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    ray_variables.check_address()
+    if ray_variables.is_local():
+        options |= ray_variables.local_options(workers)
+    with signals.handled(signal.default_int_handler, signal.SIGTERM):
+        _start(options)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def job_config() -> Any:
+    """Ray's configuration of this process, so that workers do not search its working directory.
+
+    Ray puts that directory first on the path of the workers, where a `keras.py` or `train.py` of a
+    user would be imported instead of the package. It does so unless the working directory is
+    uploaded for the workers, and has no setting for that.
+    """
+    from ray.job_config import JobConfig
+
+    class WithoutWorkingDirectory(JobConfig):  # type: ignore[misc]
+        def _runtime_env_has_working_dir(self) -> bool:
+            return True
+
+    return WithoutWorkingDirectory()
+
+
+def _start(options: dict[str, Any]) -> None:
+    import ray
+
+    try:
+        # Ray's own handler of SIGTERM would end this process without any cleanup.
+        with quiet(), signals.kept(signal.SIGTERM):
+            ray.init(logging_level="ERROR", log_to_driver=False, **options)
+    # Ray raises a plain Exception when a node does not start in time on a busy machine.
+    except Exception as error:
+        raise ClusterError(f"no Ray cluster: {ray_variables.explain(error)}") from error
+
+
+def quiet_data() -> None:
+    """Turn off Ray Data's output. The command line shows its own progress bars."""
+    import ray
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def cause(error: BaseException) -> PintagError | None:
+    """Return the pintag error that caused one of Ray's errors, or None."""
+    current: BaseException | None = error
+    while current is not None and not isinstance(current, PintagError):
+        current = getattr(current, "cause", None) or current.__cause__
+    return current

@@ -1,0 +1,1 @@
+"""The foundation: errors, configuration, files, object storage, shared types."""

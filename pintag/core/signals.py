@@ -1,0 +1,38 @@
+"""Signal handlers for the length of a block."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+Handler = Callable[[int, FrameType | None], object] | signal.Handlers
+
+
+@contextmanager
+def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
+    """Handle signals with `handler` during the block.
+
+    Only the main thread may set handlers, and receives signals: in other threads nothing changes.
+    """
+    with kept(*numbers):
+        if threading.current_thread() is threading.main_thread():
+            for number in numbers:
+                signal.signal(number, handler)
+        yield
+
+
+@contextmanager
+def kept(*numbers: signal.Signals) -> Iterator[None]:
+    """Restore the handlers of signals after the block, which may replace them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

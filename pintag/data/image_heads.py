@@ -1,0 +1,127 @@
+"""Read the head of an image file of any format.
+
+Only a bounded part of the file is read, so that a server can do it on its event loop. A head that
+is not found there is not an error: the image is then decoded where it can be stopped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+
+from pintag.core.errors import NotAnImageError, UnsupportedFormatError
+from pintag.data import image_formats, jpeg_head, png_head
+from pintag.data.image_formats import FORMATS, OPTIONAL_FORMATS
+from pintag.data.image_head import QUICK, Budget, Head, HeadEndsError
+
+# Worst-case nanoseconds of a core: for each pixel, with transparency; for each byte.
+_PIXEL_NS, _BYTE_NS = 25.0, 10.0
+_MAX_BMP_COLOURS = 256
+# The property "image spatial extents" of HEIC and AVIF: version and flags, width, height.
+_EXTENT = re.compile(rb"ispe\0{4}(.{4})(.{4})", re.DOTALL)
+_EXTENT_BYTES, _MAX_EXTENTS = 2**16, 64
+
+
+def read(data: bytes, budget: Budget = QUICK) -> Head:
+    """Read the head of an image file.
+
+    Args:
+        data: the whole file.
+        budget: how much of the file is read.
+
+    Raises:
+        UnsupportedFormatError: an image of a format that is never accepted.
+        NotAnImageError: the file is not an image, or ends in its head.
+    """
+    name = image_formats.recognise(data)
+    if name is None:
+        raise NotAnImageError(f"not an image, or a corrupt one; send {', '.join(FORMATS)}")
+    if name in OPTIONAL_FORMATS:
+        return _read_heif(name, data)
+    if name not in FORMATS:
+        raise unsupported(name)
+    try:
+        return _READERS[name](data, budget)
+    except (HeadEndsError, IndexError):
+        raise NotAnImageError(f"the image is corrupt (the {name} file ends in its head)") from None
+
+
+def unsupported(name: str) -> UnsupportedFormatError:
+    """The error for an image of another format."""
+    return UnsupportedFormatError(f"{name} is not accepted; send {', '.join(FORMATS)}")
+
+
+def _read_heif(name: str, data: bytes) -> Head:
+    """The largest of the declared sizes: a photograph is a grid of tiles, with a thumbnail."""
+    found = itertools.islice(_EXTENT.finditer(data, 0, _EXTENT_BYTES), _MAX_EXTENTS)
+    sizes = [(int.from_bytes(each[1]), int.from_bytes(each[2])) for each in found]
+    return Head(name, max(sizes, key=lambda size: size[0] * size[1], default=None))
+
+
+def _read_webp(data: bytes, budget: Budget) -> Head:
+    # libwebp reads the chunks of the file in C; the first one has the size.
+    kind = data[12:16]
+    if kind == b"VP8X":
+        size = _little(data, 24, 3) + 1, _little(data, 27, 3) + 1
+    elif kind == b"VP8L":
+        bits = _little(data, 21, 4)
+        size = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    elif kind == b"VP8 ":
+        size = _little(data, 26, 2) & 0x3FFF, _little(data, 28, 2) & 0x3FFF
+    else:
+        raise HeadEndsError
+    return _whole("WEBP", size, data)
+
+
+def _read_bmp(data: bytes, budget: Budget) -> Head:
+    # Pillow reads compressed bitmaps and large palettes in Python, which is never fast.
+    if _little(data, 14, 4) == 12:
+        return _whole("BMP", (_little(data, 18, 2), _little(data, 20, 2)), data)
+    # A negative height means that the rows are stored from top to bottom.
+    height = abs(int.from_bytes(data[22:26], "little", signed=True))
+    head = _whole("BMP", (_little(data, 18, 4), height), data)
+    if _little(data, 30, 4) not in (0, 3) or _little(data, 46, 4) > _MAX_BMP_COLOURS:
+        head.cost_ns = math.inf
+    return head
+
+
+def _read_gif(data: bytes, budget: Budget) -> Head:
+    """The larger of the screen and the first frame: Pillow enlarges the screen to the frame."""
+    at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
+    blocks = 0
+    while data[at] == 0x21:
+        # An extension: its label, then blocks of at most 255 bytes, then an empty one.
+        at += 2
+        while data[at]:
+            at += 1 + data[at]
+            blocks += 1
+            if blocks > budget.segments:
+                return Head("GIF")
+        at += 1
+        blocks += 1
+    if data[at] != 0x2C:
+        return Head("GIF")
+    right = _little(data, at + 1, 2) + _little(data, at + 5, 2)
+    bottom = _little(data, at + 3, 2) + _little(data, at + 7, 2)
+    return _whole("GIF", (max(right, _little(data, 6, 2)), max(bottom, _little(data, 8, 2))), data)
+
+
+def _whole(name: str, size: tuple[int, int], data: bytes) -> Head:
+    cost = _PIXEL_NS * size[0] * size[1] + _BYTE_NS * len(data)
+    return Head(name, size, parts=[(0, len(data))], cost_ns=cost)
+
+
+def _little(data: bytes, at: int, count: int) -> int:
+    if at + count > len(data):
+        raise HeadEndsError
+    return int.from_bytes(data[at : at + count], "little")
+
+
+_READERS = {
+    "JPEG": jpeg_head.read,
+    "PNG": png_head.read,
+    "WEBP": _read_webp,
+    "GIF": _read_gif,
+    "BMP": _read_bmp,
+}

@@ -1,0 +1,130 @@
+"""Walk through the segments of a JPEG file: its size, its scans, and the parts that pixels need."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+from pintag.data.image_head import Budget, Head, HeadEndsError, Part
+
+_SOF0, _SOF1, _SOF2 = 0xC0, 0xC1, 0xC2
+_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_SOS, _EOI = 0xDA, 0xD9
+# Markers without a length: TEM, RST0 to RST7, SOI, EOI, and 0, which is no marker.
+_BARE = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
+_APP0, _APP1, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
+# Photographs on the web have 3 to 20 scans.
+MAX_SCANS = 100
+# The next marker within entropy-coded data, where FF 00 is a byte and FF D0 to FF D7 are restarts.
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+# Worst-case nanoseconds of a core: for each pixel; for each pixel in each scan; for each byte.
+_PIXEL_NS, _SCAN_NS, _BYTE_NS = 6.0, 0.5, 4.0
+# Pillow reads the tables in Python. Those of photographs take less than 1,500 bytes.
+_MAX_TABLE_BYTES = 8192
+
+
+def read(data: bytes, budget: Budget) -> Head:
+    """Read the head of a JPEG file; see `image_head.read`.
+
+    Metadata is left out of the parts, apart from JFIF and Adobe segments, which decide about the
+    colours. The parts are unknown if something else than a segment is between two segments; Pillow
+    then has to find its own way through the file.
+
+    Raises:
+        HeadEndsError: the file ends before its first scan.
+    """
+    head = Head("JPEG")
+    parts: list[Part] = [(0, 2)]
+    at, frame, tables = 2, 0, 0
+    for number in itertools.count():
+        marker, end = _segment(data, at)
+        if marker == _SOS:
+            head.parts = _joined([*parts, (at, len(data))])
+            # Several frames are unusual: decoders differ in which of them counts.
+            if head.size and frame in (_SOF0, _SOF1, _SOF2) and tables <= _MAX_TABLE_BYTES:
+                _read_scans(data, at, frame, head, budget)
+            return head
+        if not end or number >= budget.segments:
+            return head
+        if marker in _FRAMES:
+            head.size = _size(data, at) if not frame else None
+            head.components = data[at + 9]
+            frame = marker
+        if marker == _APP1 and data.startswith(b"Exif\0\0", at + 4) and not head.exif:
+            head.exif = data[at + 4 : end]
+        if not _is_metadata(data, at, end, marker):
+            parts.append((at, end))
+            tables += end - at
+        at = end
+    raise AssertionError("unreachable: segments are counted without end")
+
+
+def _segment(data: bytes, at: int) -> tuple[int, int]:
+    """The marker of the segment at `at`, and the end of the segment; 0: there is no segment."""
+    if at + 4 > len(data):
+        raise HeadEndsError
+    marker = data[at + 1]
+    if data[at] != 0xFF or marker in _BARE or marker == 0xFF:
+        return 0, 0
+    end = at + 2 + int.from_bytes(data[at + 2 : at + 4])
+    if end > len(data):
+        raise HeadEndsError
+    return marker, end if end >= at + 4 and (marker not in _FRAMES or end >= at + 10) else 0
+
+
+def _size(data: bytes, at: int) -> tuple[int, int]:
+    return int.from_bytes(data[at + 7 : at + 9]), int.from_bytes(data[at + 5 : at + 7])
+
+
+def _is_metadata(data: bytes, at: int, end: int, marker: int) -> bool:
+    # libjpeg ignores JFIF and Adobe segments that are too short; Pillow fails.
+    if marker == _APP0:
+        return end - at < 18 or not data.startswith(b"JFIF\0", at + 4)
+    if marker == _APP14:
+        return end - at < 16 or not data.startswith(b"Adobe", at + 4)
+    return _APP0 < marker <= _APP15 or marker == _COMMENT
+
+
+def _read_scans(data: bytes, at: int, frame: int, head: Head, budget: Budget) -> None:
+    """Count the scans from the first one at `at`, and estimate how long decoding takes.
+
+    A sequential file has one scan. If its first scan lacks components, there are further ones, and
+    libjpeg keeps all coefficients in memory, as for a progressive file.
+    """
+    assert head.size
+    pixels = head.size[0] * head.size[1]
+    head.is_buffered = frame == _SOF2 or data[at + 4] < head.components
+    if not head.is_buffered:
+        head.cost_ns = _PIXEL_NS * pixels + _BYTE_NS * len(data)
+    elif len(data) <= budget.bytes and (scans := _count_scans(data, at, budget)):
+        head.scans = scans
+        head.cost_ns = (_PIXEL_NS + _SCAN_NS * scans) * pixels + 2 * _BYTE_NS * len(data)
+
+
+def _count_scans(data: bytes, at: int, budget: Budget) -> int:
+    """The number of scans, at most `MAX_SCANS` + 1; 0: more segments than the budget allows."""
+    scans = 0
+    for number in itertools.count():
+        if number >= budget.segments:
+            return 0
+        marker = data[at + 1]
+        scans += marker == _SOS
+        if marker == _EOI or scans > MAX_SCANS:
+            break
+        end = at + 2 if marker in _BARE else at + 2 + int.from_bytes(data[at + 2 : at + 4])
+        found = _MARKER.search(data, end)
+        if not found:
+            break
+        at = found.start()
+    return scans
+
+
+def _joined(parts: list[Part]) -> list[Part]:
+    """The same parts; adjacent ones become one."""
+    joined = parts[:1]
+    for start, end in parts[1:]:
+        if start == joined[-1][1]:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined

@@ -1,0 +1,1 @@
+"""Metrics, calibration and significance of a model, and their plots."""

@@ -1,0 +1,1 @@
+"""Explanations: which superpixels are evidence for a label, and how reliable that is."""

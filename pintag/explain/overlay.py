@@ -1,0 +1,192 @@
+"""Superpixels as pictures: overlays on an image, and segment maps as PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy.ndimage import maximum_filter1d
+
+from pintag.core.types import Pixels
+from pintag.data import images
+from pintag.data.image_limits import ImageLimits
+from pintag.data.images import DEFAULT_LIMITS
+from pintag.explain.superpixels import Segments
+from pintag.explain.surrogate import Floats
+
+Signs = npt.NDArray[np.int8]
+Mask = npt.NDArray[np.bool_]
+T = TypeVar("T", bound=np.generic)
+
+# Blue and vermilion of Okabe & Ito's palette, which colour-blind people can distinguish.
+FOR = (0, 114, 178)
+AGAINST = (213, 94, 0)
+HALO = (255, 255, 255)
+_TINT, _PALE_TINT = 0.35, 0.15
+# The share of its own colour that a chosen segment keeps. An orange tint on an orange picture, or
+# a blue one on a blue picture, shows only where the picture is less colourful than the tint.
+_SATURATION = 0.3
+# The longest side of a picture is 320 times the width of a line; a dash is 5 times as long.
+_LINES, _DASH = 320, 5
+# The longest side of a picture, in pixels.
+_SMALLEST, _LARGEST = 480, 1024
+_DIM = 0.35
+
+
+def picture(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Pixels:
+    """Decode an image with its original proportions, scaled for viewing: `uint8[H,W,3]`.
+
+    The longest side has 480 to 1,024 pixels.
+
+    Raises:
+        ImageError: see `images.decode`.
+    """
+    whole = Image.fromarray(images.decode(data, limits=limits, longest=_LARGEST))
+    longest = min(max(*whole.size, _SMALLEST), _LARGEST)
+    scale = longest / max(whole.size)
+    width, height = (max(1, round(scale * side)) for side in whole.size)
+    return np.asarray(whole.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def show(
+    picture: Pixels,
+    segments: Segments,
+    weights: Floats,
+    chosen: Sequence[int],
+    claimed: int | None = None,
+) -> Pixels:
+    """Draw the chosen segments, most important first, on a picture of their image.
+
+    Args:
+        picture: `uint8[H,W,3]`
+        segments: `int32[h,w]`
+        weights: `float64[K]`
+        claimed: how many of the first segments rank above the rest. The others are drawn pale,
+            with dashed outlines. None: draw all of them in the same way.
+    """
+    uncertain = [] if claimed is None else chosen[claimed:]
+    return draw(picture, mask(segments, weights, chosen), np.isin(segments, uncertain))
+
+
+def draw(picture: Pixels, signs: Signs, uncertain: Mask | None = None) -> Pixels:
+    """Tint and outline the evidence for and against a label, and dim the rest: `uint8[H,W,3]`.
+
+    Args:
+        picture: `uint8[H,W,3]`
+        signs: `int8[h,w]`, 1 for, -1 against, 0 the rest; stretched over the picture.
+        uncertain: `bool[h,w]`, what is pale and has dashed outlines.
+
+    Raises:
+        ValueError: the picture is not `uint8`; the range of floats is unknown.
+    """
+    if picture.dtype != np.uint8:
+        raise ValueError(f"expected a picture as uint8[H,W,3], got {picture.dtype}")
+    height, width = picture.shape[:2]
+    line = 1 + max(height, width) // _LINES
+    if uncertain is None:
+        uncertain = np.zeros(signs.shape, bool)
+    uncertain = _stretch(uncertain, height, width)
+    signs = _stretch(signs, height, width)
+    drawn = _tint(picture, signs, uncertain)
+    _outline(drawn, signs, uncertain & _gaps(height, width, _DASH * line), line)
+    return drawn
+
+
+def mask(segments: Segments, weights: Floats, chosen: Sequence[int]) -> Signs:
+    """The sign of the weight at each pixel of the chosen segments, 0 elsewhere: `int8[H,W]`."""
+    signs = np.zeros(len(weights), np.int8)
+    signs[list(chosen)] = np.sign(weights[list(chosen)])
+    result: Signs = signs[segments]
+    return result
+
+
+def png(pixels: Pixels) -> bytes:
+    """Encode `uint8[H,W,3]` as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=4)
+    return file.getvalue()
+
+
+def jpeg(pixels: Pixels) -> bytes:
+    """Encode `uint8[H,W,3]` as a JPEG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def segment_map(segments: Segments) -> bytes:
+    """Encode segments as an RGB PNG: a pixel's segment is R + 256 G + 65536 B.
+
+    It uses three channels because a browser's canvas keeps only eight bits of each.
+    """
+    digits = [(segments >> shift) & 255 for shift in (0, 8, 16)]
+    return png(np.stack(digits, axis=-1).astype(np.uint8))
+
+
+def read_segment_map(file: bytes) -> Segments:
+    """Decode a `segment_map`: `int32[H,W]`.
+
+    Raises:
+        OSError: the file is not an image.
+    """
+    with Image.open(io.BytesIO(file)) as image:
+        digits = np.asarray(image.convert("RGB"), np.int32)
+    segments: Segments = digits @ np.array([1, 256, 65536], np.int32)
+    return segments
+
+
+def _tint(picture: Pixels, signs: Signs, uncertain: Mask) -> Pixels:
+    """Mix chosen pixels with the colour of their sign, and turn the others into dark grey."""
+    grey = picture.mean(axis=-1, dtype=np.float32).round().astype(np.uint8)
+    drawn = np.repeat((_DIM * grey + (1 - _DIM) * 24).astype(np.uint8)[..., None], 3, axis=-1)
+    for sign, colour in ((1, FOR), (-1, AGAINST)):
+        for tint, shown in ((_TINT, ~uncertain), (_PALE_TINT, uncertain)):
+            chosen = shown & (signs == sign)
+            own = _SATURATION * picture[chosen] + (1 - _SATURATION) * grey[chosen][:, None]
+            mixed = own + tint * (np.array(colour) - own)
+            drawn[chosen] = mixed.round()
+    return drawn
+
+
+def _outline(drawn: Pixels, signs: Signs, gaps: Mask, line: int) -> None:
+    """Draw a coloured line along the inner edge of the chosen pixels, between two white lines.
+
+    The white halo separates the line from pictures of the same colour and from the dark rest. Where
+    lines are one pixel wide there is no room for it.
+    """
+    halo = line // 2
+    lines = []
+    for sign, colour in ((1, FOR), (-1, AGAINST)):
+        outside = signs != sign
+        edge = ~outside & _grow(outside, line)
+        drawn[_grow(edge, halo)] = HALO
+        lines.append((edge & ~gaps, colour))
+    # Lines come after both halos, so that the halo of one sign does not cover the other's line.
+    for edge, colour in lines:
+        drawn[edge] = colour
+
+
+def _stretch(values: npt.NDArray[T], height: int, width: int) -> npt.NDArray[T]:
+    """Resize by nearest neighbour."""
+    rows = np.arange(height) * values.shape[0] // height
+    columns = np.arange(width) * values.shape[1] // width
+    return values[np.ix_(rows, columns)]
+
+
+def _grow(mask: Mask, width: int) -> Mask:
+    """Extend `bool[H,W]` by `width` pixels in every direction, diagonals included."""
+    size = 2 * width + 1
+    rows = maximum_filter1d(mask.view(np.uint8), size, axis=0, mode="constant")
+    grown: Mask = maximum_filter1d(rows, size, axis=1, mode="constant").view(np.bool_)
+    return grown
+
+
+def _gaps(height: int, width: int, dash: int) -> Mask:
+    """Diagonal stripes that turn a line of nearly any direction into dashes: `bool[H,W]`."""
+    rows, columns = np.ogrid[:height, :width]
+    gaps: Mask = (rows + columns) // dash % 2 == 1
+    return gaps

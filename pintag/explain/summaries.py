@@ -1,0 +1,55 @@
+"""Sentences that describe the numbers of an explanation."""
+
+from __future__ import annotations
+
+from pintag.core import formatting
+from pintag.explain.request import Mode
+from pintag.explain.surrogate import Outcome
+
+# R² from which the surrogate follows the model closely, and roughly.
+_CLOSE, _ROUGH = 0.8, 0.5
+
+
+def claim(
+    mode: Mode, outcome: Outcome, samples: int, level: float | None, separated: int | None
+) -> str:
+    """One or two sentences about how reliable the order of the superpixels is.
+
+    Args:
+        level: the confidence level of stable mode.
+        separated: how many of the first superpixels rank above the rest in stable mode.
+    """
+    count = formatting.count(samples, "sample")
+    if mode == "reference":
+        cut = "cut short by the time limit after " if outcome == "deadline" else ""
+        return f"Plain LIME, one seed, {cut}{count}: another seed may name other superpixels."
+    if outcome == "separated":
+        return f"After {count}, {_separated(separated or 0, level)}."
+    if outcome == "deadline":
+        beginning = f"Cut short by the time limit after {count}"
+    else:
+        beginning = f"The budget was used up after {count}"
+    if not separated:
+        return f"{beginning}: no superpixel stands out reliably. Their order is uncertain."
+    return (
+        f"{beginning}: only {_separated(separated, level)}. The order of the others is uncertain."
+    )
+
+
+def fit(score: float, samples: int, superpixels: int) -> str:
+    """One or two sentences about how well the surrogate follows the model.
+
+    Args:
+        score: R² of the surrogate. It is meaningless without more samples than superpixels.
+    """
+    if samples <= superpixels:
+        return "There are no more samples than superpixels. Do not rely on these weights."
+    how = "closely" if score >= _CLOSE else "roughly" if score >= _ROUGH else "poorly"
+    caution = " Do not rely on these weights." if how == "poorly" else ""
+    return f"The surrogate follows the model {how} around this image (R² = {score:.2f}).{caution}"
+
+
+def _separated(count: int, level: float | None) -> str:
+    first = "first superpixel ranks" if count == 1 else f"first {count} superpixels rank"
+    confidence = "" if level is None else f" at {100 * level:g}% confidence"
+    return f"the {first} above the rest{confidence}"

@@ -1,0 +1,1 @@
+"""Models: backbones, networks, engines, bundles and registries."""

@@ -1,0 +1,1 @@
+"""Engines: libraries that run a network, from pixels to calibrated confidences."""

@@ -1,0 +1,1 @@
+"""The report of a study: its results as an HTML page and as Markdown."""

@@ -1,0 +1,161 @@
+"""Parses a multipart body that is in memory: its images, and its other fields."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser
+from werkzeug.http import parse_options_header
+
+from pintag.core import formatting
+from pintag.serve.errors import MalformedBodyError, ParameterError
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+MEDIA_TYPE = "multipart/form-data"
+FIELD = "image"
+# The names under which clients send images: some add brackets, or a number, to those of several.
+_IMAGE_FIELD = re.compile(r"(image|file)s?(\[\d*\])?")
+_MAX_FIELDS = 64
+# Browsers send two headers with a part; some clients add their own.
+_MAX_HEADERS, _MAX_HEADER_BYTES = 32, 8192
+_MAX_VALUE_BYTES = 4096
+
+
+@dataclass
+class Form:
+    """The contents of a multipart body."""
+
+    images: list[bytes] = field(default_factory=list)
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    """The names and values of all other fields that are no files."""
+
+
+def parse(content_type: str, body: bytes | bytearray, max_images: int) -> Form:
+    """The images and the other fields of a body, in order.
+
+    An image is the content of a field `image` or `file`, whether or not it has a file name. Files
+    of other fields are ignored if there is an image.
+
+    Raises:
+        MalformedBodyError: the body is no complete multipart body.
+        ParameterError: there is no image, or there are too many.
+    """
+    boundary = parse_options_header(content_type)[1].get("boundary", "")
+    if not boundary:
+        raise MalformedBodyError("Content-Type has no boundary; a multipart body needs one")
+    reader = _Reader(max_images)
+    try:
+        delimiter = boundary.encode("latin-1")
+        parser = MultipartParser(
+            delimiter,
+            reader.callbacks,
+            max_header_count=_MAX_HEADERS,
+            max_header_size=_MAX_HEADER_BYTES,
+        )
+        # RFC 2046, 5.1.1: what stands before the first boundary is to be ignored.
+        start = max(0, body.find(b"--" + delimiter))
+        # The parser only searches and slices, so it takes a bytearray as well.
+        parser.write(cast("bytes", body[start:] if start else body))
+        parser.finalize()
+    # A boundary that is not Latin-1 is a UnicodeEncodeError, which is a ValueError.
+    except (FormParserError, ValueError) as error:
+        raise MalformedBodyError(f"Invalid multipart data: {error}") from error
+    if not reader.is_complete:
+        raise MalformedBodyError("the multipart body ends before its closing boundary")
+    return reader.form()
+
+
+class _Reader:
+    """The callbacks of the parser. They only collect: no file is written."""
+
+    def __init__(self, max_images: int) -> None:
+        self.is_complete = False
+        self._max_images = max_images
+        self._form = Form()
+        self._others: list[str] = []
+        self._header_name, self._header_value = b"", b""
+        self._disposition = ""
+        self._content: list[bytes] = []
+        self.callbacks: MultipartCallbacks = {
+            "on_part_begin": self._begin,
+            "on_header_field": self._add_name,
+            "on_header_value": self._add_value,
+            "on_header_end": self._end_header,
+            "on_part_data": self._add_content,
+            "on_part_end": self._end,
+            "on_end": self._finish,
+        }
+
+    def form(self) -> Form:
+        """What was read.
+
+        Raises:
+            ParameterError: there is no image.
+        """
+        if not self._form.images:
+            found = f", found {', '.join(map(repr, self._others[:5]))}" if self._others else ""
+            raise ParameterError(
+                f"expected one or more files in the multipart field {FIELD!r}{found}"
+            )
+        return self._form
+
+    def _begin(self) -> None:
+        self._disposition, self._content = "", []
+
+    def _add_name(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _add_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            # The name of a file has no meaning here, whatever its bytes are.
+            self._disposition = self._header_value.decode("utf-8", "replace")
+        self._header_name, self._header_value = b"", b""
+
+    def _add_content(self, data: bytes, start: int, end: int) -> None:
+        self._content.append(bytes(memoryview(data)[start:end]))
+
+    def _end(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        if "name" not in options:
+            raise MalformedBodyError('each part needs a Content-Disposition with a "name"')
+        name = options["name"]
+        content = self._content[0] if len(self._content) == 1 else b"".join(self._content)
+        if _IMAGE_FIELD.fullmatch(name):
+            self._add_image(content)
+        elif "filename" in options:
+            self._add_other(name)
+        else:
+            self._add_field(name, content)
+
+    def _add_image(self, content: bytes) -> None:
+        if len(self._form.images) == self._max_images:
+            raise ParameterError(too_many(self._max_images))
+        self._form.images.append(content)
+
+    def _add_field(self, name: str, content: bytes) -> None:
+        self._add_other(name)
+        # No parameter is as long; the field may be of use to somebody else.
+        if len(content) <= _MAX_VALUE_BYTES:
+            self._form.fields.append((name, content.decode("utf-8", "replace")))
+
+    def _add_other(self, name: str) -> None:
+        self._others.append(name[:60])
+        if len(self._others) > _MAX_FIELDS:
+            raise MalformedBodyError(f"the form has more than {_MAX_FIELDS} fields beside images")
+
+    def _finish(self) -> None:
+        self.is_complete = True
+
+
+def too_many(max_images: int) -> str:
+    """The message for a request of more images than `max_images`."""
+    images = formatting.count(max_images, "image")
+    return f"at most {images} in a request are accepted; send several requests"

@@ -1,0 +1,133 @@
+"""ASGI middleware around Ray's own code: what Ray itself answers becomes a problem.
+
+Ray puts it around its proxies and around the HTTP servers of the replicas, before any code of its
+own (`RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`). There the headers that Ray obeys or decodes are
+still a client's, and Ray's answers are plain text, with words about deployments and workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from http import HTTPStatus
+
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pintag.serve.api import error_handlers, front, schemas
+from pintag.serve.api.schemas import Problem
+from pintag.serve.errors import OverloadedError
+from pintag.serve.ingress.answers import RAYS_HEADERS
+from pintag.serve.observability.logs import log
+
+# HAProxy replaces a client's time limit by its own.
+_TIME_LIMIT = b"x-request-timeout-seconds"
+# A client must not change Ray's time limit, keep its own request running after it has left, or
+# choose the replica. pintag's deadlines are settings.
+_IGNORED = frozenset(name.encode() for name in RAYS_HEADERS) - {_TIME_LIMIT}
+# Ray decodes these as UTF-8, and fails if they are not.
+_DECODED = frozenset({b"x-request-id", b"traceparent", b"tracestate"})
+_SPECIAL = _IGNORED | _DECODED | {_TIME_LIMIT}
+_PRINTABLE = re.compile(rb"[\x20-\x7e]{1,256}")
+_OWN_PATHS = "/-/"
+
+
+def middlewares() -> list[Middleware]:
+    """The middleware, as Ray expects it."""
+    return [
+        Middleware(
+            RayAnswers,
+            root_path=os.environ.get("PINTAG_ROOT_PATH", ""),
+            behind_haproxy=os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "1",
+        )
+    ]
+
+
+class RayAnswers:
+    """Hides Ray's headers from clients, and turns Ray's plain errors into problems."""
+
+    def __init__(self, app: ASGIApp, root_path: str = "", *, behind_haproxy: bool = False) -> None:
+        self._app, self._root_path = app, root_path
+        self._ignored = _IGNORED if behind_haproxy else _IGNORED | {_TIME_LIMIT}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        # HAProxy and Ray read the answers of Ray's health checks.
+        if scope["type"] != "http" or scope["path"].startswith(_OWN_PATHS):
+            await self._app(scope, receive, send)
+            return
+        scope["headers"] = [
+            item for item in scope["headers"] if item[0] not in _SPECIAL or self._is_passed(*item)
+        ]
+        # Ray's proxy chooses the application by the path.
+        if self._root_path:
+            scope["path"] = front.without(scope["path"], self._root_path)
+        answer = _Answer(send)
+        try:
+            await self._app(scope, receive, answer.send)
+        except Exception as error:
+            if answer.has_started:
+                raise
+            log.error("request failed", exc_info=error)
+        except asyncio.CancelledError:
+            # Ray raises it after its own answer, too.
+            await answer.finish(scope, receive)
+            raise
+        if not answer.has_started:
+            answer.replace(HTTPStatus.INTERNAL_SERVER_ERROR)
+        await answer.finish(scope, receive)
+
+    def _is_passed(self, name: bytes, value: bytes) -> bool:
+        if name in self._ignored:
+            return False
+        return name not in _DECODED or _PRINTABLE.fullmatch(value) is not None
+
+
+class _Answer:
+    """Passes an answer on, unless it is one of Ray's own errors."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._problem: Problem | None = None
+        self._headers: dict[str, str] = {}
+        self.has_started = False
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the application."""
+        if message["type"] == "http.response.start":
+            self.has_started = True
+            status = message["status"]
+            # Not 499, which no client receives: Ray counts the clients that disconnect by it.
+            if status >= HTTPStatus.BAD_REQUEST and status in iter(HTTPStatus):
+                headers = Headers(raw=message.get("headers", []))
+                if headers.get("content-type", "text/plain").startswith("text/plain"):
+                    self.replace(status, headers)
+        if self._problem is None:
+            await self._send(message)
+
+    def replace(self, status: int, headers: Headers | None = None) -> None:
+        """Answer with a problem of this status instead."""
+        kept = ("retry-after", "x-request-id")
+        self._headers = {name: headers[name] for name in kept if headers and name in headers}
+        self._problem = _problem(status)
+
+    async def finish(self, scope: Scope, receive: Receive) -> None:
+        """Send the problem, if there is one."""
+        problem, self._problem = self._problem, None
+        if problem is not None:
+            response = error_handlers.problem_response(problem, self._headers)
+            await response(scope, receive, self._send)
+
+
+def _problem(status: int) -> Problem:
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return schemas.problem(OverloadedError("no replica can take the request; try again"))
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        return schemas.problem(TimeoutError("not done within the time limit of the server"))
+    if status == HTTPStatus.NOT_FOUND:
+        return schemas.http_problem(status, "there is nothing here yet; the server may be starting")
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return schemas.http_problem(status, HTTPStatus(status).description or "refused")
+    return schemas.problem(RuntimeError())

@@ -1,0 +1,187 @@
+"""API keys: a YAML file holds their hashes and the limits of their clients.
+
+keys:
+  - name: uploads
+    id: 5f2a91c07d3e4b68  # of the client: it stays when the key is replaced; `pintag key` sets it
+    sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    per_second: 200   # images; no limit by default
+    burst: 400        # images at once; twice per_second by default
+    per_day: 5000000
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, StringConstraints, model_validator
+
+from pintag.core import config, strict_yaml
+from pintag.core.config import Strict
+from pintag.core.errors import ConfigError
+
+PREFIX = "pintag_"
+# `pintag key` begins a file with the first line and ends it with the second: a file that has only
+# the first one was cut off, perhaps between two keys, where the rest is valid YAML.
+_FIRST_LINE = (
+    "# Written by `pintag key`. The last line is three dots; without it the file is cut off."
+)
+_LAST_LINE = "..."
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RateLimits(Strict):
+    """How many images a client may send. A limit that is not set does not apply."""
+
+    per_second: float | None = Field(default=None, gt=0)
+    burst: int | None = Field(default=None, ge=1)
+    """Images at once, after a pause; by default as many as in two seconds."""
+    per_day: int | None = Field(default=None, ge=1)
+    """Images from midnight to midnight, UTC."""
+
+    @model_validator(mode="after")
+    def _burst_needs_a_rate(self) -> RateLimits:
+        if self.burst is not None and self.per_second is None:
+            raise ValueError("burst without per_second has no effect; set per_second too")
+        return self
+
+    @property
+    def capacity(self) -> int:
+        """The size of the token bucket, in images, if `per_second` is set."""
+        return self.burst or max(1, round(2 * (self.per_second or 0)))
+
+    @property
+    def max_images(self) -> float:
+        """The highest number of images that one request can ever have."""
+        capacity = self.capacity if self.per_second is not None else float("inf")
+        return min(capacity, self.per_day or float("inf"))
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is any limit."""
+        return self.per_second is not None or self.per_day is not None
+
+
+@dataclass(frozen=True)
+class KeyHolder:
+    """The client that a valid key belongs to."""
+
+    name: str
+    """Its name in metrics, logs and messages."""
+    id: str
+    """What its counts are stored under: the same for all keys that it ever had."""
+    limits: RateLimits
+    since: float = 0.0
+    """The Unix time at which these limits were read from the file."""
+
+
+class ApiKey(RateLimits):
+    """One client's key and limits."""
+
+    name: Name
+    """The client's name in metrics and logs."""
+    id: Name | None = None
+    """Distinguishes the client from an earlier one of the same name, whose key was revoked. Without
+    it a new client of the same name continues with the counts of the old one."""
+    sha256: Digest
+    """SHA-256 of the key, in hexadecimal. A key is 256 random bits, so a slow hash adds nothing."""
+
+    def client(self, since: float) -> KeyHolder:
+        """The holder of this key; see `KeyHolder.since`."""
+        limits = RateLimits(per_second=self.per_second, burst=self.burst, per_day=self.per_day)
+        # Neither a name nor an id contains a colon.
+        identity = self.name if self.id is None else f"{self.name}:{self.id}"
+        return KeyHolder(self.name, identity, limits, since)
+
+
+class ApiKeyList(Strict):
+    """The contents of the file of keys."""
+
+    keys: tuple[ApiKey, ...]
+
+    @model_validator(mode="after")
+    def _no_duplicates(self) -> ApiKeyList:
+        for field in ("name", "sha256"):
+            counts = Counter(getattr(key, field) for key in self.keys)
+            duplicates = sorted(value for value, count in counts.items() if count > 1)
+            if duplicates:
+                raise ValueError(f"{field} {duplicates[0]!r} is used more than once")
+        return self
+
+    def find(self, token: str) -> ApiKey | None:
+        """The entry of a key, or None."""
+        return self._by_digest.get(digest(token))
+
+    @functools.cached_property
+    def _by_digest(self) -> dict[str, ApiKey]:
+        return {key.sha256: key for key in self.keys}
+
+
+def load(path: Path) -> ApiKeyList:
+    """Read a file of keys.
+
+    Raises:
+        ConfigError: it cannot be read, is empty or cut off, or is invalid.
+    """
+    try:
+        return parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def parse(content: bytes, source: str) -> ApiKeyList:
+    """The keys in the content of a file.
+
+    Raises:
+        ConfigError: it is empty or cut off, or is invalid; the message starts with `source`.
+    """
+    try:
+        text = content.decode()
+        # Not libyaml's loader: it is faster, but would not let a server's event loop run before it
+        # has parsed the whole file.
+        values = strict_yaml.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"{source}: not valid YAML: {error}") from error
+    if values is None or (isinstance(values, dict) and values.get("keys", ...) is None):
+        raise ConfigError(
+            f"{source}: there are no keys: the file is empty or cut off. Restore it; a file with"
+            " 'keys: []' revokes all keys"
+        )
+    if text.startswith(_FIRST_LINE) and text.rstrip().splitlines()[-1] != _LAST_LINE:
+        raise ConfigError(f"{source}: the file is cut off: its last line is missing. Restore it")
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source}: expected keys and values, found {type(values).__name__}")
+    return config.parse(ApiKeyList, values, source)
+
+
+def dump(entries: list[dict[str, Any]]) -> str:
+    """The content of a file with these keys, which `parse` knows to be complete."""
+    text: str = yaml.safe_dump({"keys": entries}, sort_keys=False)
+    return f"{_FIRST_LINE}\n{text}{_LAST_LINE}\n"
+
+
+def create() -> str:
+    """A new key: 256 random bits as text, with a prefix."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def create_id() -> str:
+    """The id of a new client."""
+    return secrets.token_hex(8)
+
+
+def digest(token: str) -> str:
+    """SHA-256 of a key, in hexadecimal.
+
+    It is safe to look a key up by its digest in a dict, whose time depends on the digest: a key is
+    256 random bits, so nobody can choose tokens whose digests approach one that is in the file.
+    """
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,152 @@
+"""Deploys the applications: replaces the served bundle, and starts a candidate beside it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pintag.core.errors import BundleError, DataError, PintagError, ServerError
+from pintag.core.store import absolute, last_name
+from pintag.models import remote
+from pintag.models.bundle import ModelBundle
+from pintag.models.registry import Registry
+from pintag.serve.config import ServeConfig
+from pintag.serve.deployment_config import CandidateConfig
+
+Notify = Callable[[str], None]
+
+# Seconds within which a candidate's replica that runs must answer which model it has.
+_CANDIDATE_TIMEOUT_S = 30.0
+
+
+class Applications:
+    """The applications on Ray: the served bundle, and a candidate until it is served itself."""
+
+    def __init__(self, config: ServeConfig, notify: Notify) -> None:
+        """Nothing is deployed yet.
+
+        Args:
+            config: with the URI of the candidate's bundle, see `with_candidate`.
+            notify: called with a line of text for each event of the candidate.
+        """
+        self._config, self._notify = config, notify
+
+    def deploy(self, uri: str) -> None:
+        """Serve a bundle, instead of the current one if there is one; return when it is healthy.
+
+        A candidate with the same version ends. Any other candidate is not changed.
+
+        Raises:
+            ServerError: it does not become healthy; the old replicas keep answering.
+        """
+        from ray import serve
+
+        from pintag.serve.deployments.candidate import CANDIDATE
+
+        config = self._config
+        if is_promoted := _is_candidate(config, uri):
+            config = _without_candidate(config)
+        targets = _targets(config, uri)
+        targets.pop(CANDIDATE, None)
+        with server_errors():
+            # Start both at once: most of the time is spent importing TensorFlow.
+            serve.run_many([*targets.values()])
+        if is_promoted:
+            self._config = config
+            # Nothing calls it any more: if it cannot be deleted now, the end of the server does it.
+            with contextlib.suppress(Exception):
+                serve.delete(CANDIDATE)
+            self._notify(f"{last_name(uri)} is no candidate any more: it is served now")
+
+    def start_candidate(self, uri: str) -> None:
+        """Start the candidate, if there is one, beside the bundle at `uri`; raise no failure."""
+        import ray
+        from ray import serve
+
+        from pintag.serve.deployments import candidate
+
+        if not self._config.candidate.bundle:
+            return
+        # In a separate process: in this one Ray's cached handle would connect again at the end.
+        ask = ray.remote(num_cpus=0, max_calls=1)(candidate.fetch_info)
+        try:
+            serve.run_many([_targets(self._config, uri)[candidate.CANDIDATE]])
+            answer = ray.get(ask.remote(), timeout=_CANDIDATE_TIMEOUT_S)
+        # The server works without a candidate, whatever it raises.
+        except Exception as error:
+            answer = str(error)
+        if isinstance(answer, str):
+            self._notify(f"the candidate gets no requests, the server runs without it: {answer}")
+        else:
+            settings = self._config.candidate
+            shares = f"candidate.shadow={settings.shadow:g}, candidate.canary={settings.canary:g}"
+            self._notify(f"the candidate is {answer.name} {answer.version} ({shares})")
+
+
+def with_candidate(config: ServeConfig, served: ModelBundle, notify: Notify) -> ServeConfig:
+    """The configuration, with the URI of the candidate's bundle in place of that of its registry.
+
+    A candidate with the version of the served bundle is left out: it was rolled out.
+
+    Raises:
+        BundleError: the registry has no current version.
+        ServerError: the candidate's labels are not those of the served bundle.
+    """
+    candidate = config.candidate
+    if candidate.bundle is None:
+        return config
+    uri = Registry(absolute(candidate.bundle)).resolve()
+    # A bundle that cannot be loaded is reported by its replica, and gets no requests.
+    with contextlib.suppress(BundleError):
+        bundle = remote.load(uri)
+        if bundle.labels.names != served.labels.names:
+            raise ServerError(
+                f"candidate.bundle={uri} has the labels {', '.join(bundle.labels)}, and the "
+                f"bundle that is served has {', '.join(served.labels)}: they must be the same"
+            )
+        if bundle.manifest.version == served.manifest.version:
+            notify(f"candidate.bundle={uri} is no candidate: this version is served")
+            return _without_candidate(config)
+    return config.model_copy(update={"candidate": candidate.model_copy(update={"bundle": uri})})
+
+
+@contextlib.contextmanager
+def server_errors() -> Iterator[None]:
+    """Turn every error of Ray Serve, which has many kinds, into a `ServerError`.
+
+    Raises:
+        ServerError: the block raised an error.
+    """
+    try:
+        yield
+    except PintagError:
+        raise
+    except Exception as error:
+        raise ServerError(f"the server does not start: {error}") from error
+
+
+def _is_candidate(config: ServeConfig, uri: str) -> bool:
+    """Whether the bundle at `uri` has the version of the candidate."""
+    candidate = config.candidate.bundle
+    if candidate is None:
+        return False
+    with contextlib.suppress(BundleError, DataError):
+        return remote.load(candidate).manifest.version == remote.load(uri).manifest.version
+    return False
+
+
+def _without_candidate(config: ServeConfig) -> ServeConfig:
+    return config.model_copy(update={"candidate": CandidateConfig()})
+
+
+def _targets(config: ServeConfig, uri: str) -> dict[str, Any]:
+    """Ray's run targets, by the name of the application."""
+    from ray.serve import RunTarget
+
+    from pintag.serve import app
+
+    return {
+        planned.name: RunTarget(planned.builder(planned.args), planned.name, planned.route_prefix)
+        for planned in app.plan(config, uri)
+    }

@@ -1,0 +1,80 @@
+"""The configuration in the formats of other programs: Ray Serve, a shell, Prometheus."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import Any
+
+import yaml
+
+from pintag.serve import app, old_import_paths, ports
+from pintag.serve import environment as ray_environment
+from pintag.serve.config import ServeConfig
+
+# The dashboard of Ray's head writes the addresses of its nodes' metrics to this file
+# (metrics_agent.py of Ray 2.60). The local cluster of `pintag serve` has no dashboard.
+_DISCOVERY = "/tmp/ray/prom_metrics_service_discovery.json"  # noqa: S108
+
+
+def serve_config(config: ServeConfig, bundle: str) -> str:
+    """The applications of a server as YAML, for `serve deploy` and KubeRay's `serveConfigV2`."""
+    return _yaml(
+        {
+            "proxy_location": "EveryNode",
+            "http_options": {"host": config.http.host, "port": config.http.port},
+            "logging_config": {"encoding": config.log.format.upper(), "log_level": "WARNING"},
+            "applications": [
+                {
+                    "name": planned.name,
+                    "route_prefix": planned.route_prefix,
+                    "import_path": f"{app.__name__}:{planned.builder.__name__}",
+                    "args": planned.args.model_dump(mode="json"),
+                }
+                for planned in app.plan(config, bundle)
+            ],
+        }
+    )
+
+
+def environment(config: ServeConfig) -> str:
+    """Shell commands that set the variables; to be run on every node before `ray start`."""
+    variables = ray_environment.variables(config)
+    if variables["RAY_SERVE_ENABLE_HA_PROXY"] == "1":
+        variables |= ray_environment.folders()
+    lines = [f"export {key}={shlex.quote(value)}\n" for key, value in sorted(variables.items())]
+    # The folder comes last, so that its modules do not hide those of the node.
+    folder = shlex.quote(str(old_import_paths.FOLDER))
+    return "".join([*lines, f'export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}"{folder}\n'])
+
+
+def prometheus(config: ServeConfig) -> str:
+    """The scrape configuration, as YAML, for a Prometheus on the head's machine.
+
+    With `RAY_ADDRESS` set it covers all nodes of that cluster, else this machine.
+    """
+    # HAProxy's exporter listens on the server's address.
+    host = "127.0.0.1" if config.http.host == "0.0.0.0" else config.http.host  # noqa: S104
+    exporter = f"{host}:{ports.haproxy_metrics()}"
+    return _yaml(
+        {
+            "scrape_configs": [
+                {"job_name": "pintag", "scrape_interval": "10s", **_nodes(config)},
+                {
+                    "job_name": "haproxy",
+                    "scrape_interval": "10s",
+                    "static_configs": [{"targets": [exporter]}],
+                },
+            ]
+        }
+    )
+
+
+def _nodes(config: ServeConfig) -> dict[str, Any]:
+    if os.environ.get("RAY_ADDRESS"):
+        return {"file_sd_configs": [{"files": [_DISCOVERY], "refresh_interval": "10s"}]}
+    return {"static_configs": [{"targets": [f"127.0.0.1:{config.metrics.port}"]}]}
+
+
+def _yaml(value: dict[str, Any]) -> str:
+    return yaml.safe_dump(value, sort_keys=False, width=100)

@@ -1,0 +1,1 @@
+"""From encoded images to confidences inside one replica: admission, batching, engine, cache."""

@@ -1,0 +1,186 @@
+"""The ports that a server uses, on this machine or on each node of a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Callable
+from itertools import count
+from typing import Any, TypeVar
+
+from pintag.core.errors import ConfigError, ServerError
+from pintag.serve.config import ServeConfig
+
+T = TypeVar("T")
+
+HAPROXY_METRICS = "RAY_SERVE_HAPROXY_METRICS_PORT"
+# Ray's default ports of HAProxy and of the proxy behind it, by the variable that changes each.
+DEFAULTS = {
+    HAPROXY_METRICS: 9101,
+    "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
+}
+# Seconds within which each node of a cluster reports its ports.
+_NODES_TIMEOUT_S = 60.0
+# The file descriptors of this process's reservations, by port: see `_reserve`.
+_reserved: dict[int, int] = {}
+
+
+def variables(config: ServeConfig) -> dict[str, str]:
+    """Free ports for `DEFAULTS`, by variable: two servers on one machine need different ones.
+
+    The search counts up from Ray's default ports. A port that the system chooses could be given to
+    another process of Ray before it is used.
+
+    Raises:
+        ConfigError: a variable is not the number of a port.
+    """
+    taken = {config.http.port, config.metrics.port}
+    return {
+        name: _chosen(name)
+        or str(next(port for port in count(first) if port not in taken and _take(port)))
+        for name, first in DEFAULTS.items()
+    }
+
+
+def haproxy_metrics() -> int:
+    """The port of HAProxy's own metrics, which count the requests that it refuses.
+
+    Raises:
+        ConfigError: the variable for it is not the number of a port.
+    """
+    return int(_chosen(HAPROXY_METRICS) or DEFAULTS[HAPROXY_METRICS])
+
+
+def _chosen(name: str) -> str:
+    """The value of a variable for a port; empty if there is none."""
+    text = os.environ.get(name, "")
+    if text and not (text.isdecimal() and 0 < int(text) < 2**16):
+        raise ConfigError(f"the variable {name} is {text!r}: give a port, 1 to 65535")
+    return text
+
+
+def url(host: str, port: int) -> str:
+    """The URL of an address; an IPv6 address has brackets in it."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def check_free(host: str, port: int, key: str) -> None:
+    """Check that a port is free. Ray would try for minutes, and then report another error.
+
+    Args:
+        key: the key of the configuration that chooses the port.
+
+    Raises:
+        ServerError: nothing can listen there.
+    """
+    reason = taken(host, port)
+    if reason is None and not _reserve(port):
+        reason = "another pintag serve is starting there"
+    if reason is not None:
+        hint = (
+            "; a server that was killed keeps this port for about a minute: wait, or stop its "
+            "processes (ps -ef | grep dashboard/agent.py)"
+            if key == "metrics.port"
+            else ""
+        )
+        raise ServerError(
+            f"cannot listen on {host}:{port}: {reason}; {key}=PORT chooses another{hint}"
+        )
+
+
+def check_nodes(config: ServeConfig) -> None:
+    """Check that the server's ports are free on each node of the cluster.
+
+    Without it a HAProxy would not start, or would send requests to another server's proxy. If Ray
+    Serve runs on the cluster already, it has the ports itself.
+
+    Raises:
+        ServerError: one is taken.
+    """
+    if _serve_runs():
+        return
+    for address, found in on_nodes(_taken_here, config.http.host, config.http.port).items():
+        for name, port, reason in found:
+            raise ServerError(
+                f"port {port} of node {address} cannot be used: {reason}; choose another by "
+                + (f"{name}=PORT" if "." in name else f"{name}, set before `ray start` everywhere")
+            )
+
+
+def on_nodes(function: Callable[..., T], *args: object) -> dict[str, T]:
+    """The result of a function on each node of the cluster, by the node's address."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task: Any = ray.remote(num_cpus=0, max_calls=1)(function)
+    nodes = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    results = {
+        address: task.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
+        ).remote(*args)
+        for address, node in nodes.items()
+    }
+    return {
+        address: ray.get(result, timeout=_NODES_TIMEOUT_S) for address, result in results.items()
+    }
+
+
+def taken(host: str, port: int) -> str | None:
+    """Why nothing can listen on an address; None if it is free."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host or "0.0.0.0",  # noqa: S104
+            port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _serve_runs() -> bool:
+    import ray
+
+    with contextlib.suppress(ValueError):
+        ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
+        return True
+    return False
+
+
+def _taken_here(host: str, port: int) -> list[tuple[str, int, str]]:
+    """The ports that are taken on this node: what chooses each, the port, and the reason."""
+    ports = [("http.port", host, port)]
+    ports += [(name, "", int(os.environ.get(name, first))) for name, first in DEFAULTS.items()]
+    found = ((name, number, taken(address, number)) for name, address, number in ports)
+    return [(name, number, reason) for name, number, reason in found if reason is not None]
+
+
+def _take(port: int) -> bool:
+    """Reserve a port if it is free."""
+    return taken("", port) is None and _reserve(port)
+
+
+def _reserve(port: int) -> bool:
+    """Keep a port from other servers that start at the same time, until this process ends.
+
+    A process reserves it by a Unix socket without a file (Linux's abstract namespace): one process
+    of the machine can have it, and the kernel frees it when the process ends.
+    """
+    if port in _reserved:
+        return True
+    reservation = socket.socket(socket.AF_UNIX)
+    try:
+        reservation.bind(f"\0pintag-port-{port}")
+    except OSError as error:
+        reservation.close()
+        # Elsewhere there is no such namespace, and no reservation.
+        return error.errno != errno.EADDRINUSE
+    _reserved[port] = reservation.detach()
+    return True

@@ -1,0 +1,44 @@
+"""Two servers on one host: each answers with its own model, whatever ports they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pintag.models import bundle
+from pintag.serve.environment import has_haproxy
+from tests.conftest import descendants, haproxy_config, serving
+from tests.faults.conftest import watched
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here"),
+]
+
+SMALL = ("explainer.enabled=false",)
+
+
+def test_no_answer_comes_from_the_other_server(
+    quick_dir: Path, bundle_dir: Path, tmp_path: Path, body: bytes
+) -> None:
+    versions = [bundle.load(folder).manifest.version for folder in (quick_dir, bundle_dir)]
+    assert versions[0] != versions[1]
+    with (
+        serving(quick_dir, tmp_path / "first", *SMALL) as first,
+        serving(bundle_dir, tmp_path / "second", *SMALL) as second,
+    ):
+        ids = set()
+        for server, version in zip((first, second), versions, strict=True):
+            answers = [httpx.post(f"{server.url}/v1/tags", content=body) for _ in range(20)]
+            assert {answer.json()["model"]["version"] for answer in answers} == {version}
+            text = haproxy_config(server.process)
+            ids.add(text.partition("set-header x-pintag-cluster ")[2].split()[0])
+        assert len(ids) == 2
+        # The replicas of the first one die; its HAProxy still never asks those of the second.
+        with watched(f"{first.url}/v1/tags", [body], 20) as watch:
+            for replica in descendants(first.process, "ServeReplica:classifier:"):
+                replica.kill()
+            watch.wait_for_answers(1)
+        assert httpx.get(f"{first.url}/v1/model").json()["version"] == versions[0]

@@ -1,0 +1,55 @@
+"""Handlers of signals: set for a block, then restored."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from pintag.core import signals
+
+
+def test_a_handler_handles_its_signals_during_the_block_only() -> None:
+    received: list[int] = []
+    before = signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGUSR2)
+    with signals.handled(lambda number, _: received.append(number), signal.SIGUSR1, signal.SIGUSR2):
+        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGUSR2)
+    assert received == [signal.SIGUSR1, signal.SIGUSR2]
+    assert (signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGUSR2)) == before
+
+
+def test_the_previous_handler_is_restored_after_an_error() -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    with (
+        pytest.raises(ValueError, match="an error"),
+        signals.handled(signal.SIG_IGN, signal.SIGUSR1),
+    ):
+        raise ValueError("an error")
+    assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def test_a_handler_that_the_block_replaces_is_restored() -> None:
+    """As Ray replaces the handler of SIGTERM when it starts."""
+    received: list[str] = []
+    with signals.handled(lambda *_: received.append("ours"), signal.SIGUSR1):
+        with signals.kept(signal.SIGUSR1):
+            signal.signal(signal.SIGUSR1, lambda *_: received.append("another"))
+            signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGUSR1)
+    assert received == ["another", "ours"]
+
+
+def test_nothing_changes_in_other_threads() -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    during: list[object] = []
+
+    def work() -> None:
+        with signals.handled(signal.SIG_IGN, signal.SIGUSR1):
+            during.append(signal.getsignal(signal.SIGUSR1))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(10)
+    assert during == [before]

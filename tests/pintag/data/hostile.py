@@ -1,0 +1,42 @@
+"""Small files that cost a decoder much."""
+
+from __future__ import annotations
+
+import struct
+
+from tests.pintag.data.encoded import chunk, png
+
+
+def progressive_jpeg(width: int, height: int, scans: int) -> bytes:
+    """A grey JPEG with many scans of some 30 bytes; each is a pass over all coefficients."""
+
+    def segment(marker: int, content: bytes) -> bytes:
+        return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
+
+    def bits(text: str) -> bytes:
+        text += "1" * (-len(text) % 8)
+        return int(text, 2).to_bytes(len(text) // 8).replace(b"\xff", b"\xff\0")
+
+    blocks = ((width + 7) // 8) * ((height + 7) // 8)
+    head = (
+        b"\xff\xd8"
+        + segment(0xDB, b"\0" + bytes([1] * 64))
+        + segment(0xC2, struct.pack(">BHHB", 8, height, width, 1) + b"\x01\x11\x00")
+        + segment(0xC4, b"\x00" + bytes([1] + [0] * 15) + b"\x00")
+        + segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\xe0")
+    )
+    start = b"\xff\xda" + struct.pack(">H", 8) + b"\x01\x01\x00"
+    scan = start + bytes([1, 63, 0x10]) + bits(("0" + "1" * 14) * -(-blocks // 32767))
+    return head + start + bytes(3) + bits("0" * blocks) + scan * (scans - 1) + b"\xff\xd9"
+
+
+def slow_jpeg() -> bytes:
+    """A JPEG within all limits that takes a second or so of a core."""
+    return progressive_jpeg(6000, 6000, 100)
+
+
+def png_of_empty_chunks(count: int) -> bytes:
+    """One pixel behind many empty chunks."""
+    return png((1, 1), 8, 2, b"\1\2\3").replace(
+        chunk(b"IEND", b""), chunk(b"teSt", b"") * count + chunk(b"IEND", b"")
+    )

@@ -1,0 +1,129 @@
+"""Recognise formats by the content of a file: accepted ones, and others that errors name."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from pintag.core.errors import NotAnImageError, UnsupportedFormatError
+from pintag.data import image_pixels
+from pintag.data.image_formats import PREFIX_BYTES, looks_like_image, recognise
+from pintag.data.image_limits import ImageLimits
+from pintag.data.images import EncodedImage, decode
+from tests.pintag.data.encoded import BLUE, ENCODED, corners, encode, exif, orientation, quarters
+
+
+def brand(major: bytes, *compatible: bytes) -> bytes:
+    """The first box of a file in the ISO base media file format."""
+    content = b"ftyp" + major + bytes(4) + b"".join(compatible)
+    return (len(content) + 4).to_bytes(4) + content
+
+
+FOREIGN = [
+    (b"8BPS\0\1", "PSD"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (brand(b"crx ", b"crx ", b"isom"), "CR3"),
+    (b"FUJIFILMCCD-RAW 0201", "RAF"),
+    (b"IIRO\x08\0\0\0", "ORF"),
+    (b"IIU\0\x08\0\0\0", "RW2"),
+    (b"<svg></svg>", "SVG"),
+    (
+        b'<?xml version="1.0"?>\n<!-- a drawing -->\n<svg xmlns="http://www.w3.org/2000/svg"/>',
+        "SVG",
+    ),
+    (b"\xef\xbb\xbf  <svg width='9'>", "SVG"),
+    (b"<!DOCTYPE svg PUBLIC '-//W3C//DTD SVG 1.1//EN'><svg:svg >", "SVG"),
+    (b"P6\n8 8\n255\n", "PPM"),
+]
+APPLE = [
+    *((brand(name), "HEIC") for name in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")),
+    *((brand(name), "HEIC") for name in (b"hevm", b"hevs")),
+    (brand(b"mif1", b"mif1", b"heic"), "HEIC"),
+    (brand(b"msf1", b"hevc"), "HEIC"),
+    (brand(b"mif1"), "HEIF"),
+    (brand(b"mif1", b"mif1", b"avif"), "AVIF"),
+    (brand(b"avis"), "AVIF"),
+]
+
+
+@pytest.mark.parametrize(("prefix", "name"), FOREIGN)
+def test_a_format_that_is_not_accepted_is_named(prefix: bytes, name: str) -> None:
+    for data in (prefix, prefix + bytes(100)):
+        assert looks_like_image(data)
+        with pytest.raises(UnsupportedFormatError, match=rf"^{name} is not accepted; send JPEG, P"):
+            decode(data)
+
+
+@pytest.mark.parametrize("form", ["TIFF", "ICO", "JPEG2000", "PPM", "ICNS", "DDS"])
+def test_an_image_of_another_format_is_recognised(form: str) -> None:
+    with pytest.raises(UnsupportedFormatError, match=rf"^{form} is not accepted; send JPEG, PNG"):
+        decode(encode(Image.new("RGB", (32, 32)), form))
+
+
+@pytest.mark.parametrize(("prefix", "name"), APPLE)
+def test_heic_and_avif_are_named_where_they_are_not_accepted(prefix: bytes, name: str) -> None:
+    assert recognise(prefix) == name
+    with pytest.raises(UnsupportedFormatError, match=f"^{name} is not accepted"):
+        decode(prefix, limits=ImageLimits(heif=False))
+
+
+@pytest.mark.parametrize(("prefix", "name"), APPLE)
+def test_a_stub_of_heic_or_avif_is_not_an_image(prefix: bytes, name: str) -> None:
+    if not image_pixels.accepts(name):
+        pytest.skip(f"no decoder of {name} is installed")
+    with pytest.raises(NotAnImageError, match="not an image, or a corrupt one"):
+        decode(prefix + bytes(200))
+
+
+@pytest.mark.parametrize("form", ["AVIF", "HEIF"])
+def test_heic_and_avif_are_decoded_within_the_limits(form: str) -> None:
+    if not image_pixels.accepts(form):
+        pytest.skip(f"no decoder of {form} is installed")
+    if form == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    data = encode(quarters(64, 48), form, quality=95)
+    # HEVC stores whole blocks.
+    assert 64 * 48 <= EncodedImage(data).pixels <= 64 * 64
+    assert decode(data).shape == (48, 64, 3)
+    assert decode(data, 8).shape == (8, 8, 3)
+    turned = decode(encode(quarters(64, 48), form, exif=exif(orientation(6)), quality=95))
+    assert turned.shape == (64, 48, 3)
+    assert corners(turned)[0] == pytest.approx(BLUE, abs=6)
+    for limits in (ImageLimits(max_declared_pixels=9), ImageLimits(max_decoded_pixels=9)):
+        with pytest.raises(Exception, match=r"64x(48|64) pixels; at most 9"):
+            decode(data, limits=limits)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"B",
+        b"BM, a car",
+        b"BM is no picture, but text",
+        b"RIFF....WAVE",
+        b"%PDF-1.7",
+        b"P9\n",
+        bytes(100),
+        b"<html>",
+    ],
+)
+def test_other_files_do_not_look_like_images(data: bytes) -> None:
+    assert not looks_like_image(data)
+
+
+def test_a_video_is_not_an_image() -> None:
+    data = brand(b"isom", b"isom", b"iso2", b"mif1") + bytes(100)
+    assert not looks_like_image(data)
+    with pytest.raises(NotAnImageError):
+        decode(data)
+
+
+@pytest.mark.parametrize("name", ENCODED)
+def test_the_content_decides_and_not_the_name(name: str) -> None:
+    assert looks_like_image(ENCODED[name][:PREFIX_BYTES])
+    assert recognise(ENCODED[name][:PREFIX_BYTES]) == recognise(ENCODED[name])

@@ -1,0 +1,123 @@
+"""Bodies as clients write them, sent to a server: each gets a status of its manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import ROOT, Server, once
+from tests.serve.conftest import problem
+
+pytestmark = pytest.mark.ray
+
+# H09, which is no HTTP, is HAProxy's to refuse.
+CASES = ["H01", "H02", "H03", "H04", "H08", "H10", "H11", "H12"]
+
+
+@pytest.fixture(scope="module")
+def cases_dir(run_dir: Path) -> Path:
+    """The inputs that `make_cases.py` writes, with their `manifest.tsv`; skipped without it."""
+    folder = Path(os.environ.get("PINTAG_TEST_CASES", ROOT.parent / "shared" / "cases"))
+    script = folder / "make_cases.py"
+    if not script.is_file():
+        pytest.skip(f"no make_cases.py in {folder}; PINTAG_TEST_CASES names another folder")
+
+    def make(out: Path) -> None:
+        subprocess.run([sys.executable, script, out], check=True, capture_output=True)
+
+    return once(run_dir / "cases", make)
+
+
+@pytest.fixture(scope="module")
+def requests(cases_dir: Path) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads((cases_dir / "http" / "requests.json").read_text())
+    assert {request["case"] for request in listed} == set(CASES)
+    return listed
+
+
+def send(server: Server, cases_dir: Path, request: dict[str, Any]) -> httpx.Response:
+    body = (cases_dir / "http" / request["file"]).read_bytes()
+    url = f"{server.url}{request['path']}"
+    return httpx.request(
+        request["method"], url, content=body, headers=request["headers"], timeout=120
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_request_gets_a_status_of_its_manifest(
+    server: Server, cases_dir: Path, requests: list[dict[str, Any]], case: str
+) -> None:
+    for request in requests:
+        if request["case"] == case:
+            answer = send(server, cases_dir, request)
+            statuses = [int(status) for status in request["statuses"].split("|")]
+            assert answer.status_code in statuses, f"{request}: {answer.text}"
+            if answer.status_code >= 400:
+                assert problem(answer, answer.status_code).detail
+
+
+def test_the_fields_of_a_form_are_parameters(
+    server: Server, cases_dir: Path, requests: list[dict[str, Any]]
+) -> None:
+    answers = {
+        request["file"]: send(server, cases_dir, request)
+        for request in requests
+        if request["case"] == "H03"
+    }
+    assert len(answers["H03_max_tags_as_form_field.body"].json()["tags"]) == 1
+    assert answers["H03_label_as_form_field.body"].json()["label"] == "food"
+    both = answers["H03_two_form_fields.body"].json()
+    assert (both["label"], both["mode"]) == ("food", "stable")
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("H10_json_base64.body", "the body is JSON; send the bytes"),
+        ("H10_data_url.body", "the body is a data URL; send the bytes"),
+        ("H10_curl_minus_d.body", "--data-binary"),
+        ("H12_misspelt_parameter.body", "did you mean max_tags?"),
+    ],
+)
+def test_a_refusal_says_what_to_send(
+    server: Server, cases_dir: Path, requests: list[dict[str, Any]], file: str, words: str
+) -> None:
+    [request] = [request for request in requests if request["file"] == file]
+    assert words in send(server, cases_dir, request).json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Request-Timeout-Seconds", b"0.0001"),
+        ("X-Request-Timeout-Seconds", b"\xff"),
+        ("X-Session-Id", b"\xff"),
+        ("X-Request-ID", b"\xff"),
+        ("serve_multiplexed_model_id", b"\xff"),
+    ],
+)
+def test_headers_of_ray_have_no_effect(
+    server: Server, cases_dir: Path, name: str, value: bytes
+) -> None:
+    body = (cases_dir / "http" / "H08_small.body").read_bytes()
+    headers: Any = [(name.encode(), value)]
+    answer = httpx.post(f"{server.url}/v1/tags", content=body, headers=headers, timeout=60)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/tags", "/v1/explanations"])
+def test_slashes_and_options_reach_both_applications(
+    server: Server, cases_dir: Path, path: str
+) -> None:
+    body = (cases_dir / "http" / "H08_small.body").read_bytes()
+    with httpx.Client(base_url=server.url, timeout=120) as client:
+        assert client.post(f"{path}/", content=body).status_code == 200
+        options = client.options(path)
+        assert (options.status_code, options.headers["Allow"]) == (204, "OPTIONS, POST")

@@ -1,0 +1,152 @@
+"""The middleware around Ray's own code: its plain answers become problems."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import httpx
+import pytest
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from pintag.serve.api import ray_answers
+from pintag.serve.api.ray_answers import RayAnswers
+from tests.serve.conftest import ANSWER, Client, ScriptedTagger, problem
+
+
+class Ray:
+    """Stands for Ray's code: it has one answer, and records the scope."""
+
+    def __init__(self, answer: Response | BaseException | None) -> None:
+        self._answer = answer
+        self.scope: Scope = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        if isinstance(self._answer, BaseException):
+            raise self._answer
+        if self._answer is not None:
+            await self._answer(scope, receive, send)
+
+
+def through(answer: Response | BaseException | None, path: str = "/v1/tags") -> httpx.Response:
+    return Client(RayAnswers(Ray(answer))).post(path, content=b"picture")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "kind"),
+    [
+        (404, 404, "not_found"),
+        (408, 504, "deadline"),
+        (429, 429, "too_many_requests"),
+        (500, 500, "internal"),
+        (503, 503, "overloaded"),
+    ],
+)
+def test_a_plain_error_becomes_a_problem_without_rays_words(
+    status: int, expected: int, kind: str
+) -> None:
+    response = through(PlainTextResponse("Deployment 'classifier' has no replica", status))
+    refusal = problem(response, expected)
+    assert refusal.kind == kind
+    assert "Deployment" not in response.text
+
+
+def test_the_headers_that_tell_a_client_what_to_do_are_kept() -> None:
+    headers = {"Retry-After": "7", "X-Request-ID": "abc", "Server": "ray"}
+    response = through(PlainTextResponse("backpressure", 503, headers))
+    assert (response.headers["Retry-After"], response.headers["X-Request-ID"]) == ("7", "abc")
+    assert "Server" not in response.headers
+
+
+@pytest.mark.parametrize("answer", [RuntimeError("a worker died"), None])
+def test_no_answer_becomes_a_problem(
+    answer: Exception | None, logged: list[logging.LogRecord]
+) -> None:
+    response = through(answer)
+    assert problem(response, 500).kind == "internal"
+    assert "worker" not in response.text
+    assert len(logged) == (1 if answer else 0)
+
+
+def test_an_answer_before_a_cancellation_is_sent() -> None:
+    """Ray answers, and then cancels its own task."""
+
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("Request abc timed out", 408)(scope, receive, send)
+        raise asyncio.CancelledError
+
+    sent: list[Any] = []
+
+    async def call() -> None:
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/v1/tags", "headers": []}
+        with pytest.raises(asyncio.CancelledError):
+            await RayAnswers(late)(scope, send, send)  # type: ignore[arg-type]
+
+    asyncio.run(call())
+    assert [message.get("status") for message in sent] == [504, None]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [JSONResponse(ANSWER), PlainTextResponse("fine"), JSONResponse({"kind": "x"}, 422)],
+)
+def test_other_answers_pass_unchanged(answer: Response) -> None:
+    response = through(answer)
+    assert (response.status_code, response.content) == (answer.status_code, answer.body)
+
+
+def test_the_answers_of_health_checks_pass_unchanged() -> None:
+    assert through(PlainTextResponse("DRAINING", 503), "/-/healthz").text == "DRAINING"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Request-Timeout-Seconds", b"0.001"),
+        ("X-Request-Timeout-Seconds", b"\xff"),
+        ("X-Request-Disconnect-Disabled", b"?1"),
+        ("serve_multiplexed_model_id", b"other"),
+        ("X-Session-Id", b"\xff"),
+        ("X-Request-ID", b"\xff"),
+        ("X-Request-ID", b"x" * 10_000),
+        ("traceparent", b"\xff"),
+    ],
+)
+def test_a_header_that_ray_would_obey_or_fail_to_decode_is_dropped(name: str, value: bytes) -> None:
+    ray = Ray(JSONResponse({}))
+    headers: Any = [(name, value), ("X-Request-ID", b"mine"), ("Accept", b"\xff")]
+    Client(RayAnswers(ray)).post("/v1/tags", headers=headers)
+    passed = dict(ray.scope["headers"])
+    assert passed[b"x-request-id"] == b"mine"
+    assert passed[b"accept"] == b"\xff"
+    assert value not in {passed.get(name.lower().encode()), None}
+
+
+def test_the_time_limit_of_haproxy_is_passed_to_ray() -> None:
+    """HAProxy has removed the one of a client."""
+    ray = Ray(JSONResponse({}))
+    Client(RayAnswers(ray, behind_haproxy=True)).post(
+        "/v1/tags", headers={"X-Request-Timeout-Seconds": "5.5"}
+    )
+    assert dict(ray.scope["headers"])[b"x-request-timeout-seconds"] == b"5.5"
+
+
+def test_the_root_path_is_removed_before_ray_chooses_an_application() -> None:
+    ray = Ray(JSONResponse({}))
+    Client(RayAnswers(ray, root_path="/pintag")).post("/pintag/v1/explanations")
+    assert ray.scope["path"] == "/v1/explanations"
+
+
+def test_ray_finds_the_middleware(tagger: ScriptedTagger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINTAG_ROOT_PATH", "/pintag")
+    (middleware,) = ray_answers.middlewares()
+    ray = Ray(JSONResponse({}))
+    built: Any = middleware.cls(ray, *middleware.args, **middleware.kwargs)
+    Client(built).post("/pintag/v1/tags")
+    assert ray.scope["path"] == "/v1/tags"

@@ -1,0 +1,144 @@
+"""A clock, an event loop with virtual time, and rate limiters in memory and in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from pintag.serve.auth import redis_limiter
+from pintag.serve.auth.api_keys import KeyHolder, RateLimits
+from pintag.serve.auth.token_bucket import Grant, RateLimiter, TakeRequest
+
+T = TypeVar("T")
+MIDNIGHT = 20_000 * 86400.0
+NOON = MIDNIGHT + 43200.0
+PASSWORD = "secret"
+
+SyncTake = Callable[[TakeRequest], Grant]
+"""`RateLimiter.take` of any rate limiter."""
+
+
+class Clock:
+    """A Unix time that stands still."""
+
+    def __init__(self, seconds: float = NOON) -> None:
+        self.seconds = seconds
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def client(limits: RateLimits, since: float = 0.0, identity: str = "mine:1") -> KeyHolder:
+    return KeyHolder(identity.partition(":")[0], identity, limits, since)
+
+
+class VirtualTime(asyncio.SelectorEventLoop):
+    """An event loop whose time jumps to the next timer. `clock` follows it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._virtual_s = 0.0
+        self._rate_clock = clock
+        super().__init__(_Selector(self))
+
+    def time(self) -> float:
+        return self._virtual_s
+
+    def jump(self, seconds: float) -> None:
+        self._virtual_s += seconds
+        self._rate_clock.seconds += seconds
+
+
+class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+    def __init__(self, loop: VirtualTime) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> Any:
+        if timeout:
+            self._loop.jump(timeout)
+            timeout = 0
+        return super().select(timeout)
+
+
+def run(work: Coroutine[Any, Any, T], clock: Clock) -> T:
+    """The result of a coroutine in virtual time."""
+    with asyncio.Runner(loop_factory=lambda: VirtualTime(clock)) as runner:
+        return runner.run(work)
+
+
+class RedisByScript:
+    """The script of the rate limiter in Redis at times of a clock, called without an event loop."""
+
+    def __init__(self, redis: Any, clock: Clock) -> None:
+        redis.flushdb()
+        self._redis, self._clock = redis, clock
+        self._script = redis.register_script(redis_limiter.SCRIPT)
+
+    def take(self, request: TakeRequest) -> Grant:
+        keys = [redis_limiter.key(request.client)]
+        return redis_limiter.decode(
+            self._script(keys=keys, args=redis_limiter.arguments(request, self._clock()))
+        )
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Redis that requires PASSWORD; the URL does not have the password."""
+    redis = pytest.importorskip("redis", reason="the package redis is not installed")
+    if not shutil.which("redis-server"):
+        pytest.skip("redis-server is not installed (Debian's package)")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder: Path = tmp_path_factory.mktemp("redis")
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, "--requirepass", PASSWORD, "--dir", str(folder)], stdout=log, stderr=log
+        )
+    try:
+        with redis.Redis(port=port, password=PASSWORD) as client:
+            while not _answers(client, redis.ConnectionError):
+                assert server.poll() is None, (folder / "log").read_text()
+                time.sleep(0.05)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _answers(client: Any, error: type[Exception]) -> bool:
+    try:
+        return bool(client.ping())
+    except error:
+        return False
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator[Any]:
+    import redis
+
+    with redis.Redis.from_url(redis_url, password=PASSWORD, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def take(request: pytest.FixtureRequest, clock: Clock) -> SyncTake:
+    """A rate limiter without counts, in memory and in Redis."""
+    if request.param == "memory":
+        return RateLimiter(clock).take
+    return RedisByScript(request.getfixturevalue("redis_client"), clock).take

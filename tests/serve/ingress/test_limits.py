@@ -1,0 +1,191 @@
+"""What waits for a client costs other clients nothing: a real HAProxy in front of fake replicas."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.settings import IngressSettings
+from tests.conftest import wait_for
+from tests.serve.ingress.conftest import Ingress, Start
+
+pytestmark = pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
+
+BUFFER = IngressSettings().buffer_bytes
+LIMIT = 3
+SETTINGS = IngressSettings(host="127.0.0.1", max_ongoing_requests=LIMIT, body_timeout_s=30)
+HEAD = b"POST /v1/tags HTTP/1.1\r\nHost: here\r\n"
+# What a client sends before it stops. Each replica admits three requests; there are two replicas.
+STALLED = {
+    "nothing": b"",
+    "half a head": b"POST /v1/tags HTTP/1.1\r\nHo",
+    "one byte of a small body": HEAD + b"Content-Length: 400\r\n\r\nx",
+    "one byte of a large body": HEAD + b"Content-Length: 400000\r\n\r\nx",
+    "more of a large body than the buffer": HEAD
+    + b"Content-Length: 400000\r\n\r\n"
+    + bytes(2 * BUFFER),
+    "one chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+    "more chunks than the buffer": HEAD
+    + b"Transfer-Encoding: chunked\r\n\r\n"
+    + b"100\r\n%b\r\n" % bytes(256) * 128,
+    "a body of a request without one": b"GET /v1/tags HTTP/1.1\r\nHost: here\r\n"
+    b"Content-Length: 9\r\n\r\nx",
+    "one byte of an image to explain": b"POST /v1/explanations HTTP/1.1\r\nHost: here\r\n"
+    b"Content-Length: 400\r\n\r\nx",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "length", "refused"),
+    [
+        ("/v1/tags", False, 101, 100),
+        ("/v1/explanations/", False, 101, 100),
+        ("/v1/tags", True, 101, None),
+        ("/v1/tags:batch", False, 101, None),
+        ("/v1/tags", True, 1001, 1000),
+        ("/v1/tags:batch", False, 1001, 1000),
+        ("/v1/tags", False, 100, None),
+    ],
+)
+def test_a_body_that_is_announced_too_long_is_refused_before_it_is_sent(
+    start: Start, path: str, form: bool, length: int, refused: int | None
+) -> None:
+    settings = replace(SETTINGS, max_image_bytes=100, max_request_bytes=1000)
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: {length}\r\n"
+    )
+    head += "Content-Type: multipart/form-data; boundary=a\r\n" if form else ""
+    data = f"{head}\r\n".encode() + (b"" if refused else bytes(length))
+    with start(settings) as ingress, held(ingress, data, 1) as (connection,):
+        answer = read(connection)
+    if refused:
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert f"the body exceeds the limit of {refused:,} bytes".encode() in answer
+    else:
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@contextlib.contextmanager
+def held(ingress: Ingress, data: bytes, count: int) -> Iterator[list[socket.socket]]:
+    """So many connections that have sent this, and send nothing more."""
+    with contextlib.ExitStack() as stack:
+        sockets = []
+        for _ in range(count):
+            address = ("127.0.0.1", ingress.port)
+            connection = stack.enter_context(socket.create_connection(address, timeout=30))
+            # HAProxy may have refused the request before all of it is sent.
+            with contextlib.suppress(OSError):
+                connection.sendall(data)
+            sockets.append(connection)
+        yield sockets
+
+
+def read(connection: socket.socket) -> bytes:
+    """All that HAProxy sends until it closes a connection."""
+    parts = []
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(1 << 16):
+            parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("data", STALLED.values(), ids=STALLED)
+def test_clients_that_stop_sending_cost_others_nothing(start: Start, data: bytes) -> None:
+    with start(SETTINGS) as ingress, held(ingress, data, 10 * LIMIT):
+        for _ in range(3):
+            assert httpx.post(f"{ingress.url}/v1/tags", content=b"image").status_code == 200
+
+
+def test_a_body_that_does_not_arrive_gets_408_and_the_connection_is_closed(start: Start) -> None:
+    settings = replace(SETTINGS, body_timeout_s=0.3)
+    for name in ("one byte of a small body", "one byte of a large body", "one chunk"):
+        with start(settings) as ingress, held(ingress, STALLED[name], 1) as [connection]:
+            answer = read(connection)
+        assert answer.startswith(b"HTTP/1.1 408 "), name
+        assert b'"kind":"late_body"' in answer
+
+
+def test_requests_over_the_limit_are_refused_when_their_bodies_have_arrived(start: Start) -> None:
+    complete = HEAD + b"Content-Length: 5\r\n\r\nimage"
+    with start(SETTINGS) as ingress:
+        for replica in ingress.replicas.values():
+            replica.hangs.set()
+        with held(ingress, complete, 2 * LIMIT):
+            answer = httpx.post(f"{ingress.url}/v1/tags", content=b"image")
+        assert (answer.status_code, answer.json()["kind"]) == (503, "overloaded")
+        assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_one_address_gets_half_of_the_large_requests(start: Start) -> None:
+    """The other half stays free for others; all addresses together may fill HAProxy's limit."""
+    large = STALLED["more of a large body than the buffer"]
+    with start(SETTINGS) as ingress, held(ingress, large, LIMIT):
+        url = f"{ingress.url}/v1/tags"
+        refused = httpx.post(url, content=bytes(2 * BUFFER))
+        assert (refused.status_code, refused.json()["kind"]) == (503, "overloaded")
+        assert httpx.post(url, content=b"small").status_code == 200
+    with start(SETTINGS) as ingress:
+        answer = httpx.post(f"{ingress.url}/v1/tags", content=bytes(2 * BUFFER))
+        assert answer.status_code == 200
+
+
+def test_one_address_may_have_so_many_bodies_on_their_way(start: Start) -> None:
+    settings = replace(SETTINGS, max_waiting_bodies=4)
+    with start(settings) as ingress, held(ingress, STALLED["one chunk"], 5) as connections:
+        # HAProxy's threads take them in any order.
+        [refused], _, _ = select.select(connections, [], [], 30)
+        answer = refused.recv(1 << 16)
+        assert answer.startswith(b"HTTP/1.1 429 ")
+        assert b'"kind":"too_many_uploads"' in answer
+        # A body that comes with its head waits for nothing.
+        with held(ingress, HEAD + b"Content-Length: 5\r\n\r\nimage", 1) as [whole]:
+            assert whole.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+
+
+def test_bodies_that_have_arrived_do_not_count_as_waiting(start: Start) -> None:
+    settings = replace(SETTINGS, max_waiting_bodies=1, max_ongoing_requests=100)
+    with start(settings) as ingress:
+        for replica in ingress.replicas.values():
+            replica.hangs.set()
+        stalled = STALLED["one byte of a small body"]
+        with held(ingress, stalled, 1) as [first]:
+            # Its body is complete now, and it waits for the replica.
+            first.sendall(bytes(399))
+            hanging = ingress.replicas["classifier-a"]
+            wait_for(lambda: bool(hanging.headers), 30, "the first request")
+            with held(ingress, stalled, 1) as [second]:
+                second.sendall(bytes(399))
+                for replica in ingress.replicas.values():
+                    replica.hangs.clear()
+                assert first.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+                assert second.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+
+
+def test_one_address_may_have_so_many_connections(start: Start) -> None:
+    with start(replace(SETTINGS, max_connections=3)) as ingress, contextlib.ExitStack() as stack:
+        kept = []
+        for _ in range(6):
+            with contextlib.suppress(ConnectionResetError):
+                address = ("127.0.0.1", ingress.port)
+                kept.append(stack.enter_context(socket.create_connection(address, timeout=30)))
+
+        def closed() -> int:
+            return 6 - len(kept) + len(select.select(kept, [], [], 0)[0])
+
+        # The connection by which the fixture found HAProxy ready may have counted, too.
+        wait_for(lambda: 3 <= closed() <= 4, 30, "the end of three connections")
+    with start(replace(SETTINGS, max_connections=3)) as ingress:
+        assert [httpx.get(ingress.url).status_code for _ in range(6)] == 6 * [200]
+
+
+def test_without_settings_there_is_no_limit(start: Start) -> None:
+    stalled = STALLED["one byte of a small body"]
+    with start(IngressSettings(host="127.0.0.1")) as ingress, held(ingress, stalled, 20):
+        assert httpx.post(f"{ingress.url}/v1/tags", content=b"image").status_code == 200

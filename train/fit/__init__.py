@@ -1,0 +1,1 @@
+"""Fits one model with Ray Train and writes a bundle."""

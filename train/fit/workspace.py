@@ -1,0 +1,217 @@
+"""The folder of an unfinished run: created before training and removed after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+from pintag.core import files
+from pintag.core.errors import TrainingError
+from pintag.models.manifest import MANIFEST
+from pintag.train.config import TrainConfig
+
+OnProgress = Callable[[dict[str, Any]], None]
+"""Called with the progress messages of `pintag.train.fit.loop`."""
+
+# The file of the workers' progress messages.
+PROGRESS = "progress.jsonl"
+# The folder of Ray Train's checkpoints.
+RAY_RUN = "ray"
+
+_REQUEST = "request.json"
+# Keys of the configuration that may differ when a run is resumed.
+_CHANGEABLE = ("scaling", "cache_dir")
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """`<out>.run`, the folder that holds a run until its bundle `out` is written."""
+
+    out: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.out.with_name(f"{self.out.name}.run").absolute()
+
+    def check(self, *, resume: bool, overwrite: bool) -> None:
+        """Check, before the images are read, that the run may be started or resumed.
+
+        Raises:
+            TrainingError: a bundle, a run or another folder exists, or there is no run to resume.
+        """
+        if self.out.exists() and not overwrite and not resume:
+            raise TrainingError(f"{self.out} exists; choose another --out, or give --overwrite")
+        if self.out.exists() and not (self.out / MANIFEST).exists():
+            raise TrainingError(f"{self.out} exists and is not a bundle; choose another --out")
+        if resume:
+            read_request(self.folder / _REQUEST)
+        elif self.folder.exists() and not overwrite:
+            raise TrainingError(
+                f"{self.folder} holds an unfinished run; give --resume to continue it, or "
+                "--overwrite to start again"
+            )
+
+    def claim(
+        self, config: TrainConfig, fingerprint: str, *, resume: bool, overwrite: bool
+    ) -> None:
+        """Create the folder, or check that the existing one can be resumed.
+
+        Raises:
+            TrainingError: a bundle, a run or another folder exists there, or it cannot be written.
+        """
+        # JSON turns tuples into lists; the stored request is compared in that form.
+        request = json.loads(config.model_dump_json(exclude=set(_CHANGEABLE)))
+        request["data"] = fingerprint
+        self.check(resume=resume, overwrite=overwrite)
+        if resume:
+            check_same(self.folder / _REQUEST, request)
+        elif self.folder.exists():
+            shutil.rmtree(self.folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            files.write_atomic(self.folder / _REQUEST, json.dumps(request, indent=2))
+        except OSError as error:
+            raise TrainingError(
+                f"{self.folder}: cannot be written: {files.reason(error)}"
+            ) from error
+
+    @contextmanager
+    def reporting(self, on_progress: OnProgress | None) -> Iterator[None]:
+        """Call `on_progress` on another thread with the workers' messages during the block."""
+        if on_progress is None:
+            yield
+            return
+        path = self.folder / PROGRESS
+        path.touch()
+        done = threading.Event()
+
+        def follow(file: BinaryIO) -> None:
+            finished = False
+            while not finished:
+                finished = done.wait(_POLL_SECONDS)
+                # A line without a newline is not complete yet.
+                while (line := file.readline()).endswith(b"\n"):
+                    on_progress(json.loads(line))
+                file.seek(-len(line), os.SEEK_CUR)
+
+        with path.open("rb") as file:
+            # Skip the messages of an earlier attempt.
+            file.seek(0, os.SEEK_END)
+            thread = threading.Thread(
+                target=follow, args=(file,), name="pintag-progress", daemon=True
+            )
+            thread.start()
+            try:
+                yield
+            finally:
+                done.set()
+                thread.join()
+
+    @contextmanager
+    def removed_unless_started(self) -> Iterator[None]:
+        """Remove the folder after an error in the block, unless Ray Train has started the run."""
+        try:
+            yield
+        except BaseException:
+            if not (self.folder / RAY_RUN).exists():
+                self.remove()
+            raise
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other processes from writing a run or study at `out` during the block.
+
+    Raises:
+        TrainingError: another process is writing it, or its parent folder cannot be written.
+    """
+    path = out.absolute().with_name(f".{out.name}.lock")
+    lock = FileLock(path, timeout=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise TrainingError(
+            f"{out}: another process is writing it; wait until it ends, or choose another --out"
+        ) from error
+    except OSError as error:
+        raise TrainingError(f"{out}: cannot be written: {files.reason(error)}") from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
+
+
+def read_request(path: Path) -> dict[str, Any]:
+    """Read the request of an interrupted run or study.
+
+    Raises:
+        TrainingError: the file is missing.
+    """
+    try:
+        request: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise TrainingError(
+            f"there is nothing to resume: {path} is missing; run without --resume"
+        ) from error
+    return request
+
+
+def check_same(path: Path, request: dict[str, Any]) -> None:
+    """Check that `request` equals the request stored at `path`.
+
+    Raises:
+        TrainingError: the file is missing, or the requests differ. The message names the keys.
+    """
+    stored = read_request(path)
+    if changed := sorted(_differences(stored, request)):
+        raise TrainingError(
+            f"{path.parent} was started with other values of {', '.join(changed)};"
+            " resume it with the same values"
+        )
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raise a TrainingError if `folder` is not writable or has less than `needed` bytes free."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0" * 4096)
+            probe.flush()
+            os.fsync(probe.fileno())
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be written: {files.reason(error)}") from error
+    if free < needed:
+        raise TrainingError(
+            f"{folder}: {needed / 2**20:,.0f} MiB are needed, but only {free / 2**20:,.0f} MiB are"
+            " free; free disk space or choose another folder"
+        )
+
+
+def _differences(
+    stored: dict[str, Any], current: dict[str, Any], prefix: str = ""
+) -> Iterator[str]:
+    """Yield the dotted keys whose values differ."""
+    for key in stored.keys() | current.keys():
+        old, new = stored.get(key), current.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield prefix + key

@@ -1,0 +1,1 @@
+"""Compares many models on one data set, with Ray Data and Ray Tune."""
