@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from pintag.core.config import Strict
 from pintag.serve.deployment_config import (
@@ -28,9 +28,16 @@ class ApiConfig(Strict):
     cors_origins: tuple[Origin, ...] = ()
     """The origins whose pages may use the API from a browser, such as `https://shop.example`; `*`:
     all; by default only the server's own page."""
-    root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
+    root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9_~][A-Za-z0-9._~-]*)*$")
     """The path below which a proxy offers the server, such as `/pintag`. Requests are answered with
     and without it, so the proxy may remove it or not."""
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_not_a_path_of_the_server(cls, path: str) -> str:
+        if f"{path}/".startswith(("/v1/", "/docs/", "/page/", "/openapi.json/")):
+            raise ValueError("the server's own paths begin like this; use another, such as /pintag")
+        return path
 
 
 class HttpConfig(ApiConfig):

@@ -244,13 +244,8 @@ class Stages:
             self._lines.move(stage, done, total, note)
             return
         if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(_bar_text(stage), note="")
-        self._bars.update(self._tasks[stage], completed=done, total=total, note=_bar_text(note))
-
-
-def _bar_text(text: str) -> str:
-    """Text in a progress bar, which Rich does not render by `render_str`."""
-    return escape(text)
+            self._tasks[stage] = self._bars.add_task(escape(stage), note="")
+        self._bars.update(self._tasks[stage], completed=done, total=total, note=escape(note))
 
 
 @contextmanager
@@ -267,7 +262,7 @@ def progress(
         yield partial(lines.move, description)
         return
     with bars(shown=shown, transient=transient) as progress_bars:
-        task = progress_bars.add_task(_bar_text(description), total=None, note="")
+        task = progress_bars.add_task(escape(description), total=None, note="")
         yield lambda done, total: progress_bars.update(task, completed=done, total=total)
 
 

@@ -207,7 +207,7 @@ def _apply(model: type[Strict], values: dict[str, Any], override: str) -> tuple[
 
 def _explain(model: type[BaseModel], problem: Any) -> str:
     """Describe a problem from pydantic in one line. A problem of the whole model has no key."""
-    location, valid = _locate(model, problem["loc"])
+    location, valid, field = _locate(model, problem["loc"])
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}{_suggestion(location, valid)}"
@@ -216,25 +216,32 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
         return message
     if problem["type"] == "missing":
         return f"{key!r} is missing, and has no default"
-    return f"{key!r}: {message} (found {problem['input']!r})"
+    # A secret, or what was written in its place, must not get into a log.
+    found = f" (found {problem['input']!r})" if field is None or field.repr else ""
+    return f"{key!r}: {message}{found}"
 
 
-def _locate(model: type[BaseModel], parts: Iterable[str | int]) -> tuple[list[str], list[str]]:
-    """The keys of pydantic's location, and the valid keys at the last level.
+def _locate(
+    model: type[BaseModel], parts: Iterable[str | int]
+) -> tuple[list[str], list[str], FieldInfo | None]:
+    """The keys of pydantic's location, the valid keys at the last level, and the last field.
 
     In a union with a discriminator, pydantic adds the discriminator's value to the location.
     """
-    location, valid = [], list[str]()
+    location, valid, fields = [], list[str](), list[FieldInfo]()
     models = {"": model}
     for part in map(str, parts):
         if part in models:
             models = {"": models[part]}
             continue
         location.append(part)
+        # The position in a list: the models are those of its entries.
+        if part.isdigit():
+            continue
         valid = [name for kind in models.values() for name in kind.model_fields]
         fields = [kind.model_fields[part] for kind in models.values() if part in kind.model_fields]
         models = _models(fields[0]) if fields else {}
-    return location, valid
+    return location, valid, fields[0] if fields else None
 
 
 def _models(field: FieldInfo) -> dict[str, type[BaseModel]]:

@@ -25,8 +25,8 @@ from pintag.core.errors import DataError, ImageError
 from pintag.data import images
 from pintag.data import layout as layouts
 from pintag.data.labels import Labels
-from pintag.data.layout import FLAT, NOTICE
-from pintag.data.walker import LeftOut
+from pintag.data.layout import FLAT, NOTICE, DataLayout
+from pintag.data.walker import LeftOut, Walk
 
 TRAIN, VALIDATION, TEST = layouts.TRAIN, layouts.VALIDATION, layouts.TEST
 SPLITS = layouts.SPLITS
@@ -144,7 +144,7 @@ def scan(root: Folder, *, seed: int = 0, progress: Progress | None = None) -> Da
         {split: tuple(examples[split]) for split in SPLITS},
         tuple(result for result in results if isinstance(result, Unreadable)),
         divided,
-        (*layout.left_out, *(item for walk in walks.values() for item in walk.left_out)),
+        _left_out(layout, walks),
         layout.problems,
         layout.warnings,
     )
@@ -181,8 +181,12 @@ def scan_split(
     return SplitFiles(
         examples,
         tuple(result for result in results if isinstance(result, Unreadable)),
-        (*layout.left_out, *(item for walk in walks.values() for item in walk.left_out)),
+        _left_out(layout, walks),
     )
+
+
+def _left_out(layout: DataLayout, walks: Mapping[Path, Walk]) -> tuple[LeftOut, ...]:
+    return (*layout.left_out, *(item for walk in walks.values() for item in walk.left_out))
 
 
 def _target(folder: Path, labels: Labels) -> int:

@@ -118,7 +118,7 @@ COMMON_PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: _error_example(
         "The server requires an API key, and the request has no valid one",
         UnauthorizedError(
-            "a valid API key is required; send the header 'Authorization: Bearer KEY'"
+            "this server requires an API key; send the header 'Authorization: Bearer KEY'"
         ),
     ),
     429: _error_example(

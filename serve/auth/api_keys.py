@@ -11,7 +11,6 @@ keys:
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import secrets
 from collections import Counter
@@ -91,7 +90,7 @@ class ApiKey(RateLimits):
     id: Name | None = None
     """Distinguishes the client from an earlier one of the same name, whose key was revoked. Without
     it a new client of the same name continues with the counts of the old one."""
-    sha256: Digest
+    sha256: Digest = Field(repr=False)
     """SHA-256 of the key, in hexadecimal. A key is 256 random bits, so a slow hash adds nothing."""
 
     def client(self, since: float) -> KeyHolder:
@@ -115,14 +114,6 @@ class ApiKeyList(Strict):
             if duplicates:
                 raise ValueError(f"{field} {duplicates[0]!r} is used more than once")
         return self
-
-    def find(self, token: str) -> ApiKey | None:
-        """The entry of a key, or None."""
-        return self._by_digest.get(digest(token))
-
-    @functools.cached_property
-    def _by_digest(self) -> dict[str, ApiKey]:
-        return {key.sha256: key for key in self.keys}
 
 
 def load(path: Path) -> ApiKeyList:

@@ -196,8 +196,15 @@ def test_another_spelling_of_an_origin_is_refused(origin: str) -> None:
         config.load(ServeConfig, None, [f'http.cors_origins=["{origin}"]'])
 
 
-@pytest.mark.parametrize("path", ["pintag", "/pintag/", "/", "/a b", "/a?b", "//a"])
+@pytest.mark.parametrize("path", ["pintag", "/pintag/", "/", "/a b", "/a?b", "//a", "/..", "/-"])
 def test_a_root_path_begins_with_a_slash_and_ends_without(path: str) -> None:
     with pytest.raises(ConfigError, match="root_path"):
         config.load(ServeConfig, None, [f"http.root_path={path}"])
     assert config.load(ServeConfig, None, ["http.root_path=/a/b-c.d"]).http.root_path == "/a/b-c.d"
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/tags", "/docs", "/page", "/openapi.json"])
+def test_a_root_path_is_not_a_path_of_the_server(path: str) -> None:
+    with pytest.raises(ConfigError, match=r"own paths.*such as /pintag"):
+        config.load(ServeConfig, None, [f"http.root_path={path}"])
+    assert config.load(ServeConfig, None, ["http.root_path=/v10"]).http.root_path == "/v10"

@@ -48,7 +48,7 @@ def test_everything_that_determines_the_answer_changes_the_etag(
     assert len(set(tags)) == len(tags)
 
 
-@pytest.mark.parametrize("known", ["{}", "W/{}", '"other", {}', '"other",W/{} , "another"'])
+@pytest.mark.parametrize("known", ["{}", "W/{}", '"other", {}', '"other",W/{} , "another"', "*"])
 def test_an_answer_that_the_client_has_is_not_computed_again(
     explain_client: Client, explainer: ScriptedExplainer, known: str
 ) -> None:

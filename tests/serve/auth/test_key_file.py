@@ -41,6 +41,12 @@ def test_a_key_finds_its_holder(path: Path) -> None:
     assert (client.name, client.limits.per_day, client.since) == ("mine", 5, 7.0)
 
 
+def test_only_a_whole_key_finds_its_holder(path: Path) -> None:
+    file = ApiKeyFile(path)
+    for wrong in ("", MINE[:-1], MINE + "x", api_keys.digest(MINE), "ä"):
+        assert file.find(wrong) is None
+
+
 def test_a_changed_file_is_read_again(path: Path) -> None:
     file = ApiKeyFile(path)
     path.write_text(api_keys.dump([entry("yours", YOURS)]))
