@@ -49,12 +49,12 @@ demo: setup ## train, serve and tag: DATA=folder BACKBONE=mobilenet PORT=8000 AR
 # Two workers: one core would wait while the other imports TensorFlow or starts Ray.
 PARALLEL := $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-test: setup ## run the tests, but for slow ones, those on real photographs, and deliberate faults
-	$(PARALLEL) -m 'not faults and not slow and not data' $(ARGS)
+test: setup ## run the tests, but for slow ones, real photographs, the image, and deliberate faults
+	$(PARALLEL) -m 'not faults and not image and not slow and not data' $(ARGS)
 
 test-all: setup ## run all tests
-	$(PARALLEL) -m 'not faults' $(ARGS)
-	$(BIN)/pytest -m faults $(ARGS)
+	$(PARALLEL) -m 'not faults and not image' $(ARGS)
+	$(BIN)/pytest -m 'faults or image' $(ARGS)
 
 bench: setup ## measure: BUNDLE=folder IMAGES=folder ARGS='--triton PYTHON'; needs wrk
 	$(BIN)/python -m benchmarks.bench --bundle $(BUNDLE) --images $(IMAGES) $(ARGS)

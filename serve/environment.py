@@ -35,10 +35,10 @@ def variables(config: ServeConfig) -> dict[str, str]:
         **ray_variables.NODE_VARIABLES,
         **_draining(config),
         **_background_work(),
-        **_own_answers(config.http.root_path),
         **_retries(config.http.retry_bytes),
         **_client_timeout(config),
-        **(_ingress(config) if haproxy and has_haproxy() else {}),
+        **(_ingress(config) if haproxy and has_haproxy() else _own_answers()),
+        **({"PINTAG_ROOT_PATH": config.http.root_path} if config.http.root_path else {}),
         **(_traces(config.log.traces) if config.log.traces else {}),
     }
 
@@ -113,13 +113,13 @@ def _background_work() -> dict[str, str]:
     }
 
 
-def _own_answers(root_path: str) -> dict[str, str]:
-    """Put pintag's middleware around Ray's HTTP servers, unless the user chose another one."""
+def _own_answers() -> dict[str, str]:
+    """Put pintag's middleware around Ray's HTTP servers, unless the user chose another one.
+
+    HAProxy's rules do the same: see `ingress/answers.py`.
+    """
     name = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
-    return {
-        name: os.environ.get(name) or "pintag.serve.api.ray_answers:middlewares",
-        **({"PINTAG_ROOT_PATH": root_path} if root_path else {}),
-    }
+    return {name: os.environ.get(name) or "pintag.serve.api.ray_answers:middlewares"}
 
 
 def _retries(buffer_bytes: int) -> dict[str, str]:

@@ -1,8 +1,10 @@
 """ASGI middleware around Ray's own code: what Ray itself answers becomes a problem.
 
-Ray puts it around its proxies and around the HTTP servers of the replicas, before any code of its
-own (`RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`). There the headers that Ray obeys or decodes are
-still a client's, and Ray's answers are plain text, with words about deployments and workers.
+Ray puts it around its proxies, before any code of its own
+(`RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`). There the headers that Ray obeys or decodes are still
+a client's, and Ray's answers are plain text, with words about deployments and workers.
+
+Only a server without HAProxy needs it: HAProxy's rules do the same (`ingress/answers.py`).
 """
 
 from __future__ import annotations
@@ -22,45 +24,33 @@ from pintag.serve.errors import OverloadedError
 from pintag.serve.ingress.answers import RAYS_HEADERS
 from pintag.serve.observability.logs import log
 
-# HAProxy replaces a client's time limit by its own.
-_TIME_LIMIT = b"x-request-timeout-seconds"
 # A client must not change Ray's time limit, keep its own request running after it has left, or
 # choose the replica. pintag's deadlines are settings.
-_IGNORED = frozenset(name.encode() for name in RAYS_HEADERS) - {_TIME_LIMIT}
+_IGNORED = frozenset(name.encode() for name in RAYS_HEADERS)
 # Ray decodes these as UTF-8, and fails if they are not.
 _DECODED = frozenset({b"x-request-id", b"traceparent", b"tracestate"})
-_SPECIAL = _IGNORED | _DECODED | {_TIME_LIMIT}
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,256}")
 _OWN_PATHS = "/-/"
 
 
 def middlewares() -> list[Middleware]:
     """The middleware, as Ray expects it."""
-    return [
-        Middleware(
-            RayAnswers,
-            root_path=os.environ.get("PINTAG_ROOT_PATH", ""),
-            behind_haproxy=os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "1",
-        )
-    ]
+    return [Middleware(RayAnswers, root_path=os.environ.get("PINTAG_ROOT_PATH", ""))]
 
 
 class RayAnswers:
     """Hides Ray's headers from clients, and turns Ray's plain errors into problems."""
 
-    def __init__(self, app: ASGIApp, root_path: str = "", *, behind_haproxy: bool = False) -> None:
+    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
         self._app, self._root_path = app, root_path
-        self._ignored = _IGNORED if behind_haproxy else _IGNORED | {_TIME_LIMIT}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
-        # HAProxy and Ray read the answers of Ray's health checks.
+        # Ray reads the answers of Ray's health checks.
         if scope["type"] != "http" or scope["path"].startswith(_OWN_PATHS):
             await self._app(scope, receive, send)
             return
-        scope["headers"] = [
-            item for item in scope["headers"] if item[0] not in _SPECIAL or self._is_passed(*item)
-        ]
+        scope["headers"] = [item for item in scope["headers"] if _is_passed(*item)]
         # Ray's proxy chooses the application by the path.
         if self._root_path:
             scope["path"] = front.without(scope["path"], self._root_path)
@@ -79,10 +69,11 @@ class RayAnswers:
             answer.replace(HTTPStatus.INTERNAL_SERVER_ERROR)
         await answer.finish(scope, receive)
 
-    def _is_passed(self, name: bytes, value: bytes) -> bool:
-        if name in self._ignored:
-            return False
-        return name not in _DECODED or _PRINTABLE.fullmatch(value) is not None
+
+def _is_passed(name: bytes, value: bytes) -> bool:
+    if name in _IGNORED:
+        return False
+    return name not in _DECODED or _PRINTABLE.fullmatch(value) is not None
 
 
 class _Answer:

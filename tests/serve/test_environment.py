@@ -13,6 +13,8 @@ from pintag.serve.config import HttpConfig, LogConfig, ServeConfig
 from pintag.serve.deployment_config import ClassifierConfig
 from pintag.serve.environment import folders, has_haproxy, variables
 
+MIDDLEWARE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+
 
 @pytest.mark.parametrize("haproxy", [True, False])
 @pytest.mark.parametrize("throughput", [True, False])
@@ -26,6 +28,21 @@ def test_variables_select_haproxy_and_throughput_mode(haproxy: bool, throughput:
 def test_by_default_haproxy_is_used_where_ray_ships_it() -> None:
     result = variables(ServeConfig(http=HttpConfig()))["RAY_SERVE_ENABLE_HA_PROXY"]
     assert result == str(int(has_haproxy()))
+
+
+@pytest.mark.parametrize("haproxy", [True, False])
+def test_rays_own_answers_are_replaced_once(haproxy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(MIDDLEWARE, raising=False)
+    config = ServeConfig(http=HttpConfig(haproxy=haproxy, root_path="/pintag"))
+    found = variables(config)
+    assert (MIDDLEWARE in found) is not haproxy
+    assert found["PINTAG_ROOT_PATH"] == "/pintag"
+
+
+def test_a_middleware_that_the_user_chose_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MIDDLEWARE, "mine:middlewares")
+    config = ServeConfig(http=HttpConfig(haproxy=False))
+    assert variables(config)[MIDDLEWARE] == "mine:middlewares"
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 30])

@@ -128,15 +128,6 @@ def test_a_header_that_ray_would_obey_or_fail_to_decode_is_dropped(name: str, va
     assert value not in {passed.get(name.lower().encode()), None}
 
 
-def test_the_time_limit_of_haproxy_is_passed_to_ray() -> None:
-    """HAProxy has removed the one of a client."""
-    ray = Ray(JSONResponse({}))
-    Client(RayAnswers(ray, behind_haproxy=True)).post(
-        "/v1/tags", headers={"X-Request-Timeout-Seconds": "5.5"}
-    )
-    assert dict(ray.scope["headers"])[b"x-request-timeout-seconds"] == b"5.5"
-
-
 def test_the_root_path_is_removed_before_ray_chooses_an_application() -> None:
     ray = Ray(JSONResponse({}))
     Client(RayAnswers(ray, root_path="/pintag")).post("/pintag/v1/explanations")

@@ -1,6 +1,7 @@
 """Nothing holds up the event loop of a replica, whatever is uploaded.
 
-What counts is the processor time of the loop's thread in one turn: a busy machine cannot change it.
+What counts is the processor time of the loop's thread in one turn, the shortest of several runs:
+other processes that share the caches of a processor make single runs longer.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 import gc
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from tests.serve.inference.test_predictor import BrightnessModel
 pytestmark = pytest.mark.ray
 
 LIMIT_S = 0.005
+REPEATS = 3
 SMALL = encode(smooth(256, 192), "JPEG")
 LARGE_JPEG = encode(Image.new("RGB", (5000, 3000), "red"), "JPEG")
 
@@ -84,9 +86,14 @@ def machine() -> float:
     return max(1.0, min(seconds) / 0.0004)
 
 
+Work = Callable[[], Coroutine[Any, Any, Any]]
+Measure = Callable[[Work], float]
+
+
 @pytest.fixture
-def longest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Awaitable[Any]], float]]:
-    """Runs a coroutine, and returns the seconds of its loop's longest turn."""
+def longest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Measure]:
+    """Runs a coroutine several times, and returns the seconds of its loop's longest turn in the
+    best run."""
     turns: list[float] = []
     run = asyncio.events.Handle._run
 
@@ -95,13 +102,16 @@ def longest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Awaitable[Any
         run(handle)
         turns.append(time.thread_time() - started)
 
-    async def waited(work: Awaitable[Any]) -> None:
-        await asyncio.wait_for(work, 60)
+    async def waited(work: Work) -> None:
+        await asyncio.wait_for(work(), 60)
 
-    def measure(work: Awaitable[Any]) -> float:
+    def once(work: Work) -> float:
         turns.clear()
         asyncio.run(waited(work))
         return max(turns)
+
+    def measure(work: Work) -> float:
+        return min(once(work) for _ in range(REPEATS))
 
     monkeypatch.setattr(asyncio.events.Handle, "_run", timed)
     # A collection of the whole heap of the tests would count.
@@ -119,25 +129,22 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 
 @pytest.mark.parametrize("name", UPLOADS)
 def test_no_upload_holds_up_the_loop(
-    name: str, predictor: Predictor, longest: Callable[[Awaitable[Any]], float], machine: float
+    name: str, predictor: Predictor, longest: Measure, machine: float
 ) -> None:
-    assert longest(predictor.predict(UPLOADS[name]())) < LIMIT_S * machine
+    uploads = UPLOADS[name]()
+    assert longest(lambda: predictor.predict(uploads)) < LIMIT_S * machine
 
 
-def test_hashing_a_large_batch_does_not_hold_up_the_loop(
-    longest: Callable[[Awaitable[Any]], float], machine: float
-) -> None:
+def test_hashing_a_large_batch_does_not_hold_up_the_loop(longest: Measure, machine: float) -> None:
     batch = [bytes(2**20)] * 64
-    assert longest(off_loop.map_images(hashlib.sha256, batch)) < LIMIT_S * machine
+    assert longest(lambda: off_loop.map_images(hashlib.sha256, batch)) < LIMIT_S * machine
 
 
-def test_a_loop_that_is_held_up_would_be_noticed(
-    longest: Callable[[Awaitable[Any]], float], machine: float
-) -> None:
+def test_a_loop_that_is_held_up_would_be_noticed(longest: Measure, machine: float) -> None:
     async def block() -> None:
         images.EncodedImage(LARGE_JPEG).decode_here()
 
-    assert longest(block()) > LIMIT_S * machine
+    assert longest(block) > LIMIT_S * machine
 
 
 def test_a_small_photograph_is_processed_without_a_thread(
