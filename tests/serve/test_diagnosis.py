@@ -81,6 +81,8 @@ def test_a_haproxy_that_cannot_run_fails(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_cluster_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Another test may have connected this process to a cluster.
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("pintag.ray_variables._ADDRESS_TIMEOUT_S", 0.1)
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
     [check] = diagnosis.diagnose(ServeConfig())

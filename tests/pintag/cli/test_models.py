@@ -116,7 +116,11 @@ def test_a_version_that_a_server_refused_is_marked_until_it_is_chosen_again(
     assert cli("models", "list", registry).code == 0
 
 
-def test_a_full_table_is_printed_into_a_pipe(cli: Cli, tmp_path: Path) -> None:
+def test_a_full_table_is_printed_into_a_pipe(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # pytest-xdist sets COLUMNS, which the console obeys.
+    monkeypatch.setattr(console.out, "_width", None)
     version = 64 * "v"
     cli("models", "add", renamed(tmp_path / "source", 64 * "m", version), tmp_path / "models")
     listed = cli("models", "list", tmp_path / "models").out
