@@ -87,9 +87,8 @@ def read(out: Store, number: int) -> list[str]:
     """The paths or URIs of a part."""
     import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(
-        io.BytesIO(out.read(out.join(LISTING.format(number=number))))
-    )
+    content = out.read(out.join(LISTING.format(number=number)))
+    table = pyarrow.parquet.read_table(io.BytesIO(content))
     return list(table.column("uri").to_pylist())
 
 

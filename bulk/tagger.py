@@ -147,7 +147,6 @@ class BulkTagger:
         return rows
 
     def _write(self, number: int, rows: list[Row]) -> None:
-        import pyarrow
         import pyarrow.parquet
 
         content = io.BytesIO()

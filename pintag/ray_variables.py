@@ -24,7 +24,7 @@ from pintag.core.errors import ClusterError
 # Ray's processes would report statistics about their use to its makers.
 NODE_VARIABLES: Mapping[str, str] = {"RAY_USAGE_STATS_ENABLED": "0"}
 # Ray does not start with a smaller object store.
-_MIN_STORE_BYTES = 80 * 2**20
+MIN_STORE_BYTES = 80 * 2**20
 _ADDRESS_TIMEOUT_S = 10.0
 # The part of shared memory that the object store may take, and of all memory.
 _SHARED_MEMORY_SHARE, _MEMORY_SHARE = 0.9, 0.3
@@ -87,7 +87,7 @@ def object_store_bytes(shared_memory: int | None) -> int:
     size = _MEMORY_SHARE * machine.allowed_memory()
     if shared_memory is not None:
         size = min(size, _SHARED_MEMORY_SHARE * shared_memory)
-    return max(int(size), _MIN_STORE_BYTES)
+    return max(int(size), MIN_STORE_BYTES)
 
 
 def check_address() -> None:

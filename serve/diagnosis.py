@@ -18,7 +18,6 @@ from pintag.serve.config import ServeConfig
 
 _MIB, _GIB = 2**20, 2**30
 _MIN_MEMORY = 2 * _GIB
-_MIN_SHARED_MEMORY = 80 * _MIB
 _MIN_DISK = _GIB
 # HAProxy opens two for each of its 4,096 connections.
 _MIN_FILES = 8400
@@ -135,7 +134,7 @@ def _shared_memory() -> Check:
     free = machine.free_shared_memory()
     detail = "there is no /dev/shm" if free is None else f"{free / _MIB:,.0f} MiB are free"
     remedy = "give it 1 GiB: docker run --shm-size 1g, or a volume of `medium: Memory`"
-    return Check("shared memory", (free or 0) >= _MIN_SHARED_MEMORY, detail, remedy)
+    return Check("shared memory", (free or 0) >= ray_variables.MIN_STORE_BYTES, detail, remedy)
 
 
 def _open_files() -> Check:

@@ -171,11 +171,8 @@ def left_out(items: Sequence[LeftOut], console: Console = err, *, show_all: bool
 def not_utf8(paths: Iterable[Path], console: Console = err) -> None:
     """Print how many files have names that are not UTF-8, if there are any."""
     if count := sum(not is_utf8(str(path)) for path in paths):
-        console.print(
-            "[yellow]note:[/] names that are not UTF-8, printed with bytes such as \\xe9:"
-            f" {count:,}",
-            soft_wrap=True,
-        )
+        note = f"names that are not UTF-8, printed with bytes such as \\xe9: {count:,}"
+        console.print(f"[yellow]note:[/] {note}", soft_wrap=True)
 
 
 def table(*columns: str, title: str | None = None) -> Table:

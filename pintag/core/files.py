@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pintag.core.errors import DataError
+from pintag.core.text import valid
 
 # From <fcntl.h> and <linux/fs.h>.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -121,7 +122,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     Raises:
         OSError: it cannot be written; the error names `path`.
     """
-    content = data.encode(errors="backslashreplace") if isinstance(data, str) else data
+    content = valid(data).encode() if isinstance(data, str) else data
     with naming(path):
         _write(path, content)
 

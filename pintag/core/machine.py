@@ -21,11 +21,8 @@ def allowed_cpus(cgroup: Path = _CGROUP) -> int:
 def allowed_memory(cgroup: Path = _CGROUP) -> int:
     """The bytes of memory that this process may use: the machine's, or its container's limit."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        text = _read(cgroup / name)
-        if text.isdigit():
-            total = min(total, int(text))
-    return total
+    limits = (_read(cgroup / name) for name in ("memory.max", "memory/memory.limit_in_bytes"))
+    return min([total, *(int(limit) for limit in limits if limit.isdigit())])
 
 
 def free_shared_memory(path: Path = _SHARED_MEMORY) -> int | None:

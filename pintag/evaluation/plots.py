@@ -16,6 +16,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from pintag.core.text import valid
 from pintag.data.labels import Labels
 
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g}")
@@ -117,7 +118,7 @@ def readable_on(background: Any) -> str:
 
 def plain(text: str) -> str:
     """Text for a plot, in one line and with every `$` escaped, which would start a formula."""
-    one_line = " ".join(text.encode(errors="backslashreplace").decode().split())
+    one_line = " ".join(valid(text).split())
     return one_line.replace("$", r"\$")
 
 

@@ -17,11 +17,7 @@ _TEMPLATE = "gallery.html"
 
 
 def render(subjects: Sequence[GalleryImage], picked: Pick, labels: Labels, model: Model) -> str:
-    """The page as HTML.
-
-    Args:
-        picked: the result of `sp_lime.pick` for the explanations of `subjects`.
-    """
+    """The page as HTML; `picked` is the result of `sp_lime.pick` for these explanations."""
     view = ViewBuilder(subjects, picked, labels, model).build()
     return _environment().get_template(_TEMPLATE).render(view=view)
 

@@ -16,6 +16,7 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 from pintag.core import formatting
+from pintag.core.text import valid
 from pintag.core.types import Pixels
 from pintag.data.labels import Labels
 from pintag.explain import overlay
@@ -201,7 +202,7 @@ class ViewBuilder:
         covered = self._share(self.picked.coverage[position])
         return PickView(
             number=position + 1,
-            name=_printable(self.subjects[index].name),
+            name=valid(self.subjects[index].name),
             label=answer.label,
             confidence=answer.confidence,
             thumbnail=thumbnail,
@@ -232,7 +233,7 @@ class ViewBuilder:
                 picture = np.asarray(image.convert("RGB"))
             if index in self.picked.indices:
                 self.pictures[index] = self._pictures(subject, picture)
-            alt = f"part of {_printable(subject.name)}"
+            alt = f"part of {valid(subject.name)}"
             for member in members:
                 inside = subject.explanation.segments == member.segment
                 self.tiles[member] = _figure(tile(picture, inside), alt)
@@ -251,7 +252,7 @@ class ViewBuilder:
         return needed
 
     def _pictures(self, subject: GalleryImage, picture: Pixels) -> tuple[Figure, Figure, Figure]:
-        explanation, name = subject.explanation, _printable(subject.name)
+        explanation, name = subject.explanation, valid(subject.name)
         weights = explanation.weights[explanation.top()]
         label = self.labels[explanation.result.label]
         alt = (
@@ -292,8 +293,3 @@ def _figure(pixels: Pixels, alt: str, file: bytes | None = None) -> Figure:
     height, width = pixels.shape[:2]
     data = b64encode(file or overlay.jpeg(pixels)).decode()
     return Figure(f"data:image/jpeg;base64,{data}", alt, width, height)
-
-
-def _printable(name: str) -> str:
-    """A file name as text: bytes that are not UTF-8 are escaped."""
-    return name.encode(errors="backslashreplace").decode()

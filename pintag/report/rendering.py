@@ -13,6 +13,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pintag.core.text import valid
 from pintag.report.view import Report, inlines
 
 
@@ -47,7 +48,7 @@ def _environment(finalize: Callable[[Any], Any]) -> Environment:
 def _printable(value: Any) -> Any:
     """Text without surrogates. File names that are not UTF-8 have them, but UTF-8 cannot."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return value.encode(errors="backslashreplace").decode()
+        return valid(value)
     return value
 
 

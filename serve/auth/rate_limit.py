@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -164,7 +165,5 @@ def shut_down() -> None:
     """Stop the rate limiter, if there is one. Needed on a cluster that outlives the server."""
     import ray
 
-    try:
+    with contextlib.suppress(ValueError):
         ray.kill(ray.get_actor(_ACTOR_NAME, _ACTOR_NAMESPACE))
-    except ValueError:
-        return
