@@ -157,7 +157,7 @@ def _serve_runs() -> bool:
 def _taken_here(host: str, port: int) -> list[tuple[str, int, str]]:
     """The ports that are taken on this node: what chooses each, the port, and the reason."""
     ports = [("http.port", host, port)]
-    ports += [(name, "", int(os.environ.get(name, first))) for name, first in DEFAULTS.items()]
+    ports += [(name, "", int(_chosen(name) or first)) for name, first in DEFAULTS.items()]
     found = ((name, number, taken(address, number)) for name, address, number in ports)
     return [(name, number, reason) for name, number, reason in found if reason is not None]
 

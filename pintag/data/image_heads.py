@@ -36,7 +36,7 @@ def read(data: bytes, budget: Budget = QUICK) -> Head:
     """
     name = image_formats.recognise(data)
     if name is None:
-        raise NotAnImageError(f"not an image, or a corrupt one; send {', '.join(FORMATS)}")
+        raise not_an_image()
     if name in OPTIONAL_FORMATS:
         return _read_heif(name, data)
     if name not in FORMATS:
@@ -45,6 +45,11 @@ def read(data: bytes, budget: Budget = QUICK) -> Head:
         return _READERS[name](data, budget)
     except (HeadEndsError, IndexError):
         raise NotAnImageError(f"the image is corrupt (the {name} file ends in its head)") from None
+
+
+def not_an_image() -> NotAnImageError:
+    """The error for content in which no format is recognised."""
+    return NotAnImageError(f"not an image, or a corrupt one; send {', '.join(FORMATS)}")
 
 
 def unsupported(name: str) -> UnsupportedFormatError:

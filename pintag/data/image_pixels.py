@@ -21,7 +21,6 @@ from PIL import (
 from pintag.core.errors import DecodingError, ImageError, ImageTooLargeError, NotAnImageError
 from pintag.core.types import Pixels
 from pintag.data import exif, image_heads
-from pintag.data.image_formats import FORMATS
 from pintag.data.image_head import Head
 from pintag.data.image_limits import ImageLimits
 
@@ -101,8 +100,7 @@ def _open(name: str, data: bytes) -> Image.Image:
     try:
         return opener(io.BytesIO(data))
     except (SyntaxError, ValueError, OSError) as error:
-        accepted = ", ".join(FORMATS)
-        raise NotAnImageError(f"not an image, or a corrupt one; send {accepted}") from error
+        raise image_heads.not_an_image() from error
 
 
 def _optional_opener(name: str) -> Callable[[io.BytesIO], Image.Image]:
