@@ -95,6 +95,16 @@ def hide_rays_headers() -> list[str]:
     ]
 
 
+def refuse_http_2() -> list[str]:
+    """Refuse HTTP/2 without TLS, which HAProxy recognises by itself.
+
+    Its requests need no length, so they would reach replicas before their bodies, and one
+    connection has a hundred of them.
+    """
+    answer = (505, "http_version", "HTTP/2 without TLS is not accepted; send HTTP/1.1")
+    return [f"http-request return {reply(*answer)} if {{ req.ver -m beg 2 }}"]
+
+
 def replace_rays_answers() -> list[str]:
     """Replace errors that are no problems: Ray, its proxy or its HTTP server wrote them."""
     ray = "!{ res.hdr(content-type) -m beg application/problem+json }"

@@ -69,6 +69,7 @@ def _for_every_request(settings: IngressSettings) -> list[str]:
         *limits.limit_connections(settings),
         *remove_root_path(settings),
         *answers.identify_requests(),
+        *answers.refuse_http_2(),
         *answers.hide_rays_headers(),
         *limits.wait_for_body(settings),
         *answers.replace_rays_answers(),

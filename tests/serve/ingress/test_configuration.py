@@ -88,6 +88,7 @@ def test_haproxys_own_answers_are_problems_like_those_of_the_api(render: Render)
         (503, "starting"),
         (503, "unavailable"),
         (504, "deadline"),
+        (505, "http_version"),
     }
     assert {problem.detail for problem in problems if problem.status == 408} == {
         "the body did not arrive within 2.5 s"

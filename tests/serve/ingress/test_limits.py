@@ -112,6 +112,24 @@ def test_a_body_that_does_not_arrive_gets_408_and_the_connection_is_closed(start
         assert b'"kind":"late_body"' in answer
 
 
+def test_http_2_is_refused_before_a_replica_gets_it(start: Start) -> None:
+    """RFC 9113: a preface, settings, and requests whose bodies neither have a length nor end."""
+    path, end_of_headers = b"/v1/tags", 4
+    # RFC 7541: `:method: POST` and `:scheme: http` are in the static table, the others are literals.
+    fields = b"\x83\x86\x04%c%b\x01\x01a" % (len(path), path)
+    streams = b"".join(
+        len(fields).to_bytes(3) + bytes([1, end_of_headers]) + number.to_bytes(4) + fields
+        for number in range(1, 200, 2)
+    )
+    data = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0" + streams
+    with start(SETTINGS) as ingress, held(ingress, data, LIMIT) as [connection, *_]:
+        answer = b""
+        while b"send HTTP/1.1" not in answer:
+            answer += connection.recv(1 << 16)
+        assert b'"status":505' in answer
+        assert httpx.post(f"{ingress.url}/v1/tags", content=b"image").status_code == 200
+
+
 def test_requests_over_the_limit_are_refused_when_their_bodies_have_arrived(start: Start) -> None:
     complete = HEAD + b"Content-Length: 5\r\n\r\nimage"
     with start(SETTINGS) as ingress:
