@@ -33,6 +33,9 @@ _IGNORED = frozenset(name.encode() for name in RAYS_HEADERS)
 _DECODED = frozenset({b"x-request-id", b"traceparent", b"tracestate"})
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,256}")
 _OWN_PATHS = "/-/"
+_NO_WEBSOCKETS = schemas.http_problem(
+    HTTPStatus.BAD_REQUEST, "there are no WebSockets here; send an ordinary request"
+)
 
 
 def middlewares() -> list[Middleware]:
@@ -68,6 +71,10 @@ class RayAnswers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
+        if scope["type"] == "websocket":
+            # Otherwise the HTTP server would refuse it, without a body.
+            await error_handlers.problem_response(_NO_WEBSOCKETS)(scope, receive, send)
+            return
         # Ray reads the answers of Ray's health checks.
         if scope["type"] != "http" or scope["path"].startswith(_OWN_PATHS):
             await self._app(scope, receive, send)

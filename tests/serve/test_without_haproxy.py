@@ -71,6 +71,18 @@ def test_without_haproxy_the_answers_are_the_same(
     assert post(plain_server, b"no image").json()["kind"] == "not_an_image"
 
 
+def test_a_websocket_is_refused_by_a_problem(plain_server: Server) -> None:
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    }
+    for path in ("/", "/v1/tags", "/nothing"):
+        answer = httpx.get(plain_server.url + path, headers=upgrade, timeout=60)
+        assert problem(answer, 400).kind == "bad_request"
+
+
 def test_at_the_deadline_the_result_so_far_is_answered_and_not_cached(
     plain_server: Server, images: list[bytes]
 ) -> None:

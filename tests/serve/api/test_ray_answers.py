@@ -138,6 +138,30 @@ def test_a_header_that_ray_would_obey_or_fail_to_decode_is_dropped(name: str, va
     assert value not in {passed.get(name.lower().encode()), None}
 
 
+def test_a_websocket_is_refused_by_a_problem() -> None:
+    ray, sent = Ray(JSONResponse({})), list[Message]()
+
+    async def call() -> None:
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = posted("/v1/tags") | {
+            "type": "websocket",
+            "extensions": {"websocket.http.response": {}},
+        }
+        await RayAnswers(ray)(scope, no_message, send)
+
+    async def no_message() -> Message:
+        raise AssertionError("nothing of the client is read")
+
+    asyncio.run(call())
+    start, body = sent
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 400)
+    assert (b"content-type", b"application/problem+json") in start["headers"]
+    assert json.loads(body["body"])["kind"] == "bad_request"
+    assert not ray.scope
+
+
 class Waiting:
     """Stands for Ray's code with a replica that hangs: it only waits for the client to leave."""
 
