@@ -42,7 +42,7 @@ def connected(workers: int = 1) -> Iterator[None]:
     if ray_variables.is_local():
         options |= ray_variables.local_options(workers)
     with signals.handled(signal.default_int_handler, signal.SIGTERM):
-        _start(options)
+        start(options)
         try:
             yield
         finally:
@@ -65,13 +65,18 @@ def job_config() -> Any:
     return WithoutWorkingDirectory()
 
 
-def _start(options: dict[str, Any]) -> None:
+def start(options: dict[str, Any]) -> Any:
+    """Call `ray.init` with these options, without Ray's own messages, and return its context.
+
+    Raises:
+        ClusterError: the cluster cannot be reached or started; the message names the remedy.
+    """
     import ray
 
     try:
         # Ray's own handler of SIGTERM would end this process without any cleanup.
         with quiet(), signals.kept(signal.SIGTERM):
-            ray.init(logging_level="ERROR", log_to_driver=False, **options)
+            return ray.init(logging_level="ERROR", log_to_driver=False, **options)
     # Ray raises a plain Exception when a node does not start in time on a busy machine.
     except Exception as error:
         raise ClusterError(f"no Ray cluster: {ray_variables.explain(error)}") from error

@@ -14,7 +14,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,13 @@ _ADDRESS_TIMEOUT_S = 10.0
 # The part of shared memory that the object store may take, and of all memory.
 _SHARED_MEMORY_SHARE, _MEMORY_SHARE = 0.9, 0.3
 _CREDENTIALS_HINT = (
-    "the cluster expects a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
-    "RAY_AUTH_TOKEN_PATH to that of its head (`ray get-auth-token` prints it there)"
+    "this process has no token, or another one than the cluster: set RAY_AUTH_MODE=token, and "
+    "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to that of its head (`ray get-auth-token` prints it "
+    "there)"
 )
 _ADDRESS_HINT = "check RAY_ADDRESS, or unset it to start a local cluster"
+# The words of Ray's errors about a token that is missing or wrong.
+_REFUSED = ("authenticat", "token")
 _FOLDER_HINT = "set RAY_TMPDIR to a folder with a shorter path that you can write to"
 
 
@@ -121,12 +124,20 @@ def check_address() -> None:
 def explain(error: BaseException) -> str:
     """Ray's message about a cluster that does not start or cannot be reached, and the remedy."""
     first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    text = str(error).lower()
-    if "token" in text or "unauthenticated" in text:
-        return f"{first}; {_CREDENTIALS_HINT}"
+    # Ray's first error only names an address; the reason is in its causes.
+    text = " ".join(map(str, _causes(error))).lower()
     if "af_unix" in text or "socket path" in text or isinstance(error, PermissionError):
         return f"{first}; {_FOLDER_HINT}"
-    return first if is_local() else f"{first}; {_ADDRESS_HINT}"
+    if any(word in text for word in _REFUSED):
+        return f"{first}; {_CREDENTIALS_HINT}"
+    return first if is_local() else f"{first}; {_ADDRESS_HINT}; or {_CREDENTIALS_HINT}"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__
 
 
 def _last_cluster() -> str:

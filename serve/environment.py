@@ -37,7 +37,7 @@ def variables(config: ServeConfig) -> dict[str, str]:
         **_background_work(),
         **_retries(config.http.retry_bytes),
         **_client_timeout(config),
-        **(_ingress(config) if haproxy and has_haproxy() else _own_answers()),
+        **(_ingress(config) if haproxy and has_haproxy() else _own_answers(config)),
         **({"PINTAG_ROOT_PATH": config.http.root_path} if config.http.root_path else {}),
         **(_traces(config.log.traces) if config.log.traces else {}),
     }
@@ -113,13 +113,19 @@ def _background_work() -> dict[str, str]:
     }
 
 
-def _own_answers() -> dict[str, str]:
+def _own_answers(config: ServeConfig) -> dict[str, str]:
     """Put pintag's middleware around Ray's HTTP servers, unless the user chose another one.
 
     HAProxy's rules do the same: see `ingress/answers.py`.
     """
     name = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
-    return {name: os.environ.get(name) or "pintag.serve.api.ray_answers:middlewares"}
+    longest = max(_tag_deadline_s(config), config.explainer.deadline_s)
+    return {
+        name: os.environ.get(name) or "pintag.serve.api.ray_answers:middlewares",
+        # A healthy replica has reported a late body, and has answered, before that.
+        "PINTAG_BODY_TIMEOUT_S": f"{_body_timeout_s(config) + _SPARE_SECONDS:g}",
+        "PINTAG_ANSWER_TIMEOUT_S": f"{2 * longest:g}",
+    }
 
 
 def _retries(buffer_bytes: int) -> dict[str, str]:
@@ -142,8 +148,18 @@ def _client_timeout(config: ServeConfig) -> dict[str, str]:
 
     By default it is an hour. A replica has reported a late body before this time has passed.
     """
-    seconds = max(limits.body_timeout_s for limits in _images(config))
-    return {"RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(math.ceil(seconds) + _CLIENT_SPARE_SECONDS)}
+    seconds = math.ceil(_body_timeout_s(config)) + _CLIENT_SPARE_SECONDS
+    return {"RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(seconds)}
+
+
+def _tag_deadline_s(config: ServeConfig) -> float:
+    """Seconds within which a healthy replica answers; a canary is tried before the own bundle."""
+    canary = config.candidate.deadline_s if config.candidate.canary else 0
+    return config.classifier.deadline_s + canary
+
+
+def _body_timeout_s(config: ServeConfig) -> float:
+    return max(limits.body_timeout_s for limits in _images(config))
 
 
 def _images(config: ServeConfig) -> tuple[ImageConfig, ...]:
@@ -158,7 +174,7 @@ def _ingress(config: ServeConfig) -> dict[str, str]:
         return {}
     # A healthy replica answers before both deadlines have passed, one after the other.
     deadlines = config.classifier.deadline_s + config.candidate.deadline_s
-    single = deadlines if config.candidate.canary else config.classifier.deadline_s
+    single = _tag_deadline_s(config)
     return {
         "RAY_SERVE_HAPROXY_BINARY_PATH": program,
         "PINTAG_HOST": config.http.host,

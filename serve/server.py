@@ -174,12 +174,7 @@ def _connect(config: ServeConfig) -> Path:
         ports.check_free(config.http.host, config.metrics.port, "metrics.port")
         options |= ray_variables.local_options(_min_cpus(config))
         options["_metrics_export_port"] = config.metrics.port
-    try:
-        context = ray.init(logging_level="ERROR", log_to_driver=False, **options)
-    # Ray raises a plain Exception if a node does not start in time, as on a busy machine.
-    except Exception as error:
-        reason = ray_variables.explain(error)
-        raise ServerError(f"cannot start or reach a Ray cluster: {reason}") from error
+    context = cluster.start(options)
     if not ray_variables.is_local():
         ports.check_nodes(config)
     _check_gpus(config, ray.cluster_resources().get("GPU", 0))

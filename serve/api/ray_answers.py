@@ -4,12 +4,14 @@ Ray puts it around its proxies, before any code of its own
 (`RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`). There the headers that Ray obeys or decodes are still
 a client's, and Ray's answers are plain text, with words about deployments and workers.
 
-Only a server without HAProxy needs it: HAProxy's rules do the same (`ingress/answers.py`).
+Only a server without HAProxy needs it: HAProxy's rules do the same (`ingress/answers.py`,
+`ingress/limits.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 from http import HTTPStatus
@@ -20,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pintag.serve.api import error_handlers, front, schemas
 from pintag.serve.api.schemas import Problem
-from pintag.serve.errors import OverloadedError
+from pintag.serve.errors import LateBodyError, OverloadedError
 from pintag.serve.ingress.answers import RAYS_HEADERS
 from pintag.serve.observability.logs import log
 
@@ -31,21 +33,48 @@ _IGNORED = frozenset(name.encode() for name in RAYS_HEADERS)
 _DECODED = frozenset({b"x-request-id", b"traceparent", b"tracestate"})
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,256}")
 _OWN_PATHS = "/-/"
+_NO_WEBSOCKETS = schemas.http_problem(
+    HTTPStatus.BAD_REQUEST, "there are no WebSockets here; send an ordinary request"
+)
 
 
 def middlewares() -> list[Middleware]:
-    """The middleware, as Ray expects it."""
-    return [Middleware(RayAnswers, root_path=os.environ.get("PINTAG_ROOT_PATH", ""))]
+    """The middleware, as Ray expects it, with the settings of `environment.variables`."""
+    return [
+        Middleware(
+            RayAnswers,
+            root_path=os.environ.get("PINTAG_ROOT_PATH", ""),
+            body_timeout_s=float(os.environ.get("PINTAG_BODY_TIMEOUT_S", "inf")),
+            answer_timeout_s=float(os.environ.get("PINTAG_ANSWER_TIMEOUT_S", "inf")),
+        )
+    ]
 
 
 class RayAnswers:
-    """Hides Ray's headers from clients, and turns Ray's plain errors into problems."""
+    """Hides Ray's headers from clients, turns Ray's errors into problems, and ends every wait."""
 
-    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        root_path: str = "",
+        body_timeout_s: float = math.inf,
+        answer_timeout_s: float = math.inf,
+    ) -> None:
+        """Wrap Ray's application.
+
+        Args:
+            body_timeout_s: seconds within which the whole body arrives.
+            answer_timeout_s: seconds after the body within which the answer begins and ends.
+        """
         self._app, self._root_path = app, root_path
+        self._timeouts = body_timeout_s, answer_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
+        if scope["type"] == "websocket":
+            # Otherwise the HTTP server would refuse it, without a body.
+            await error_handlers.problem_response(_NO_WEBSOCKETS)(scope, receive, send)
+            return
         # Ray reads the answers of Ray's health checks.
         if scope["type"] != "http" or scope["path"].startswith(_OWN_PATHS):
             await self._app(scope, receive, send)
@@ -54,9 +83,9 @@ class RayAnswers:
         # Ray's proxy chooses the application by the path.
         if self._root_path:
             scope["path"] = front.without(scope["path"], self._root_path)
-        answer = _Answer(send)
+        answer, request = _Answer(send), _Request(receive, *self._timeouts)
         try:
-            await self._app(scope, receive, answer.send)
+            await self._app(scope, request.receive, answer.send)
         except Exception as error:
             if answer.has_started:
                 raise
@@ -66,7 +95,7 @@ class RayAnswers:
             await answer.finish(scope, receive)
             raise
         if not answer.has_started:
-            answer.replace(HTTPStatus.INTERNAL_SERVER_ERROR)
+            answer.fail(request.late or RuntimeError())
         await answer.finish(scope, receive)
 
 
@@ -98,6 +127,11 @@ class _Answer:
         if self._problem is None:
             await self._send(message)
 
+    def fail(self, error: Exception) -> None:
+        """Answer with the problem of an error."""
+        self._headers = dict(getattr(error, "headers", {}))
+        self._problem = schemas.problem(error)
+
     def replace(self, status: int, headers: Headers | None = None) -> None:
         """Answer with a problem of this status instead."""
         kept = ("retry-after", "x-request-id")
@@ -110,6 +144,39 @@ class _Answer:
         if problem is not None:
             response = error_handlers.problem_response(problem, self._headers)
             await response(scope, receive, self._send)
+
+
+class _Request:
+    """Passes a request on, until its body or its answer is late.
+
+    Ray's own `request_timeout_s` begins with the head: it would end slow uploads, too.
+    """
+
+    def __init__(self, receive: Receive, body_timeout_s: float, answer_timeout_s: float) -> None:
+        self._receive, self._answer_timeout_s = receive, answer_timeout_s
+        self._end = asyncio.get_running_loop().time() + body_timeout_s
+        self._has_body = False
+        self.late: Exception | None = None
+
+    async def receive(self) -> Message:
+        """The next message; when it is late, that the client has left: Ray then cancels its work.
+
+        Ray always waits for the next message, whether or not a replica asks for one.
+        """
+        try:
+            async with asyncio.timeout_at(self._end if self._end < math.inf else None):
+                message = await self._receive()
+        except TimeoutError:
+            self.late = (
+                TimeoutError("no replica answered in time; try again")
+                if self._has_body
+                else LateBodyError("the body did not arrive in time")
+            )
+            return {"type": "http.disconnect"}
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            self._has_body = True
+            self._end = asyncio.get_running_loop().time() + self._answer_timeout_s
+        return message
 
 
 def _problem(status: int) -> Problem:

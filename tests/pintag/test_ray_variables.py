@@ -137,6 +137,8 @@ def test_an_address_that_answers_is_accepted() -> None:
         (PermissionError(13, "Permission denied", "/tmp/ray"), "RAY_TMPDIR"),
         (RuntimeError("Unauthenticated: InvalidAuthToken"), "RAY_AUTH_TOKEN_PATH"),
         (ConnectionError("no cluster\nand much more"), "check RAY_ADDRESS"),
+        # Something answers there; it may be a cluster that refuses this process.
+        (ConnectionError("no cluster\nand much more"), "RAY_AUTH_TOKEN_PATH"),
     ],
 )
 def test_rays_errors_get_a_remedy_and_stay_one_line(error: Exception, remedy: str) -> None:
@@ -144,3 +146,12 @@ def test_rays_errors_get_a_remedy_and_stay_one_line(error: Exception, remedy: st
     message = ray_variables.explain(error)
     assert remedy in message
     assert "\n" not in message
+
+
+def test_a_reason_that_only_the_cause_of_rays_error_names_is_found() -> None:
+    os.environ["RAY_ADDRESS"] = "head:6379"
+    error = ConnectionError("Failed to connect to Ray cluster at head:6379")
+    error.__cause__ = RuntimeError("Failed to connect to GCS: InvalidAuthToken")
+    message = ray_variables.explain(error)
+    assert message.startswith("Failed to connect to Ray cluster at head:6379; this process has no ")
+    assert "check RAY_ADDRESS" not in message

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pintag.serve.config import HttpConfig, LogConfig, ServeConfig
-from pintag.serve.deployment_config import ClassifierConfig
+from pintag.serve.deployment_config import ClassifierConfig, ImageConfig
 from pintag.serve.environment import folders, has_haproxy, variables
 
 MIDDLEWARE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
@@ -43,6 +43,15 @@ def test_a_middleware_that_the_user_chose_is_kept(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv(MIDDLEWARE, "mine:middlewares")
     config = ServeConfig(http=HttpConfig(haproxy=False))
     assert variables(config)[MIDDLEWARE] == "mine:middlewares"
+
+
+def test_without_haproxy_everything_ends_within_twice_the_longest_deadline() -> None:
+    http, slow = HttpConfig(haproxy=False), ImageConfig(body_timeout_s=90)
+    config = ServeConfig(http=http, classifier=ClassifierConfig(deadline_s=30, images=slow))
+    found = variables(config)
+    assert found["PINTAG_ANSWER_TIMEOUT_S"] == "60"
+    # A replica reports a late body before that.
+    assert found["PINTAG_BODY_TIMEOUT_S"] == "91"
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 30])

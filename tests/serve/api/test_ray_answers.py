@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from typing import Any
 
 import httpx
 import pytest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from pintag.serve.api import ray_answers
 from pintag.serve.api.ray_answers import RayAnswers
-from tests.serve.conftest import ANSWER, Client, ScriptedTagger, problem
+from tests.serve.conftest import (
+    ANSWER,
+    DISCONNECT,
+    Client,
+    ScriptedTagger,
+    body_of,
+    drive,
+    posted,
+    problem,
+)
 
 
 class Ray:
@@ -128,6 +138,96 @@ def test_a_header_that_ray_would_obey_or_fail_to_decode_is_dropped(name: str, va
     assert value not in {passed.get(name.lower().encode()), None}
 
 
+def test_a_websocket_is_refused_by_a_problem() -> None:
+    ray, sent = Ray(JSONResponse({})), list[Message]()
+
+    async def call() -> None:
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = posted("/v1/tags") | {
+            "type": "websocket",
+            "extensions": {"websocket.http.response": {}},
+        }
+        await RayAnswers(ray)(scope, no_message, send)
+
+    async def no_message() -> Message:
+        raise AssertionError("nothing of the client is read")
+
+    asyncio.run(call())
+    start, body = sent
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 400)
+    assert (b"content-type", b"application/problem+json") in start["headers"]
+    assert json.loads(body["body"])["kind"] == "bad_request"
+    assert not ray.scope
+
+
+class Waiting:
+    """Stands for Ray's code with a replica that hangs: it only waits for the client to leave."""
+
+    def __init__(self) -> None:
+        self.received: list[Message] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while not self.received or self.received[-1]["type"] != "http.disconnect":
+            self.received.append(await receive())
+
+
+PART: Message = {"type": "http.request", "body": b"half", "more_body": True}
+
+
+@pytest.mark.parametrize(
+    ("messages", "status", "kind"),
+    [
+        ([PART, body_of(b"picture")], 504, "deadline"),
+        ([PART], 408, "late_body"),
+        ([], 408, "late_body"),
+    ],
+)
+def test_what_waits_for_a_replica_or_for_a_body_ends(
+    messages: list[Message], status: int, kind: str
+) -> None:
+    """Ray hears that the client has left, and so cancels its own work."""
+    ray, waited_for = Waiting(), [*messages]
+    start, body = drive(RayAnswers(ray, "", 0.05, 0.05), [*messages])
+    assert ray.received == [*waited_for, DISCONNECT]
+    assert start["status"] == status
+    assert json.loads(body["body"])["kind"] == kind
+    # The rest of a late body is not read.
+    assert ((b"connection", b"close") in start["headers"]) == (status == 408)
+
+
+def test_the_time_for_the_answer_begins_when_the_body_has_arrived() -> None:
+    times: list[float] = []
+
+    async def slow() -> Message:
+        # After the time for an answer, and before that for a body.
+        await asyncio.sleep(0.05 if len(times) < 3 else 3600)
+        times.append(asyncio.get_running_loop().time())
+        return PART if len(times) < 3 else body_of(b"rest")
+
+    async def call() -> None:
+        await RayAnswers(Waiting(), "", 60, 0.01)(posted("/v1/tags"), slow, send)
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(call())
+    assert len(times) == 3
+    assert sent[0]["status"] == 504
+
+
+def test_an_answer_that_has_begun_is_not_replaced_when_it_is_late() -> None:
+    async def hanging(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await Waiting()(scope, receive, send)
+
+    (start,) = drive(RayAnswers(hanging, "", 60, 0.05), [body_of(b"picture")])
+    assert start["status"] == 200
+
+
 def test_the_root_path_is_removed_before_ray_chooses_an_application() -> None:
     ray = Ray(JSONResponse({}))
     Client(RayAnswers(ray, root_path="/pintag")).post("/pintag/v1/explanations")
@@ -136,8 +236,11 @@ def test_the_root_path_is_removed_before_ray_chooses_an_application() -> None:
 
 def test_ray_finds_the_middleware(tagger: ScriptedTagger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PINTAG_ROOT_PATH", "/pintag")
+    monkeypatch.setenv("PINTAG_BODY_TIMEOUT_S", "61")
+    monkeypatch.setenv("PINTAG_ANSWER_TIMEOUT_S", "40")
     (middleware,) = ray_answers.middlewares()
     ray = Ray(JSONResponse({}))
     built: Any = middleware.cls(ray, *middleware.args, **middleware.kwargs)
     Client(built).post("/pintag/v1/tags")
     assert ray.scope["path"] == "/v1/tags"
+    assert (middleware.kwargs["body_timeout_s"], middleware.kwargs["answer_timeout_s"]) == (61, 40)
