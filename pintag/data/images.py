@@ -5,6 +5,7 @@ Training and serving both use `decode`, so that a model sees the same pixels in 
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from pintag.data.jpeg_head import MAX_SCANS
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic", ".heif", ".avif")
 # The longest time for which an image may be decoded where nothing can stop it.
 _FAST_NS = 5e6
+# Nanoseconds of a core for an image whose head does not tell: those of a JPEG of `MAX_SCANS` scans.
+_UNKNOWN_PIXEL_NS, _UNKNOWN_BYTE_NS = 60.0, 10.0
 
 DEFAULT_LIMITS = ImageLimits()
 
@@ -79,6 +82,16 @@ class EncodedImage:
     def is_slow(self) -> bool:
         """Whether decoding may take more than 5 ms: then another process decodes the image."""
         return self._head.cost_ns > _FAST_NS
+
+    @property
+    def cost_s(self) -> float:
+        """The seconds of a core that decoding takes at most, by the head.
+
+        If the head does not tell, those of a costly image of this size.
+        """
+        if math.isfinite(self._head.cost_ns):
+            return self._head.cost_ns / 1e9
+        return (_UNKNOWN_PIXEL_NS * self.pixels + _UNKNOWN_BYTE_NS * len(self._data)) / 1e9
 
     @property
     def pixels(self) -> int:

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import gc
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from pintag.core.types import Confidences, Engine, Pixels
 from pintag.data import decoder_pool
@@ -16,6 +15,7 @@ from pintag.serve.inference import inline, off_loop
 from pintag.serve.inference.admission import Admission, Load
 from pintag.serve.inference.batching import DynamicBatcher
 from pintag.serve.inference.core_sharing import BusyLock
+from pintag.serve.inference.decode_queue import DecodeQueue, RequestTurns
 from pintag.serve.inference.inline import InlineStrategy
 from pintag.serve.inference.loaded_model import LoadedModel
 from pintag.serve.inference.pipeline import Pipeline
@@ -54,9 +54,10 @@ class Predictor:
             on_wait=metrics.wait.observe,
         )
         decoder_pool.shared().start()
-        # Threads that wait for decoder processes. At least two: one image may take long.
-        decoders = max(2, config.num_batch_threads)
-        self._slow_decoder = ThreadPoolExecutor(decoders, "pintag-decode")
+        # At least two decoders: one image may take long.
+        self._decode_queue = DecodeQueue(
+            max(2, config.num_batch_threads), config.max_ongoing_requests
+        )
         self._admission = Admission(_limit(config), busy)
         metrics.watch_queue(lambda: self._admission.images)
         # These objects live as long as the process: the collector need not visit them again.
@@ -107,15 +108,14 @@ class Predictor:
         """Process the images of a request in turn, `at_once` at a time, until the deadline."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._deadline_s
-        # One slow image of a request at a time: those of other requests get their turn.
-        turn = asyncio.Lock()
+        turns = self._decode_queue.request()
         outcomes: list[Confidences | Exception] = []
         for start in range(0, len(opened), at_once):
             left = until - loop.time()
             if left <= 0:
                 break
             started = [
-                self._start(image, turn, engine, on_late and functools.partial(on_late, i))
+                self._start(image, turns, engine, on_late and functools.partial(on_late, i))
                 for i, image in enumerate(opened[start : start + at_once], start)
             ]
             outcomes += await self._collect(started, left)
@@ -124,7 +124,7 @@ class Predictor:
     def _start(
         self,
         image: EncodedImage | Exception,
-        turn: asyncio.Lock,
+        turns: RequestTurns,
         inline_engine: Engine | None,
         on_late: Callable[[Confidences], None] | None,
     ) -> _Started:
@@ -132,7 +132,7 @@ class Predictor:
             if isinstance(image, Exception):
                 return image
             if image.is_slow:
-                return asyncio.ensure_future(self._predict_slow(image, turn, on_late))
+                return asyncio.ensure_future(self._predict_slow(image, turns, on_late))
             if inline_engine is not None:
                 return self._pipeline.run_one(inline_engine, image)
             return self._batcher.put(image, on_late)
@@ -142,13 +142,11 @@ class Predictor:
     async def _predict_slow(
         self,
         image: EncodedImage,
-        turn: asyncio.Lock,
+        turns: RequestTurns,
         on_late: Callable[[Confidences], None] | None,
     ) -> Confidences:
-        loop = asyncio.get_running_loop()
-        async with turn:
-            decode = self._pipeline.decode
-            pixels = await loop.run_in_executor(self._slow_decoder, decode, image)
+        decode = functools.partial(self._pipeline.decode, image)
+        pixels = await turns.decode(image.cost_s, decode)
         return await self._batcher.put(pixels, on_late)
 
     async def _collect(

@@ -40,3 +40,16 @@ def png_of_empty_chunks(count: int) -> bytes:
     return png((1, 1), 8, 2, b"\1\2\3").replace(
         chunk(b"IEND", b""), chunk(b"teSt", b"") * count + chunk(b"IEND", b"")
     )
+
+
+def wide_webp(width: int, height: int) -> bytes:
+    """The head of a WebP file: what it declares."""
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + size
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def jpeg_head(width: int, height: int) -> bytes:
+    """A baseline JPEG of three components, without the entropy-coded data."""
+    frame = struct.pack(">HBHHB", 17, 8, height, width, 3) + b"\1\x22\0\2\x11\0\3\x11\0"
+    return b"\xff\xd8\xff\xc0" + frame + b"\xff\xda" + struct.pack(">HB", 12, 3) + bytes(9)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pintag.data.image_formats import FORMATS
-from pintag.data.images import decode
+from pintag.data.images import EncodedImage, decode
 from tests.pintag.data.encoded import (
     BLUE,
     ENCODED,
@@ -24,6 +24,7 @@ from tests.pintag.data.encoded import (
     quarters,
     smooth,
 )
+from tests.pintag.data.hostile import jpeg_head, progressive_jpeg
 
 
 @pytest.mark.parametrize("size", [None, 16])
@@ -181,3 +182,11 @@ def test_the_array_is_writable() -> None:
     assert pixels.flags.c_contiguous
     pixels[:] = 0
     assert decode(ENCODED["PNG"]).any()
+
+
+def test_an_image_whose_head_does_not_tell_its_cost_counts_as_a_costly_one() -> None:
+    """A progressive photograph for the web has more bytes than are searched for scans."""
+    plain = EncodedImage(jpeg_head(4000, 3000))
+    unknown = EncodedImage(progressive_jpeg(4000, 3000, 9) + bytes(2**18))
+    assert 0.05 < plain.cost_s < 0.1
+    assert 5 * plain.cost_s < unknown.cost_s < 20 * plain.cost_s
