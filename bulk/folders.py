@@ -54,14 +54,15 @@ def _walk(store: Store) -> tuple[list[str], list[LeftOut]]:
     if not store.scheme:
         walk = walker.walk(Path(store.root))
         return list(map(str, walk.files)), list(walk.left_out)
-    files, left_out = [], []
-    for path in store.walk():
-        names = posixpath.relpath(path, store.root).split("/")
-        if reason := next(filter(None, map(walker.metadata, names)), ""):
+    left_out = list[LeftOut]()
+
+    def reads(path: str) -> bool:
+        reason = walker.metadata(posixpath.basename(path))
+        if reason:
             left_out.append(LeftOut(Path(path), reason))
-        else:
-            files.append(path)
-    return files, left_out
+        return not reason
+
+    return list(filter(reads, store.walk(enters=reads))), left_out
 
 
 def _images(store: Store, paths: Sequence[str]) -> tuple[list[str], list[str]]:

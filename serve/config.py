@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pintag.core.config import Strict
+from pintag.core.wrong_values import matching
 from pintag.serve.deployment_config import (
     CandidateConfig,
     ClassifierConfig,
@@ -19,7 +20,20 @@ from pintag.serve.deployment_config import (
 )
 
 # `*`, or a scheme, a host and perhaps a port, as browsers send it.
-Origin = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\s]+)$")]
+Origin = Annotated[
+    str,
+    matching(
+        r"\*|[a-z][a-z0-9+.-]*://[^/?#\s]+",
+        "must be a scheme and a host without a path, such as https://shop.example, or *",
+    ),
+]
+Prefix = Annotated[
+    str,
+    matching(
+        "(/[A-Za-z0-9_~][A-Za-z0-9._~-]*)*",
+        "must be a path that begins with a slash and does not end with one, such as /pintag",
+    ),
+]
 
 
 class ApiConfig(Strict):
@@ -28,7 +42,7 @@ class ApiConfig(Strict):
     cors_origins: tuple[Origin, ...] = ()
     """The origins whose pages may use the API from a browser, such as `https://shop.example`; `*`:
     all; by default only the server's own page."""
-    root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9_~][A-Za-z0-9._~-]*)*$")
+    root_path: Prefix = ""
     """The path below which a proxy offers the server, such as `/pintag`. Requests are answered with
     and without it, so the proxy may remove it or not."""
 

@@ -23,7 +23,7 @@ from pintag.cli.serve import serve
 from pintag.cli.study import study
 from pintag.cli.tag import tag
 from pintag.cli.train import train
-from pintag.core import files
+from pintag.core import files, wrong_values
 from pintag.core.errors import PintagError
 from pintag.core.text import printable
 from pintag.core.version import __version__
@@ -94,7 +94,8 @@ def main() -> None:
         # A saved file, as of a study, is damaged or of another version.
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))
-        console.error(f"wrong {error.title} in a saved file: {key}: {problem['msg']}")
+        sentence = wrong_values.sentence(problem)
+        console.error(f"wrong {error.title} in a saved file: {key}: {sentence}")
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)

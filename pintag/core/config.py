@@ -11,12 +11,13 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from types import UnionType
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from pintag.core import strict_yaml
+from pintag.core import strict_yaml, wrong_values
 from pintag.core.errors import ConfigError
 from pintag.core.strict_yaml import YamlError
 
@@ -63,8 +64,8 @@ def load(model: type[S], path: Path | None, overrides: Iterable[str] = ()) -> S:
         return model.model_validate(values)
     except ValidationError as error:
         lines = [
-            f"{_source(source, overridden, problem['loc'])}: {_explain(model, problem)}"
-            for problem in error.errors()
+            f"{_source(source, overridden, location)}: {line}"
+            for location, line in _explain(model, error)
         ]
         raise ConfigError("\n".join(lines)) from error
 
@@ -78,8 +79,8 @@ def parse(model: type[S], values: Mapping[str, Any], source: str = "configuratio
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(model, problem) for problem in error.errors()]
-        raise ConfigError("\n".join(f"{source}: {line}" for line in lines)) from error
+        lines = [f"{source}: {line}" for _, line in _explain(model, error)]
+        raise ConfigError("\n".join(lines)) from error
 
 
 def _source(
@@ -205,13 +206,28 @@ def _apply(model: type[Strict], values: dict[str, Any], override: str) -> tuple[
     return (*keys, *tree)
 
 
-def _explain(model: type[BaseModel], problem: Any) -> str:
-    """Describe a problem from pydantic in one line. A problem of the whole model has no key."""
+_Location = tuple[str | int, ...]
+
+
+def _explain(model: type[BaseModel], error: ValidationError) -> Iterator[tuple[_Location, str]]:
+    """Describe each wrong key in one line, with its location. pydantic has one problem for each
+    member of a union; they are alternatives for one key."""
+    alternatives: dict[tuple[str, ...], list[Any]] = {}
+    for problem in error.errors(include_url=False):
+        key = (*_locate(model, problem["loc"])[0], problem["type"] == "extra_forbidden")
+        alternatives.setdefault(tuple(map(str, key)), []).append(problem)
+    for problems in alternatives.values():
+        yield problems[0]["loc"], _line(model, problems)
+
+
+def _line(model: type[BaseModel], problems: Sequence[Any]) -> str:
+    """Describe the problems of one key in one line. A problem of the whole model has no key."""
+    problem = problems[0]
     location, valid, field = _locate(model, problem["loc"])
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}{_suggestion(location, valid)}"
-    message: str = problem["msg"].removeprefix("Value error, ")
+    message = ", or ".join(dict.fromkeys(map(wrong_values.sentence, problems)))
     if not location:
         return message
     if problem["type"] == "missing":
@@ -226,13 +242,16 @@ def _locate(
 ) -> tuple[list[str], list[str], FieldInfo | None]:
     """The keys of pydantic's location, the valid keys at the last level, and the last field.
 
-    In a union with a discriminator, pydantic adds the discriminator's value to the location.
+    pydantic adds to the location the discriminator's value, or the name of a union's member.
     """
     location, valid, fields = [], list[str](), list[FieldInfo]()
     models = {"": model}
+    members = False
     for part in map(str, parts):
         if part in models:
             models = {"": models[part]}
+            continue
+        if members:
             continue
         location.append(part)
         # The position in a list: the models are those of its entries.
@@ -241,7 +260,15 @@ def _locate(
         valid = [name for kind in models.values() for name in kind.model_fields]
         fields = [kind.model_fields[part] for kind in models.values() if part in kind.model_fields]
         models = _models(fields[0]) if fields else {}
+        members = bool(fields) and _has_members(fields[0])
     return location, valid, fields[0] if fields else None
+
+
+def _has_members(field: FieldInfo) -> bool:
+    """Whether a field's type is a union of several types without a discriminator."""
+    kinds = {*get_args(field.annotation)} - {type(None)}
+    is_union = get_origin(field.annotation) in (Union, UnionType)
+    return is_union and len(kinds) > 1 and field.discriminator is None
 
 
 def _models(field: FieldInfo) -> dict[str, type[BaseModel]]:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, unquote_to_bytes, urlsplit
@@ -109,15 +109,19 @@ class Store:
         with self._name_in_errors():
             return self._fs.get_file_info(self.join(name)).mtime_ns or 0
 
-    def walk(self) -> Iterator[str]:
-        """The paths of all files in this folder and below, sorted; hidden folders are skipped."""
+    def walk(self, enters: Callable[[str], bool] = lambda path: True) -> Iterator[str]:
+        """The paths of all files in this folder and below, sorted.
+
+        Args:
+            enters: whether the folder at a path is listed, too.
+        """
         pending = [self.root]
         while pending:
             folders = []
             for info in self._list(pending.pop()):
                 if info.is_file:
                     yield info.path
-                elif not posixpath.basename(info.path).startswith("."):
+                elif enters(info.path):
                     folders.append(info.path)
             pending += reversed(folders)
 

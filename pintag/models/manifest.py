@@ -8,19 +8,26 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pintag.core import config
 from pintag.core.config import Strict
 from pintag.core.errors import BundleError, ConfigError, DataError
+from pintag.core.wrong_values import matching
 from pintag.data.labels import Labels
 from pintag.models.engines.openvino import Precision
 from pintag.models.networks import NetworkSpec
 
 MANIFEST, WEIGHTS = "bundle.json", "network.weights.h5"
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Sha256 = Annotated[str, matching("[0-9a-f]{64}", "must be a SHA-256, 64 hexadecimal digits")]
+Name = Annotated[
+    str,
+    matching(
+        "[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+        "must be at most 64 letters, digits, dots, underscores and hyphens, such as pins-2",
+    ),
+]
 
 
 def model_name(folder: Path, default: str) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 
+from pintag.core import wrong_values
 from pintag.serve.errors import ParameterError
 
 P = TypeVar("P", bound=BaseModel)
@@ -67,8 +68,8 @@ def _parse(model: type[P], pairs: Iterable[Field]) -> P:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise ParameterError(f"{first['loc'][-1]}: {first['msg']}") from error
+        problem = error.errors(include_url=False)[0]
+        raise ParameterError(f"{problem['loc'][-1]}: {wrong_values.sentence(problem)}") from error
 
 
 def _unknown(model: type[BaseModel], name: str) -> ParameterError:

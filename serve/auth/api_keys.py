@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from pintag.core import config, strict_yaml
 from pintag.core.config import Strict
 from pintag.core.errors import ConfigError
+from pintag.core.wrong_values import matching
 
 PREFIX = "pintag_"
 # `pintag key` begins a file with the first line and ends it with the second: a file that has only
@@ -33,8 +34,14 @@ _FIRST_LINE = (
 )
 _LAST_LINE = "..."
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[
+    str,
+    matching(
+        "[A-Za-z0-9._-]{1,64}",
+        "must be 1 to 64 letters, digits, dots, underscores and hyphens, such as shop-2",
+    ),
+]
+Digest = Annotated[str, matching("[0-9a-f]{64}", "must be a SHA-256, 64 hexadecimal digits")]
 
 
 class RateLimits(Strict):

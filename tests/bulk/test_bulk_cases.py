@@ -8,9 +8,9 @@ import pytest
 
 from pintag.core.errors import DataError
 from tests.bulk.fake import errors, fake_bundle, run
-from tests.cases import offline_cases
+from tests.cases import cases_dir
 
-__all__ = ["fake_bundle", "offline_cases"]
+__all__ = ["cases_dir", "fake_bundle"]
 pytestmark = pytest.mark.usefixtures("fake_bundle")
 
 
@@ -36,19 +36,19 @@ pytestmark = pytest.mark.usefixtures("fake_bundle")
     ],
 )
 def test_every_entry_is_a_row(
-    offline_cases: Path, tmp_path: Path, source: str, images: int, wrong: int
+    cases_dir: Path, tmp_path: Path, source: str, images: int, wrong: int
 ) -> None:
-    rows = run(offline_cases / "bulk" / source, tmp_path / "out")
+    rows = run(cases_dir / "bulk" / source, tmp_path / "out")
     assert (len(rows), len(errors(rows))) == (images, wrong)
     assert len({row["uri"] for row in rows}) == images
 
 
-def test_a_table_without_rows_is_an_error(offline_cases: Path, tmp_path: Path) -> None:
+def test_a_table_without_rows_is_an_error(cases_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="contains no images"):
-        run(offline_cases / "bulk" / "parquet" / "B11_no_rows.parquet", tmp_path / "out")
+        run(cases_dir / "bulk" / "parquet" / "B11_no_rows.parquet", tmp_path / "out")
 
 
-def test_ids_of_zero_are_names(offline_cases: Path, tmp_path: Path) -> None:
-    source = offline_cases / "bulk" / "parquet" / "B04_huggingface.parquet"
+def test_ids_of_zero_are_names(cases_dir: Path, tmp_path: Path) -> None:
+    source = cases_dir / "bulk" / "parquet" / "B04_huggingface.parquet"
     rows = run(source, tmp_path / "out", uri_column="label")
     assert [row["uri"] for row in rows] == list("012345")

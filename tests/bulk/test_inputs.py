@@ -236,6 +236,24 @@ def test_keys_are_written_as_they_are(s3: S3, tmp_path: Path) -> None:
     assert parts.left_out == (("not an image", 1),)
 
 
+def test_what_is_left_out_is_the_same_on_a_disk_and_in_a_bucket(s3: S3, tmp_path: Path) -> None:
+    bucket, root = s3.bucket(), tmp_path / "pins"
+    for number, name in enumerate(
+        ("a.jpg", ".thumbnails/1.jpg", ".thumbnails/2.jpg", "@eaDir/a/3.jpg", "._a.jpg", ".b.jpg")
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(picture(number))
+        s3.client.put_object(Bucket=bucket, Key=f"pins/{name}", Body=picture(number))
+    sources = (str(root), s3.uri(f"{bucket}/pins"))
+    for number, source in enumerate(sources):
+        parts, rows = run_listed(InputSource(source), tmp_path / f"out-{number}")
+        assert len(rows) == 1
+        assert dict(parts.left_out) == {
+            "hidden": 2,
+            "metadata of an operating system or a NAS": 2,
+        }
+
+
 # Runs
 
 

@@ -62,7 +62,7 @@ def test_a_stopping_replica_has_time_to_answer_all_admitted_requests(path: Path)
             "classifier.images.max_byte=8",
             "unknown key 'classifier.images.max_byte'; did you mean 'classifier.images.max_bytes'?",
         ),
-        ("http.port=0", "'http.port': Input should be greater than or equal to 1 (found 0)"),
+        ("http.port=0", "'http.port': must be at least 1 (found 0)"),
         ("http.haproxy=perhaps", "(found 'perhaps')"),
         ("http.drain_s=-1", "'http.drain_s'"),
         ("classifier.deadline_s=0", "'classifier.deadline_s'"),

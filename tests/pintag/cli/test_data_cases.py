@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.cases import offline_cases
+from tests.cases import cases_dir
 from tests.pintag.cli.conftest import Cli
 
-__all__ = ["offline_cases"]
+__all__ = ["cases_dir"]
 
 
 def checked(cli: Cli, folder: Path) -> tuple[int, dict[str, Any]]:
@@ -35,14 +35,14 @@ def checked(cli: Cli, folder: Path) -> tuple[int, dict[str, Any]]:
         ("T01_small", ["birds", "cats", "dogs"]),
     ],
 )
-def test_a_data_set_is_usable(cli: Cli, offline_cases: Path, name: str, labels: list[str]) -> None:
-    code, result = checked(cli, offline_cases / "data" / name)
+def test_a_data_set_is_usable(cli: Cli, cases_dir: Path, name: str, labels: list[str]) -> None:
+    code, result = checked(cli, cases_dir / "data" / name)
     assert (code, result["usable"], result["unreadable"]) == (0, True, [])
     assert list(result["counts"]["train"]) == labels
 
 
-def test_any_name_is_the_name_of_a_label(cli: Cli, offline_cases: Path) -> None:
-    folder = offline_cases / "data" / "M01_names"
+def test_any_name_is_the_name_of_a_label(cli: Cli, cases_dir: Path) -> None:
+    folder = cases_dir / "data" / "M01_names"
     code, result = checked(cli, folder)
     assert (code, list(result["counts"]["train"])) == (
         0,
@@ -53,21 +53,21 @@ def test_any_name_is_the_name_of_a_label(cli: Cli, offline_cases: Path) -> None:
     assert sum("│     4 │" in line for line in printed.splitlines()) == 11
 
 
-def test_metadata_is_left_out(cli: Cli, offline_cases: Path) -> None:
-    _, result = checked(cli, offline_cases / "data" / "D02_macosx")
+def test_metadata_is_left_out(cli: Cli, cases_dir: Path) -> None:
+    _, result = checked(cli, cases_dir / "data" / "D02_macosx")
     assert len(result["left_out"]) == 8
     assert {item["reason"] for item in result["left_out"]} == {
         "metadata of an operating system or a NAS"
     }
 
 
-def test_labels_in_two_unicode_forms_are_reported(cli: Cli, offline_cases: Path) -> None:
-    _, result = checked(cli, offline_cases / "data" / "D01_nfc_nfd")
+def test_labels_in_two_unicode_forms_are_reported(cli: Cli, cases_dir: Path) -> None:
+    _, result = checked(cli, cases_dir / "data" / "D01_nfc_nfd")
     assert sum("differ only in Unicode normalisation" in text for text in result["warnings"]) == 2
 
 
-def test_a_label_in_latin_1_is_a_problem(cli: Cli, offline_cases: Path) -> None:
-    code, result = checked(cli, offline_cases / "data" / "D04_latin1")
+def test_a_label_in_latin_1_is_a_problem(cli: Cli, cases_dir: Path) -> None:
+    code, result = checked(cli, cases_dir / "data" / "D04_latin1")
     assert (code, result["usable"], result["not_utf8"]) == (1, False, 8)
     (problem,) = result["problems"]
     assert "caf\\xe9: the name of this folder is not UTF-8" in problem
@@ -75,8 +75,8 @@ def test_a_label_in_latin_1_is_a_problem(cli: Cli, offline_cases: Path) -> None:
 
 @pytest.mark.parametrize(("options", "lines"), [((), 130), (("--all",), 520)])
 def test_many_classes_are_not_all_printed(
-    cli: Cli, offline_cases: Path, options: tuple[str, ...], lines: int
+    cli: Cli, cases_dir: Path, options: tuple[str, ...], lines: int
 ) -> None:
-    printed = cli("data", "check", offline_cases / "data" / "D07_500_classes", *options).out
+    printed = cli("data", "check", cases_dir / "data" / "D07_500_classes", *options).out
     assert lines - 30 < len(printed.splitlines()) < lines
     assert ("400 more labels" in printed) == (not options)

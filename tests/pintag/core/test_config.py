@@ -124,13 +124,11 @@ def test_without_a_similar_key_the_error_lists_all_valid_keys() -> None:
 
 def test_an_error_shows_the_wrong_value_and_its_key() -> None:
     (line,) = mistakes(None, "seed=many")
-    assert line.startswith("'seed': ")
-    assert "valid integer" in line
-    assert line.endswith("(found 'many')")
+    assert line == "'seed': must be a whole number, such as 3 (found 'many')"
     (line,) = mistakes(None, "head.learning_rate=-1")
-    assert line == "'head.learning_rate': Input should be greater than 0 (found -1)"
+    assert line == "'head.learning_rate': must be greater than 0 (found -1)"
     (line,) = mistakes(None, "mode=medium")
-    assert line == "'mode': Input should be 'fast' or 'slow' (found 'medium')"
+    assert line == "'mode': must be 'fast' or 'slow' (found 'medium')"
     (line,) = mistakes(None, "head.widths=[1, two]")
     assert line.startswith("'head.widths.1': ")
 
@@ -166,7 +164,7 @@ def test_an_override_with_an_empty_part_is_refused() -> None:
 @pytest.mark.parametrize("value", [".inf", ".nan"])
 def test_a_number_must_be_finite(value: str) -> None:
     (line,) = mistakes(None, f"head.learning_rate={value}")
-    assert line.startswith("'head.learning_rate': Input should be a finite number")
+    assert line.startswith("'head.learning_rate': must be a finite number")
 
 
 def test_an_override_below_a_scalar_is_refused(path: Path) -> None:

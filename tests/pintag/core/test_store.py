@@ -48,6 +48,23 @@ def test_walk_yields_all_files_in_order(make: Make) -> None:
     assert result == ["a/1", "a/2", "b/1", "b/2", "c/1", "c/2", "c/d/1", "c/d/2"]
 
 
+def test_walk_lists_the_folders_that_are_chosen(make: Make) -> None:
+    for uri in (".hidden", "a", "a/not"):
+        make(f"folder/{uri}").write("1", b"x")
+    store = make("folder")
+    assert [path.removeprefix(f"{store.root}/") for path in store.walk()] == [
+        ".hidden/1", "a/1", "a/not/1",
+    ]  # fmt: skip
+    seen = []
+
+    def enters(path: str) -> bool:
+        seen.append(path.removeprefix(f"{store.root}/"))
+        return path.endswith("/a")
+
+    assert [path.removeprefix(f"{store.root}/") for path in store.walk(enters)] == ["a/1"]
+    assert seen == [".hidden", "a", "a/not"]
+
+
 def test_files_and_folders_are_distinguished(make: Make) -> None:
     make("folder").write("file", b"x")
     assert not make("folder").is_file()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +66,25 @@ def test_a_confusion_matrix_of_many_labels_has_a_bounded_size() -> None:
     )
     assert few > many == most
     assert max(few) < 4000
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_the_picture_of_500_labels_takes_less_than_500_mb() -> None:
+    """The most memory of a process that draws nothing else, imports included."""
+    program = """
+import re
+import numpy as np
+from pintag.data.labels import Labels
+from pintag.evaluation import plots
+labels = Labels(tuple(f"class-{number:03}" for number in range(500)))
+counts = np.random.default_rng(0).integers(0, 9, (500, 500))
+plots.confusion_matrix(counts, labels, "a model")
+# Not getrusage: its maximum is that of the parent if the parent is larger.
+print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 50_000 < int(done.stdout) < 500_000
 
 
 def test_a_confusion_matrix_of_many_labels_names_some_of_them() -> None:

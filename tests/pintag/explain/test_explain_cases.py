@@ -15,14 +15,9 @@ from pintag.explain.explanation import ExplainConfig, explain
 from pintag.explain.perturbation import Array
 from pintag.explain.request import Algorithm, ExplanationRequest, Mode
 from pintag.explain.schema import Model
-from tests.cases import offline_cases
+from tests.cases import cases_dir, manifest
 
-__all__ = ["offline_cases"]
-
-NAMES = (
-    "L01_one_colour", "L01_black", "L01_noise", "L01_two_halves", "L01_gradient", "L01_stripes",
-    "L01_tiny_3x3", "L01_grey_alpha", "L02_scene",
-)  # fmt: skip
+__all__ = ["cases_dir"]
 
 
 def predict(batch: Array) -> Array:
@@ -33,19 +28,19 @@ def predict(batch: Array) -> Array:
 
 @pytest.mark.parametrize("algorithm", get_args(Algorithm))
 @pytest.mark.parametrize("mode", get_args(Mode))
-@pytest.mark.parametrize("name", NAMES)
-def test_a_picture_is_explained(
-    offline_cases: Path, name: str, mode: Mode, algorithm: Algorithm
-) -> None:
-    pixels = images.read(offline_cases / "explain" / f"{name}.png", 96)
+def test_each_picture_is_explained(cases_dir: Path, mode: Mode, algorithm: Algorithm) -> None:
     request = ExplanationRequest(
         num_features=1000, num_samples=60, mode=mode, segmentation=algorithm
     )
     config = ExplainConfig.from_request(request)
-    first, second = (explain(pixels, predict, config=config) for _ in range(2))
-    answer = first.to_answer(Labels(("left", "right")), Model(name="model", version="1"))
-    # JSON has neither NaN nor infinity.
-    json.dumps(answer.model_dump(mode="json"), allow_nan=False)
-    assert answer.weights
-    assert np.array_equal(first.weights, second.weights)
-    assert first.overlay().shape == pixels.shape
+    other_batches = config.model_copy(update={"batch_size": 7})
+    for case in manifest(cases_dir, "explain"):
+        pixels = images.read(case.file, 96)
+        first = explain(pixels, predict, config=config)
+        second = explain(pixels, predict, config=other_batches)
+        answer = first.to_answer(Labels(("left", "right")), Model(name="model", version="1"))
+        # JSON has neither NaN nor infinity.
+        json.dumps(answer.model_dump(mode="json"), allow_nan=False)
+        assert answer.weights, case
+        assert np.array_equal(first.weights, second.weights), case
+        assert first.overlay().shape == pixels.shape

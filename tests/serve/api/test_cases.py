@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.conftest import ROOT, Server, once
-from tests.serve.conftest import problem
+from pintag.data import images
+from pintag.explain.explanation import ExplainConfig, explain
+from pintag.explain.request import ExplanationRequest
+from pintag.models import bundle
+from tests.cases import cases_dir, manifest
+from tests.conftest import Server
+from tests.serve.conftest import EXPLAIN_PATH, problem
 
+__all__ = ["cases_dir"]
 pytestmark = pytest.mark.ray
 
 # H09, which is no HTTP, is HAProxy's to refuse.
@@ -22,23 +25,11 @@ CASES = ["H01", "H02", "H03", "H04", "H08", "H10", "H11", "H12"]
 
 
 @pytest.fixture(scope="module")
-def cases_dir(run_dir: Path) -> Path:
-    """The inputs that `make_cases.py` writes, with their `manifest.tsv`; skipped without it."""
-    folder = Path(os.environ.get("PINTAG_TEST_CASES", ROOT.parent / "shared" / "cases"))
-    script = folder / "make_cases.py"
-    if not script.is_file():
-        pytest.skip(f"no make_cases.py in {folder}; PINTAG_TEST_CASES names another folder")
-
-    def make(out: Path) -> None:
-        subprocess.run([sys.executable, script, out], check=True, capture_output=True)
-
-    return once(run_dir / "cases", make)
-
-
-@pytest.fixture(scope="module")
 def requests(cases_dir: Path) -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = json.loads((cases_dir / "http" / "requests.json").read_text())
     assert {request["case"] for request in listed} == set(CASES)
+    rows = [case for case in manifest(cases_dir, "http") if case.name in CASES]
+    assert [request["file"] for request in listed] == [case.file.name for case in rows]
     return listed
 
 
@@ -121,3 +112,35 @@ def test_slashes_and_options_reach_both_applications(
         assert client.post(f"{path}/", content=body).status_code == 200
         options = client.options(path)
         assert (options.status_code, options.headers["Allow"]) == (204, "OPTIONS, POST")
+
+
+@pytest.mark.parametrize("mode", ["reference", "stable"])
+def test_each_picture_is_explained_as_its_manifest_says(
+    server: Server, cases_dir: Path, mode: str
+) -> None:
+    for case in manifest(cases_dir, "explain"):
+        answer = httpx.post(
+            f"{server.url}{EXPLAIN_PATH}",
+            params={"mode": mode, "num_features": 1000, "num_samples": 60},
+            content=case.file.read_bytes(),
+            timeout=120,
+        )
+        assert answer.status_code in case.statuses, f"{case}: {answer.text}"
+        assert answer.json()["weights"]
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("batch_size", [7, 32])
+def test_an_explanation_is_the_same_in_another_process_and_in_other_batches(
+    server: Server, cases_dir: Path, quick_dir: Path, batch_size: int
+) -> None:
+    """This process stands for another replica, and for one that was started again."""
+    [case] = [case for case in manifest(cases_dir, "explain") if case.name == "L02"]
+    request = ExplanationRequest(seed=5, num_samples=100)
+    url, content = f"{server.url}{EXPLAIN_PATH}", case.file.read_bytes()
+    answer = httpx.post(url, params={"seed": 5, "num_samples": 100}, content=content, timeout=120)
+    served = {item["segment"]: item["weight"] for item in answer.json()["weights"]}
+    engine = bundle.load(quick_dir).engine()
+    config = ExplainConfig.from_request(request).model_copy(update={"batch_size": batch_size})
+    own = explain(images.decode(content, engine.input_size), engine.predict, config=config)
+    assert served == pytest.approx(dict(enumerate(own.weights)), abs=1e-4)

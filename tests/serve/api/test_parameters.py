@@ -98,3 +98,18 @@ def test_both_endpoints_of_tags_have_the_same_rules(client: Client, path: str) -
     batch = (7).to_bytes(4) + b"picture"
     refusal = problem(client.post(f"{path}?maxtags=1", content=batch), 422)
     assert refusal.detail.endswith("did you mean max_tags?")
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (b"max_tags=none", "max_tags: must be a whole number, such as 3"),
+        (b"max_tags=0", "max_tags: must be at least 1"),
+        (b"min_confidence=2", "min_confidence: must be at most 1"),
+        (b"min_confidence=high", "min_confidence: must be a number, such as 0.5"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_what_to_write(query: bytes, message: str) -> None:
+    with pytest.raises(ParameterError) as refused:
+        parameters.read(TagParameters, query)
+    assert str(refused.value) == message
