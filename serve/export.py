@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from pintag import ray_variables
 from pintag.serve import app, old_import_paths, ports
 from pintag.serve import environment as ray_environment
 from pintag.serve.config import ServeConfig
@@ -39,7 +40,7 @@ def serve_config(config: ServeConfig, bundle: str) -> str:
 
 def environment(config: ServeConfig) -> str:
     """Shell commands that set the variables; to be run on every node before `ray start`."""
-    variables = ray_environment.variables(config)
+    variables = ray_environment.variables(config) | ports.chosen() | ray_variables.token_mode()
     if variables["RAY_SERVE_ENABLE_HA_PROXY"] == "1":
         variables |= ray_environment.folders()
     lines = [f"export {key}={shlex.quote(value)}\n" for key, value in sorted(variables.items())]

@@ -10,8 +10,9 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from pintag import ray_variables
 from pintag.core import config
-from pintag.serve import app, environment, export
+from pintag.serve import app, environment, export, ports
 from pintag.serve.config import CandidateArgs, ClassifierArgs, ExplainerArgs, ServeConfig
 from tests.conftest import CONFIGS
 
@@ -72,6 +73,36 @@ def test_a_shell_exports_the_same_environment(settings: ServeConfig) -> None:
     exported = dict(entry.split("=", 1) for entry in done.stdout.split("\0") if entry)
     expected = environment.variables(settings)
     assert {key: exported[key] for key in expected} == expected
+
+
+def exported(text: str) -> dict[str, str]:
+    """The variables and values of `export NAME=VALUE` lines."""
+    return dict(line.removeprefix("export ").split("=", 1) for line in text.splitlines())
+
+
+def test_every_node_and_command_of_ray_sends_the_token_that_the_head_finds(
+    settings: ServeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.setattr(ray_variables, "has_token", lambda: False)
+    assert "RAY_AUTH_MODE" not in exported(export.environment(settings))
+    monkeypatch.setattr(ray_variables, "has_token", lambda: True)
+    assert exported(export.environment(settings))["RAY_AUTH_MODE"] == "token"
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert "RAY_AUTH_MODE" not in exported(export.environment(settings))
+
+
+def test_the_ports_that_were_chosen_are_exported_to_other_nodes(
+    settings: ServeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ports.DEFAULTS:
+        monkeypatch.delenv(name, raising=False)
+    assert not exported(export.environment(settings)).keys() & ports.DEFAULTS.keys()
+    for number, name in enumerate(ports.DEFAULTS, start=9301):
+        monkeypatch.setenv(name, str(number))
+    assert list(map(exported(export.environment(settings)).get, ports.DEFAULTS)) == [
+        "9301", "9302", "9303",
+    ]  # fmt: skip
 
 
 def test_prometheus_reads_this_machine_and_haproxy(
