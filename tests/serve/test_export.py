@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import PurePosixPath
 
 import pytest
 import yaml
@@ -118,9 +117,14 @@ def test_on_a_cluster_prometheus_reads_rays_list_of_nodes(
     settings: ServeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    ray, haproxy = yaml.safe_load(export.prometheus(settings))["scrape_configs"]
+    monkeypatch.setenv("RAY_TMPDIR", "/scratch")
+    text = export.prometheus(settings)
+    # The paths and nodes that only the user knows.
+    assert "--temp-dir" in text
+    assert "add the other nodes" in text
+    ray, haproxy = yaml.safe_load(text)["scrape_configs"]
     (listed,) = ray["file_sd_configs"][0]["files"]
-    assert PurePosixPath(listed).name == "prom_metrics_service_discovery.json"
+    assert listed == "/scratch/ray/prom_metrics_service_discovery.json"
     assert haproxy["static_configs"] == [{"targets": ["127.0.0.1:9101"]}]
 
 
