@@ -56,9 +56,18 @@ def set_variables() -> None:
         # if the variable is not set.
         if "ray" not in sys.modules:
             os.environ["RAY_AUTH_MODE"] = "token"
-    elif "RAY_AUTH_MODE" not in os.environ and has_token():
-        # `ray start` requires the token as soon as it finds one; a client does not send it.
-        os.environ["RAY_AUTH_MODE"] = "token"
+    else:
+        os.environ.update(token_mode())
+
+
+def token_mode() -> dict[str, str]:
+    """The variable that makes Ray's commands send a token, if there is one.
+
+    `ray start --head` requires a token as soon as it finds one; other commands send it only if the
+    variable is set. A mode that the user has set is kept.
+    """
+    is_needed = "RAY_AUTH_MODE" not in os.environ and has_token()
+    return {"RAY_AUTH_MODE": "token"} if is_needed else {}
 
 
 def has_token() -> bool:

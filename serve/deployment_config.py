@@ -58,8 +58,8 @@ class ImageConfig(Strict):
     decode_timeout_s: float = Field(default=5.0, gt=0)
     """Seconds of a processor that decoding one image may take; then it gets status 422."""
     heif: bool = True
-    """Whether HEIC and AVIF are accepted, where a decoder is installed (`pip install
-    pintag[heif]`)."""
+    """Whether HEIC and AVIF are accepted, where a decoder is installed (the package pillow-heif,
+    which `make setup` installs)."""
     max_images: int = Field(default=256, ge=1)
     """Images in one request."""
     max_request_bytes: int = Field(default=64 * 2**20, ge=1)
@@ -140,7 +140,9 @@ class ClassifierConfig(DeploymentConfig):
     """Pixels of large images in a replica at once; a request gets at most half of what is free.
     Images that take less than 5 ms to decode are not counted."""
     deadline_s: float = Field(default=10.0, gt=0)
-    """An image that has no tags after this time gets status 504."""
+    """An image that still waits or is in progress after this time gets status 504. It counts from
+    the admission of the request. What an idle replica tags at once, in milliseconds, has no
+    deadline."""
     cache_bytes: int = Field(default=16 * 2**20, ge=0)
     """The size of each replica's cache of answers, some 400 bytes each; 0: no cache."""
     niceness: int = Field(default=5, ge=0, le=19)

@@ -13,7 +13,7 @@ from pathlib import Path
 from pintag import cluster, ray_variables
 from pintag.core import machine
 from pintag.core.errors import PintagError
-from pintag.serve import environment, ports
+from pintag.serve import environment, ports, room
 from pintag.serve.config import ServeConfig
 
 _MIB, _GIB = 2**20, 2**30
@@ -75,6 +75,7 @@ def _cluster_checks(config: ServeConfig) -> Iterator[Check]:
                 for check in checks:
                     yield Check(f"{node} {check.name}", check.passed, check.detail, check.remedy)
             yield _node_ports(config)
+            yield _room(config)
     except PintagError as error:
         yield Check("Ray's address", False, f"{address}, with {token}", str(error))
 
@@ -85,6 +86,12 @@ def _node_ports(config: ServeConfig) -> Check:
     except PintagError as error:
         return Check("ports", False, "one is taken", str(error))
     return Check("ports", True, "free on each node, or Ray Serve has them")
+
+
+def _room(config: ServeConfig) -> Check:
+    shortage = room.shortage_of_cluster(config)
+    detail = shortage or "each replica finds a node"
+    return Check("room", shortage is None, detail, room.REMEDY)
 
 
 def _port_checks(config: ServeConfig) -> Iterator[Check]:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import os
 import shlex
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pintag import ray_variables
 from pintag.serve import app, old_import_paths, ports
 from pintag.serve import environment as ray_environment
 from pintag.serve.config import ServeConfig
 
 # The dashboard of Ray's head writes the addresses of its nodes' metrics to this file
-# (metrics_agent.py of Ray 2.60). The local cluster of `pintag serve` has no dashboard.
-_DISCOVERY = "/tmp/ray/prom_metrics_service_discovery.json"  # noqa: S108
+# in its temporary folder (metrics_agent.py of Ray 2.60). The local cluster of `pintag serve` has no
+# dashboard.
+_DISCOVERY = "ray/prom_metrics_service_discovery.json"
+_CLUSTER_NOTES = """\
+# The dashboard of Ray's head writes this list of nodes into its temporary folder. Change the path
+# if the head has another --temp-dir, and start it without --include-dashboard=false.
+# The job haproxy has only the head's HAProxy: add the other nodes, NODE:PORT.
+"""
 
 
 def serve_config(config: ServeConfig, bundle: str) -> str:
@@ -39,7 +48,7 @@ def serve_config(config: ServeConfig, bundle: str) -> str:
 
 def environment(config: ServeConfig) -> str:
     """Shell commands that set the variables; to be run on every node before `ray start`."""
-    variables = ray_environment.variables(config)
+    variables = ray_environment.variables(config) | ports.chosen() | ray_variables.token_mode()
     if variables["RAY_SERVE_ENABLE_HA_PROXY"] == "1":
         variables |= ray_environment.folders()
     lines = [f"export {key}={shlex.quote(value)}\n" for key, value in sorted(variables.items())]
@@ -56,7 +65,8 @@ def prometheus(config: ServeConfig) -> str:
     # HAProxy's exporter listens on the server's address.
     host = "127.0.0.1" if config.http.host == "0.0.0.0" else config.http.host  # noqa: S104
     exporter = f"{host}:{ports.haproxy_metrics()}"
-    return _yaml(
+    notes = _CLUSTER_NOTES if os.environ.get("RAY_ADDRESS") else ""
+    return notes + _yaml(
         {
             "scrape_configs": [
                 {"job_name": "pintag", "scrape_interval": "10s", **_nodes(config)},
@@ -72,7 +82,8 @@ def prometheus(config: ServeConfig) -> str:
 
 def _nodes(config: ServeConfig) -> dict[str, Any]:
     if os.environ.get("RAY_ADDRESS"):
-        return {"file_sd_configs": [{"files": [_DISCOVERY], "refresh_interval": "10s"}]}
+        file = str(Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / _DISCOVERY)
+        return {"file_sd_configs": [{"files": [file], "refresh_interval": "10s"}]}
     return {"static_configs": [{"targets": [f"127.0.0.1:{config.metrics.port}"]}]}
 
 

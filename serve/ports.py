@@ -45,6 +45,15 @@ def variables(config: ServeConfig) -> dict[str, str]:
     }
 
 
+def chosen() -> dict[str, str]:
+    """The ports that the user has chosen, by variable.
+
+    Raises:
+        ConfigError: a variable is not the number of a port.
+    """
+    return {name: port for name in DEFAULTS if (port := _chosen(name))}
+
+
 def haproxy_metrics() -> int:
     """The port of HAProxy's own metrics, which count the requests that it refuses.
 

@@ -22,7 +22,7 @@ from pintag.core.store import absolute
 from pintag.models import remote
 from pintag.models.bundle import ModelBundle
 from pintag.models.registry import Registry
-from pintag.serve import deploy, environment, ports, rollout
+from pintag.serve import deploy, environment, ports, rollout, room
 from pintag.serve.auth import api_keys, redis_limiter
 from pintag.serve.config import ServeConfig
 
@@ -60,6 +60,7 @@ def run(
     _set_variables(config)
     applications = deploy.Applications(config, notify)
     with _connected(config) as logs:
+        room.warn(config, notify)
         applications.deploy(bundle_uri)
         with contextlib.suppress(KeyboardInterrupt):
             ready(ports.url(config.http.host, config.http.port), logs)

@@ -104,11 +104,8 @@ class ModelBundle:
             return EngineChoice("openvino", available[0])
         if kind == "openvino" or precision == "int8":
             requested = "" if precision == "auto" else f"{precision} "
-            record = self.manifest.openvino.get("int8")
-            reason = f" ({record.refused})" if record and record.refused else ""
             raise BundleError(
-                f"{self.path}: has no {requested}model for OpenVINO{reason};"
-                " add OpenVINO models with `pintag optimize`"
+                f"{self.path}: has no {requested}model for OpenVINO{self._openvino_hint(precision)}"
             )
         return EngineChoice("tensorflow", "fp16" if gpu and precision == "auto" else "fp32")
 
@@ -143,6 +140,16 @@ class ModelBundle:
         precisions: tuple[Precision, ...] = ("int8", "fp32")
         files = self.manifest.files
         return tuple(precision for precision in precisions if openvino_file(precision) in files)
+
+    def _openvino_hint(self, precision: str) -> str:
+        """Why an OpenVINO model is missing, if that is known, and what to do."""
+        record = self.manifest.openvino.get("int8")
+        if record is None or not record.refused:
+            return "; add OpenVINO models with `pintag optimize`"
+        setting = "precision=auto or precision=fp32" if precision == "int8" else "engine=auto"
+        # It has scores if it was refused for them.
+        limits = ", or loosen max_drop or min_agreement of `pintag optimize`"
+        return f" ({record.refused}); set {setting}{limits if record.images else ''}"
 
     def _tensorflow(self, precision: str) -> TensorFlowEngine:
         temperature = self.manifest.temperature

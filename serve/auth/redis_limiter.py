@@ -60,7 +60,7 @@ def check(url: str) -> None:
     except ImportError as error:
         raise ConfigError(
             "access.rate_limits.redis needs the Python package redis on every node: "
-            "pip install 'pintag[redis]'"
+            "`make setup` installs it, or `pip install '.[redis]'` in a clone"
         ) from error
     try:
         parse_url(url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from pintag.core import machine
 from pintag.core.errors import ServerError
-from pintag.serve import diagnosis, environment
+from pintag.serve import diagnosis, environment, ports
 from pintag.serve.config import HttpConfig, MetricsConfig, ServeConfig
 from pintag.serve.diagnosis import Check
 from tests.conftest import free_port
@@ -88,3 +89,16 @@ def test_a_cluster_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch) -
     [check] = diagnosis.diagnose(ServeConfig())
     assert not check.passed
     assert "check RAY_ADDRESS" in check.line()
+
+
+def test_a_cluster_without_room_for_all_replicas_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setattr("pintag.cluster.connected", contextlib.nullcontext)
+    monkeypatch.setattr(ports, "on_nodes", lambda _: {})
+    monkeypatch.setattr(ports, "check_nodes", lambda _: None)
+    nodes = [{"Alive": True, "Resources": {"CPU": 1.0}}]
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    line = failed(diagnosis.diagnose(ServeConfig()))["room"]
+    assert "processors, the nodes have 1 (1 x 1); start more nodes" in line
+    nodes *= 4
+    assert failed(diagnosis.diagnose(ServeConfig())) == {}

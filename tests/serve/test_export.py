@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import PurePosixPath
 
 import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from pintag import ray_variables
 from pintag.core import config
-from pintag.serve import app, environment, export
+from pintag.serve import app, environment, export, ports
 from pintag.serve.config import CandidateArgs, ClassifierArgs, ExplainerArgs, ServeConfig
 from tests.conftest import CONFIGS
 
@@ -74,6 +74,36 @@ def test_a_shell_exports_the_same_environment(settings: ServeConfig) -> None:
     assert {key: exported[key] for key in expected} == expected
 
 
+def exported(text: str) -> dict[str, str]:
+    """The variables and values of `export NAME=VALUE` lines."""
+    return dict(line.removeprefix("export ").split("=", 1) for line in text.splitlines())
+
+
+def test_every_node_and_command_of_ray_sends_the_token_that_the_head_finds(
+    settings: ServeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.setattr(ray_variables, "has_token", lambda: False)
+    assert "RAY_AUTH_MODE" not in exported(export.environment(settings))
+    monkeypatch.setattr(ray_variables, "has_token", lambda: True)
+    assert exported(export.environment(settings))["RAY_AUTH_MODE"] == "token"
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert "RAY_AUTH_MODE" not in exported(export.environment(settings))
+
+
+def test_the_ports_that_were_chosen_are_exported_to_other_nodes(
+    settings: ServeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ports.DEFAULTS:
+        monkeypatch.delenv(name, raising=False)
+    assert not exported(export.environment(settings)).keys() & ports.DEFAULTS.keys()
+    for number, name in enumerate(ports.DEFAULTS, start=9301):
+        monkeypatch.setenv(name, str(number))
+    assert list(map(exported(export.environment(settings)).get, ports.DEFAULTS)) == [
+        "9301", "9302", "9303",
+    ]  # fmt: skip
+
+
 def test_prometheus_reads_this_machine_and_haproxy(
     settings: ServeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,9 +117,14 @@ def test_on_a_cluster_prometheus_reads_rays_list_of_nodes(
     settings: ServeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    ray, haproxy = yaml.safe_load(export.prometheus(settings))["scrape_configs"]
+    monkeypatch.setenv("RAY_TMPDIR", "/scratch")
+    text = export.prometheus(settings)
+    # The paths and nodes that only the user knows.
+    assert "--temp-dir" in text
+    assert "add the other nodes" in text
+    ray, haproxy = yaml.safe_load(text)["scrape_configs"]
     (listed,) = ray["file_sd_configs"][0]["files"]
-    assert PurePosixPath(listed).name == "prom_metrics_service_discovery.json"
+    assert listed == "/scratch/ray/prom_metrics_service_discovery.json"
     assert haproxy["static_configs"] == [{"targets": ["127.0.0.1:9101"]}]
 
 

@@ -78,12 +78,22 @@ def test_a_missing_openvino_model_error_names_the_command(saved: Path) -> None:
         bundle.load(saved).choose("auto", "int8")
 
 
-def test_a_missing_int8_model_error_has_the_reason(network: Any, tmp_path: Path) -> None:
-    refused = RECORD.model_copy(update={"refused": "accuracy falls from 90.00% to 10.00%"})
+@pytest.mark.parametrize(
+    ("images", "loosen"),
+    [(90, ", or loosen max_drop or min_agreement of `pintag optimize`"), (0, "")],
+)
+def test_a_missing_int8_model_error_has_the_reason_and_what_helps(
+    network: Any, tmp_path: Path, images: int, loosen: str
+) -> None:
+    reason = "accuracy falls from 90.00% to 10.00%"
+    refused = RECORD.model_copy(update={"refused": reason, "images": images})
     created = optimized(tmp_path / "model", network, "fp32", int8=refused)
     assert created.choose() == ("openvino", "fp32")
-    with pytest.raises(BundleError, match=r"no int8 model.*\(accuracy falls from 90"):
+    with pytest.raises(BundleError) as raised:
         created.choose("openvino", "int8")
+    assert str(raised.value).endswith(
+        f"has no int8 model for OpenVINO ({reason}); set precision=auto or precision=fp32{loosen}"
+    )
 
 
 def test_openvino_predicts_like_the_network(network: Any, tmp_path: Path) -> None:

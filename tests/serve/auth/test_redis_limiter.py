@@ -103,7 +103,7 @@ def test_counts_are_forgotten_only_when_they_no_longer_matter(
 
 def test_without_its_package_the_error_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis.connection", None)
-    with pytest.raises(ConfigError, match=r"pip install 'pintag\[redis\]'"):
+    with pytest.raises(ConfigError, match=r"`make setup` installs it, or `pip"):
         RedisLimiter("redis://localhost")
 
 
