@@ -54,14 +54,14 @@ def opened(store: Store, path: str) -> Iterator[Any]:
     import pyarrow
     import pyarrow.parquet
 
-    stream = store.open(path)
-    try:
-        file = pyarrow.parquet.ParquetFile(stream)
-    # OSError: parts of the file are missing.
-    except (pyarrow.ArrowException, OSError) as error:
-        raise _error(store, path, "not a Parquet file", error) from error
-    with file:
-        yield file
+    with store.open(path) as stream:
+        try:
+            file = pyarrow.parquet.ParquetFile(stream)
+        # OSError: parts of the file are missing.
+        except (pyarrow.ArrowException, OSError) as error:
+            raise _error(store, path, "not a Parquet file", error) from error
+        with file:
+            yield file
 
 
 def values(store: Store, path: str, name: str) -> list[Any]:
