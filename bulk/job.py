@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from pintag import cluster
-from pintag.bulk import listing, tables
+from pintag.bulk import listing, plan, tables
 from pintag.bulk.listing import Listing
+from pintag.bulk.plan import PLAN
 from pintag.bulk.tagger import RESULT, BulkTagger, TaggingSettings
 from pintag.core.errors import ClusterError, DataError
 from pintag.core.store import Store
 
-PLAN = "_plan.json"
 # The upper bound of the actor pool; Ray starts as many as the cluster has cores for.
 _MAX_ACTORS = 1024
 # Result files of earlier runs that are read at the same time.
@@ -75,9 +73,11 @@ def _errors(out: Store, names: Sequence[str]) -> int:
     """The number of images with an error in the result files of earlier runs."""
 
     def count(name: str) -> int:
-        with tables.opened(out, out.join(name)) as file:
-            column = file.read(columns=["error"]).column("error")
-            return int(len(column) - column.null_count)
+        try:
+            return sum(error is not None for error in tables.values(out, out.join(name), "error"))
+        except DataError as error:
+            remedy = "delete it, and its images are tagged again; or choose another folder"
+            raise DataError(f"{error}; {remedy}") from error
 
     with ThreadPoolExecutor(_READERS) as pool:
         return sum(pool.map(count, names))
@@ -86,7 +86,6 @@ def _errors(out: Store, names: Sequence[str]) -> int:
 def _listing(settings: TaggingSettings, version: str, out: Store, names: set[str]) -> Listing:
     """The listing that an earlier run saved, or a new one."""
     source = settings.source
-    # These keys are a file format: version 0.1 wrote them, too.
     job = {
         "place": source.uri,
         "column": source.column,
@@ -96,28 +95,13 @@ def _listing(settings: TaggingSettings, version: str, out: Store, names: set[str
         "version": version,
     }
     if PLAN in names:
-        plan = json.loads(out.read(out.join(PLAN)))
-        _check_same(plan["job"], job, out)
-        groups = tuple((path, group, first) for path, group, first in plan["groups"])
-        # Version 0.1 wrote no such key.
-        left_out = tuple((reason, count) for reason, count in plan.get("left_out", ()))
-        return Listing(plan["images"], plan["parts"], groups, left_out)
+        return plan.read(out, job)
     if any(name.startswith("part-") for name in names):
         raise DataError(f"{out.uri}: has results, but no {PLAN}; choose another folder")
     parts = listing.create(source, out)
     # Written last, so that a run that stops before this point repeats the listing.
-    out.write(PLAN, json.dumps({"job": job, **asdict(parts)}, indent=2).encode())
+    plan.write(out, job, parts)
     return parts
-
-
-def _check_same(old: Mapping[str, Any], new: Mapping[str, Any], out: Store) -> None:
-    for name, value in new.items():
-        if old.get(name) != value:
-            setting = "source" if name == "place" else name
-            raise DataError(
-                f"{out.uri}: has results for {setting} {old.get(name)!r}, not {value!r};"
-                " choose another folder"
-            )
 
 
 def _tag(
@@ -141,6 +125,8 @@ def _tag(
     before = parts.images * (parts.parts - len(missing)) // parts.parts
     try:
         for row in results.iter_rows():
+            if row["failed"]:
+                raise DataError(row["failed"])
             tagged, errors = tagged + row["images"], errors + row["errors"]
             progress(min(before + tagged, parts.images), parts.images)
     except ray.exceptions.RayError as error:

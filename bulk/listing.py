@@ -84,12 +84,17 @@ def create(source: InputSource, out: Store) -> Listing:
 
 
 def read(out: Store, number: int) -> list[str]:
-    """The paths or URIs of a part."""
-    import pyarrow.parquet
+    """The paths or URIs of a part.
 
-    content = out.read(out.join(LISTING.format(number=number)))
-    table = pyarrow.parquet.read_table(io.BytesIO(content))
-    return list(table.column("uri").to_pylist())
+    Raises:
+        DataError: the listing file is missing, damaged or of another program.
+    """
+    path = out.join(LISTING.format(number=number))
+    try:
+        return list(map(str, tables.values(out, path, "uri")))
+    except DataError as error:
+        remedy = "the listing of the job is lost: choose another folder"
+        raise DataError(f"{error}; {remedy}") from error
 
 
 def _groups(source: InputSource, store: Store, found: Folder) -> Listing:

@@ -8,6 +8,7 @@ import posixpath
 from collections.abc import Iterator
 from typing import Any
 
+from pintag.core.errors import DataError
 from pintag.core.store import Store, is_remote
 
 # UTF-32 first: its mark begins with that of UTF-16.
@@ -34,10 +35,18 @@ def read(store: Store) -> Iterator[str]:
             if not name:
                 continue
             path = posixpath.join(folder, name)
-            if name.startswith("#") and ("\0" in name or not store.has_file(path)):
+            if name.startswith("#") and not _names_file(store, path):
                 continue
             has_scheme = is_remote(name) or name.startswith("file://")
             yield name if has_scheme else store.file_uri(path)
+
+
+def _names_file(store: Store, path: str) -> bool:
+    # Whatever a comment contains, it is no error of the list.
+    try:
+        return store.has_file(path)
+    except DataError:
+        return False
 
 
 def _text(file: Any) -> io.TextIOWrapper:

@@ -19,6 +19,8 @@ METADATA = "metadata.parquet"
 """Hugging Face's table about the pictures beside it."""
 
 Kind = Literal["bytes", "struct", "text"]
+Content = bytes | DataError | None
+"""The bytes of an image, the reason why they cannot be read, or None: the value is missing."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,41 @@ def opened(store: Store, path: str) -> Iterator[Any]:
     import pyarrow
     import pyarrow.parquet
 
-    stream = store.open(path)
+    with store.open(path) as stream:
+        try:
+            file = pyarrow.parquet.ParquetFile(stream)
+        # OSError: parts of the file are missing.
+        except (pyarrow.ArrowException, OSError) as error:
+            raise _error(store, path, "not a Parquet file", error) from error
+        with file:
+            yield file
+
+
+def values(store: Store, path: str, name: str) -> list[Any]:
+    """The values of a column of a file.
+
+    Raises:
+        DataError: the file cannot be read, or has no such column.
+    """
+    with opened(store, path) as file, _damage(store, path):
+        if name not in file.schema_arrow.names:
+            raise DataError(f"{store.file_uri(path)}: there is no column {name!r}")
+        return list(file.read(columns=[name]).column(name).to_pylist())
+
+
+@contextlib.contextmanager
+def _damage(store: Store, path: str, place: str = "the file") -> Iterator[None]:
+    """Turn the errors of damaged pages, whose bytes or text are invalid, into a `DataError`."""
+    import pyarrow
+
     try:
-        file = pyarrow.parquet.ParquetFile(stream)
-    # OSError: parts of the file are missing.
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{store.file_uri(path)}: not a Parquet file: {error}") from error
-    with file:
-        yield file
+        yield
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise _error(store, path, f"{place} is damaged", error) from error
+
+
+def _error(store: Store, path: str, problem: str, error: Exception) -> DataError:
+    return DataError(f"{store.file_uri(path)}: {problem}: {str(error).strip()}")
 
 
 def kind(store: Store, path: str, column: TableColumn) -> Kind:
@@ -92,30 +121,47 @@ def kind(store: Store, path: str, column: TableColumn) -> Kind:
 
 
 def texts(store: Store, tables: Sequence[str], column: str, batch: int) -> Iterator[str]:
-    """The value of each row of a column of text; a missing value is empty."""
+    """The value of each row of a column of text; a missing value is empty.
+
+    Raises:
+        DataError: a row group is damaged.
+    """
     for path in tables:
         with opened(store, path) as file:
-            for rows in file.iter_batches(batch, columns=[column]):
-                yield from (_value(row, column) or "" for row in rows.to_pylist())
+            for group in range(file.metadata.num_row_groups):
+                with _damage(store, path, f"row group {group}"):
+                    for rows in file.iter_batches(batch, row_groups=[group], columns=[column]):
+                        yield from (_value(row, column) or "" for row in rows.to_pylist())
 
 
 def images(
     store: Store, path: str, group: int, column: TableColumn, batch: int
-) -> Iterator[tuple[Any, bytes | None, str]]:
-    """The name, the bytes, and the path of each image of a row group.
+) -> Iterator[tuple[Any, Content, str]]:
+    """The name, the content, and the path of each image of a row group.
 
-    The name is None if there is none. The path is that of Hugging Face's struct, or empty.
+    The name is None if there is none. The path is that of Hugging Face's struct, or empty. From
+    the first damaged row on, the content of every row is the error.
     """
     names = [column.name, *([column.names] if column.names else [])]
     with opened(store, path) as file:
-        for rows in file.iter_batches(batch, row_groups=[group], columns=names):
-            for row in rows.to_pylist():
-                value = _value(row, column.name)
-                name = _value(row, column.names) if column.names else None
-                if isinstance(value, dict):
-                    yield name, value.get("bytes"), value.get("path") or ""
-                else:
-                    yield name, value, ""
+        count = 0
+        try:
+            with _damage(store, path, f"row group {group}"):
+                for rows in file.iter_batches(batch, row_groups=[group], columns=names):
+                    for row in rows.to_pylist():
+                        count += 1
+                        yield _image(row, column)
+        except DataError as error:
+            for _ in range(count, file.metadata.row_group(group).num_rows):
+                yield None, error, ""
+
+
+def _image(row: dict[str, Any], column: TableColumn) -> tuple[Any, Content, str]:
+    value = _value(row, column.name)
+    name = _value(row, column.names) if column.names else None
+    if isinstance(value, dict):
+        return name, value.get("bytes"), value.get("path") or ""
+    return name, value, ""
 
 
 def row_groups(store: Store, path: str) -> Iterator[tuple[int, int, int]]:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +17,9 @@ import numpy as np
 
 from pintag.bulk import listing, tables
 from pintag.bulk.listing import InputSource, Listing
+from pintag.bulk.tables import Content
 from pintag.core import text
-from pintag.core.errors import DataError, ImageError
+from pintag.core.errors import DataError, ImageError, PintagError
 from pintag.core.store import Store, bucket, is_remote, key, local
 from pintag.core.types import Pixels
 from pintag.data import images
@@ -33,8 +35,9 @@ _PREFETCH_LOCAL, _PREFETCH_REMOTE = 2, 16
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Row = dict[str, Any]
-Item = tuple[str, bytes | None, str]
-"""The name of an image in the results, its bytes or None, and the path or URI to read them from."""
+Item = tuple[str, Content, str]
+"""The name of an image in the results, its content, and the path or URI to read it from if there is
+none."""
 Decoded = tuple[str, Pixels | str]
 """The name of an image, and its pixels or an error message."""
 
@@ -53,7 +56,30 @@ class TaggingSettings:
 
 
 class BulkTagger:
-    """Loads the bundle once, then tags one part per call."""
+    """The actor: makes a `PartTagger` at its first call, and tags one part per call.
+
+    Its errors are values. An exception would reach the driver inside several exceptions of Ray,
+    without its class, and Ray would print its traceback.
+    """
+
+    def __init__(self, settings: TaggingSettings, parts: Listing) -> None:
+        self._make = partial(PartTagger, settings, parts)
+        self._tagger: PartTagger | None = None
+
+    def __call__(self, row: Row) -> Row:
+        """Tag part number `row["part"]`; return its numbers of images and of errors.
+
+        If the part cannot be tagged or written, `failed` is the reason; otherwise it is empty.
+        """
+        try:
+            self._tagger = self._tagger or self._make()
+            return self._tagger.tag(int(row["part"])) | {"failed": ""}
+        except PintagError as error:
+            return {"part": row["part"], "images": 0, "errors": 0, "failed": text.valid(str(error))}
+
+
+class PartTagger:
+    """Loads the bundle once, then tags parts and writes their result files."""
 
     def __init__(self, settings: TaggingSettings, parts: Listing) -> None:
         self._settings, self._parts = settings, parts
@@ -69,9 +95,12 @@ class BulkTagger:
         self._stores: dict[str, Store] = {}
         self._pool = ThreadPoolExecutor(_PREFETCH_REMOTE)
 
-    def __call__(self, row: Row) -> Row:
-        """Tag part number `row["part"]`; return its numbers of images and of errors."""
-        number = int(row["part"])
+    def tag(self, number: int) -> Row:
+        """Tag a part; return its numbers of images and of errors.
+
+        Raises:
+            DataError: the listing or the table cannot be read, or the result cannot be written.
+        """
         rows: list[Row] = []
         items, prefetch = self._items(number)
         batches = listing.batches(items, BATCH)
@@ -104,10 +133,12 @@ class BulkTagger:
     def _decode_all(self, items: Sequence[Item]) -> list[Decoded]:
         return [self._decode(*item) for item in items]
 
-    def _decode(self, uri: str, data: bytes | None, path: str) -> Decoded:
+    def _decode(self, uri: str, content: Content, path: str) -> Decoded:
         try:
-            content = self._read(path) if data is None else data
-            return uri, images.decode(content, self._engine.input_size)
+            if isinstance(content, DataError):
+                raise content
+            data = self._read(path) if content is None else content
+            return uri, images.decode(data, self._engine.input_size)
         # ValueError: a path contains a NUL character, or is no URI.
         except (ImageError, DataError, ValueError) as error:
             return uri, text.valid(str(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,6 +11,9 @@ from pintag.core.config import Strict
 from pintag.models import backbones, networks
 from pintag.models.manifest import Name
 from pintag.models.networks import NetworkSpec, Width
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""A seed of NumPy and Keras."""
 
 
 class BackboneConfig(Strict):
@@ -104,7 +107,8 @@ class ScalingConfig(Strict):
     """The number of Ray Train workers and their devices."""
 
     num_workers: int | None = Field(default=None, ge=1)
-    """None: one worker per GPU in use, or a single worker when no GPU is used."""
+    """None: one worker per GPU in use, or a single worker when no GPU is used. At most the images
+    of a batch."""
     use_gpu: bool | Literal["auto"] = "auto"
     """`auto`: all GPUs of the cluster, or the CPU when the cluster has no GPU."""
     mixed_precision: bool | Literal["auto"] = "auto"
@@ -126,7 +130,7 @@ class TrainConfig(Strict):
     head: HeadConfig = HeadConfig()
     fine_tune: FineTuneConfig = FineTuneConfig()
     scaling: ScalingConfig = ScalingConfig()
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Seed of the split, the initial weights, the order of images and the views."""
     cache_dir: Path | None = None
     """The folder of cached features. A cluster needs a folder that all its nodes share."""
@@ -135,6 +139,19 @@ class TrainConfig(Strict):
     def _check_input_size(self) -> TrainConfig:
         """Raise before any file is read when the input is too small for the backbone."""
         self.network_spec(num_labels=2)
+        return self
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> TrainConfig:
+        """Raise when workers would have no image of a batch: they would start for nothing."""
+        workers = self.scaling.num_workers or 1
+        phases = {"head": self.head, "fine_tune": self.fine_tune}
+        for name, phase in phases.items():
+            if phase.epochs and workers > phase.batch_size:
+                raise ValueError(
+                    f"scaling.num_workers is {workers}, but {name}.batch_size is"
+                    f" {phase.batch_size}: each worker needs an image of each batch"
+                )
         return self
 
     def with_absolute_paths(self) -> TrainConfig:

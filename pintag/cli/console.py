@@ -81,6 +81,10 @@ err = _SafeConsole(stderr=True)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
+SEED = click.IntRange(0, 2**32 - 1)
+"""A seed of NumPy."""
+
+
 class Share(click.FloatRange):
     """A number from 0 to 1. click accepts `nan`, too, because no comparison with it is true."""
 

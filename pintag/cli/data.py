@@ -31,7 +31,13 @@ def data() -> None:
 
 @data.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--seed", default=0, show_default=True, help="Another seed gives other images.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=console.SEED,
+    help="Another seed gives other images.",
+)
 @click.option(
     "--per-label",
     default=60,
@@ -69,7 +75,7 @@ def sample(out: Path, seed: int, per_label: int, as_json: bool) -> None:
     "--seed",
     default=0,
     show_default=True,
-    type=click.IntRange(0),
+    type=console.SEED,
     help="The seed for dividing a data set that has no split folders.",
 )
 @click.option("--all", "show_all", is_flag=True, help="Print every line, however many there are.")

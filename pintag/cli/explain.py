@@ -128,7 +128,7 @@ exits with code 1.
     "--seed",
     default=0,
     show_default=True,
-    type=click.IntRange(0, 2**32 - 1),
+    type=console.SEED,
     help="Equal seeds give equal explanations.",
 )
 @click.option(

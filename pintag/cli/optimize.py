@@ -29,6 +29,7 @@ from pintag.models.bundle import ModelBundle
     "--seed",
     default=0,
     show_default=True,
+    type=console.SEED,
     help="The seed that was used for training. It divides a data set that has no split folders.",
 )
 @console.json_option

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
-import stat
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, unquote_to_bytes, urlsplit
 
-from pintag.core import files
+from pintag.core import files, local_disk
 from pintag.core.errors import DataError
 
 # Seconds to connect to S3, and without a byte of an answer; and how often it is tried.
@@ -47,19 +47,19 @@ class Store:
         Raises:
             DataError: the path is empty; or the URI is malformed, has no bucket, or has a password.
         """
-        import pyarrow.fs
-
         self.uri = uri = local(uri)
         # An empty path would be the working directory.
         if not uri:
             raise DataError("an empty path names no file or folder")
         if not is_remote(uri):
-            self.root = str(Path(uri).absolute())
-            self._fs = pyarrow.fs.LocalFileSystem()
+            with self._name_in_errors():
+                self.root = str(Path(uri).absolute())
             return
         _refuse_keys(uri)
         if not urlsplit(uri).netloc:
             raise DataError(f"{without_query(uri)}: there is no bucket in this URI")
+        import pyarrow.fs
+
         with self._name_in_errors():
             found, root = pyarrow.fs.FileSystem.from_uri(_with_time_limit(_quoted(uri)))
             self._fs = _with_timeouts(found, urlsplit(uri).query)
@@ -84,15 +84,11 @@ class Store:
         Raises:
             DataError: there is neither.
         """
-        import pyarrow.fs
-
-        if not self.scheme and Path(self.root).exists():
-            # A pipe is a file, too: `<(find . -name "*.jpg")` is a list.
-            return not Path(self.root).is_dir()
         kind = self._kind(self.root)
-        if kind == pyarrow.fs.FileType.NotFound:
+        if kind == "none":
             raise DataError(f"{without_query(self.uri)}: no such file or folder")
-        return bool(kind == pyarrow.fs.FileType.File)
+        # A pipe is a file, too: `<(find . -name "*.jpg")` is a list.
+        return kind != "folder"
 
     def has(self, name: str) -> bool:
         """Whether this folder has a file with this name."""
@@ -100,13 +96,13 @@ class Store:
 
     def has_file(self, path: str) -> bool:
         """Whether there is a file at a path."""
-        import pyarrow.fs
-
-        return bool(self._kind(path) == pyarrow.fs.FileType.File)
+        return self._kind(path) == "file"
 
     def modified(self, name: str) -> int:
         """When a file of this folder was last written, in nanoseconds since 1970; 0: no file."""
         with self._name_in_errors():
+            if not self.scheme:
+                return local_disk.modified(self.join(name))
             return self._fs.get_file_info(self.join(name)).mtime_ns or 0
 
     def walk(self, enters: Callable[[str], bool] = lambda path: True) -> Iterator[str]:
@@ -134,10 +130,10 @@ class Store:
         return {info.base_name for info in self._list(self.root, missing=True) if not info.is_file}
 
     def open(self, path: str) -> Any:
-        """Open a file for reading, as pyarrow does; all but local pipes have random access."""
+        """Open a file for reading; all but local pipes have random access."""
         with self._name_in_errors():
-            if not self.scheme and not _is_regular(path):
-                return Path(path).open("rb", buffering=0)
+            if not self.scheme:
+                return local_disk.opened(path)
             return self._fs.open_input_file(path)
 
     def read(self, path: str) -> bytes:
@@ -166,19 +162,17 @@ class Store:
 
     def fetch(self, name: str, path: Path) -> None:
         """Copy a file of this folder to a local path."""
-        import pyarrow.fs
-
-        local = pyarrow.fs.LocalFileSystem()
-        with self._name_in_errors():
-            pyarrow.fs.copy_files(self.join(name), str(path), self._fs, local, chunk_size=_CHUNK)
+        with self._name_in_errors(), self.open(self.join(name)) as source, path.open("wb") as copy:
+            shutil.copyfileobj(source, copy, _CHUNK)
 
     def put(self, path: Path, name: str) -> None:
         """Copy a local file into this folder."""
-        import pyarrow.fs
-
-        local = pyarrow.fs.LocalFileSystem()
         with self._name_in_errors():
-            pyarrow.fs.copy_files(str(path), self.join(name), local, self._fs, chunk_size=_CHUNK)
+            if not self.scheme:
+                self.write(name, path.read_bytes())
+                return
+            with path.open("rb") as source, self._fs.open_output_stream(self.join(name)) as stream:
+                shutil.copyfileobj(source, stream, _CHUNK)
 
     def _existing(self, root: str) -> str:
         """The root as it is, or percent-decoded if only such an object or folder exists."""
@@ -192,12 +186,19 @@ class Store:
                 return decoded if missing == [True, False] else root
         return root
 
-    def _kind(self, path: str) -> Any:
+    def _kind(self, path: str) -> local_disk.Kind:
         import pyarrow.fs
 
+        types: dict[Any, local_disk.Kind] = {
+            pyarrow.fs.FileType.File: "file",
+            pyarrow.fs.FileType.Directory: "folder",
+            pyarrow.fs.FileType.NotFound: "none",
+        }
         with self._name_in_errors():
-            kind = self._fs.get_file_info(path).type
-        if kind == pyarrow.fs.FileType.NotFound:
+            if not self.scheme:
+                return local_disk.kind(path)
+            kind = types.get(self._fs.get_file_info(path).type, "other")
+        if kind == "none":
             self._check_bucket()
         return kind
 
@@ -212,6 +213,9 @@ class Store:
                 raise DataError(f"{without_query(self.uri)}: {_CAUSES['NO_SUCH_BUCKET']}")
 
     def _list(self, folder: str, *, missing: bool = False) -> list[Any]:
+        if not self.scheme:
+            with self._name_in_errors():
+                return local_disk.entries(folder, missing=missing)
         import pyarrow.fs
 
         selector = pyarrow.fs.FileSelector(folder, allow_not_found=missing)
@@ -227,7 +231,11 @@ class Store:
         try:
             yield
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.filename:
+                raise DataError(files.explain(error)) from error
             message = str(error)
+            if "Unrecognized filesystem type" in message:
+                message = "neither a local path nor a URI of s3:// or gs://"
             cause = "".join(f"{_CAUSES[code]}: " for code in _CAUSES if code in message)
             raise DataError(f"{without_query(self.uri)}: {cause}{message}") from error
 
@@ -325,11 +333,3 @@ def _refuse_keys(uri: str) -> None:
             f"{parts.scheme}://…@{parts.hostname}: a URI must not contain keys, because URIs are"
             f" logged; set {_KEYS}"
         )
-
-
-def _is_regular(path: str) -> bool:
-    try:
-        return stat.S_ISREG(Path(path).stat().st_mode)
-    # The error of opening it is the clearer one.
-    except (OSError, ValueError):
-        return True

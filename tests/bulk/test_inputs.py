@@ -64,6 +64,16 @@ def test_a_list_in_latin_1_names_files_in_latin_1(root: Path, tmp_path: Path) ->
     assert errors(rows) == []
 
 
+@pytest.mark.parametrize("comment", [b"# Stra\xdfe", b"# " + b"x" * 300, b"#\0"])
+def test_a_comment_is_no_error_whatever_it_contains(
+    root: Path, tmp_path: Path, comment: bytes
+) -> None:
+    names = tmp_path / "list.txt"
+    names.write_bytes(b"pictures/a b.jpg\n" + comment + b"\npictures/100%.jpg\n")
+    rows = run(names, tmp_path / "out")
+    assert (len(rows), errors(rows)) == (2, [])
+
+
 def test_file_uris_are_local_files(root: Path, tmp_path: Path) -> None:
     names = tmp_path / "list.txt"
     listed = [(root / "a b.jpg").as_uri(), f"file://localhost{root}/100%25.jpg"]

@@ -44,6 +44,8 @@ def test_the_files_have_the_best_settings_of_the_study(
         ("head.widths=[]=", "head.widths"),
         ("scaling.use_gpu=maybe", "scaling.use_gpu"),
         ("seed=-1", "seed"),
+        ("seed=4294967296", "seed"),
+        ("scaling.num_workers=17", "scaling.num_workers is 17, but head.batch_size is 16"),
         ("input_size=32 ", "inception_v3 needs an input size of at least 75"),
         ("colour=red", "colour"),
         ("head.views=65", "head.views"),

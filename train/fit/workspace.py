@@ -162,22 +162,41 @@ def read_request(path: Path) -> dict[str, Any]:
     """Read the request of an interrupted run or study.
 
     Raises:
-        TrainingError: the file is missing.
+        TrainingError: the file is missing or damaged.
     """
     try:
-        request: dict[str, Any] = json.loads(path.read_text())
+        return read_object(path)
     except FileNotFoundError as error:
         raise TrainingError(
             f"there is nothing to resume: {path} is missing; run without --resume"
         ) from error
-    return request
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read the JSON object of a file in the folder of a run or study.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        TrainingError: the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    # The content is no JSON, or not even text.
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise TrainingError(
+            f"{path}: damaged: not a JSON object; start again with --overwrite, without --resume"
+        )
+    return content
 
 
 def check_same(path: Path, request: dict[str, Any]) -> None:
     """Check that `request` equals the request stored at `path`.
 
     Raises:
-        TrainingError: the file is missing, or the requests differ. The message names the keys.
+        TrainingError: the file is missing or damaged, or the requests differ. The message names the
+            keys.
     """
     stored = read_request(path)
     if changed := sorted(_differences(stored, request)):

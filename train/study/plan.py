@@ -14,7 +14,7 @@ from pintag.core.config import Strict
 from pintag.models import backbones
 from pintag.models.manifest import Name
 from pintag.report.results import Family
-from pintag.train.config import SvmConfig, TrainConfig
+from pintag.train.config import Seed, SvmConfig, TrainConfig
 
 
 class GridConfig(Strict):
@@ -60,7 +60,7 @@ class CrossValidationConfig(Strict):
 
     folds: int = Field(default=10, ge=0)
     """0: no cross-validation. Otherwise at least 3: for training, validation and testing."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Seed of the division into folds."""
 
     @model_validator(mode="after")
@@ -102,7 +102,7 @@ class StudyConfig(Strict):
     latency_budget: float = Field(default=0.02, gt=0)
     """Seconds per image with a batch size of 1. The report also names the best model within it."""
     trial: ResourcesConfig = ResourcesConfig()
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """The seed for dividing a data set that has no splits."""
     cache_dir: Path | None = None
     """The folder of cached features, which later studies reuse."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -113,4 +114,7 @@ class StudyDataset:
     def seconds(self, extraction: Extraction) -> float:
         """Return the wall seconds that computing the cached rows took, in any study."""
         path = self.cache / self.key(extraction) / _SECONDS
-        return float(json.loads(path.read_text())) if path.exists() else 0.0
+        # The cache may be damaged, and the study needs the rows, not their seconds.
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return float(json.loads(path.read_bytes()))
+        return 0.0

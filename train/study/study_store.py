@@ -117,8 +117,7 @@ class StudyStore:
 
     def _progress(self) -> dict[str, Any]:
         path = self.folder / _PROGRESS
-        progress: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        return progress
+        return workspace.read_object(path) if path.exists() else {}
 
     def _save(self, progress: dict[str, Any]) -> None:
         self.write(_PROGRESS, json.dumps(progress, indent=1) + "\n")

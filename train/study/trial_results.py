@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from pintag.core import files
+from pintag.core.errors import TrainingError
 from pintag.train.study.learners import TrialResult
 
 # The name of the array that has the other fields as JSON. Version 0.1 chose this name.
@@ -30,8 +32,19 @@ class TrialResults:
         files.write_atomic(self._path(name), encoded)
 
     def read(self, name: str) -> TrialResult:
-        """Return the result of a trial that has succeeded."""
-        return decode(self._path(name).read_bytes())
+        """Return the result of a trial that has succeeded.
+
+        Raises:
+            TrainingError: its file is damaged.
+        """
+        path = self._path(name)
+        try:
+            return decode(path.read_bytes())
+        # NumPy raises them for files that are no archives, or that lack an array.
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise TrainingError(
+                f"{path}: damaged; delete it, and the study fits this trial again with --resume"
+            ) from error
 
     def remove_starting(self, prefix: str) -> None:
         """Remove the results of all trials whose names start with `prefix`."""

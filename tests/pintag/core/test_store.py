@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pintag.core import store
+from pintag.core import local_disk, store
 from pintag.core.errors import DataError
 from pintag.core.store import Store, absolute, join, last_name, without_query
 from tests.s3_servers import S3
@@ -85,9 +87,48 @@ def test_file_uris_have_no_query(make: Make) -> None:
     assert store.file_uri(path).endswith("folder/one")
 
 
-def test_an_unknown_scheme_is_refused() -> None:
-    with pytest.raises(DataError, match="ftp://host/folder"):
-        Store("ftp://host/folder")
+@pytest.mark.parametrize("scheme", ["ftp", "http", "https"])
+def test_an_unknown_scheme_is_refused(scheme: str) -> None:
+    with pytest.raises(DataError) as caught:
+        Store(f"{scheme}://host/folder")
+    problem = "neither a local path nor a URI of s3:// or gs://"
+    assert str(caught.value) == f"{scheme}://host/folder: {problem}"
+
+
+def test_a_local_name_may_be_any_bytes(tmp_path: Path) -> None:
+    """`pyarrow.fs` has no path for a name in Latin-1."""
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    store = Store(str(root))
+    store.write("one", b"content")
+    name = os.fsdecode(b"\xdf")
+    (root / name).write_bytes(b"another content")
+    assert (store.names(), store.folders()) == ({"one", name}, set())
+    assert (store.has(name), store.has(name * 2), store.is_file()) == (True, False, False)
+    assert store.read(store.join(name)) == b"another content"
+    assert store.modified(name) > 0
+    store.fetch(name, tmp_path / name)
+    store.put(tmp_path / name, name)
+    assert (tmp_path / name).read_bytes() == b"another content"
+    assert sorted(store.walk()) == sorted(map(store.join, ("one", name)))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "half \ud800", "loop"])
+def test_a_path_that_names_nothing_is_no_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert not Store(str(tmp_path)).has(name)
+
+
+def test_an_error_of_the_disk_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(path: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    store = Store(str(tmp_path / "locked"))
+    monkeypatch.setattr(local_disk, "kind", locked)
+    with pytest.raises(DataError) as caught:
+        store.is_file()
+    assert str(caught.value) == f"{tmp_path}/locked: Permission denied"
 
 
 def test_has_and_folders_distinguish_files_and_folders(make: Make) -> None:

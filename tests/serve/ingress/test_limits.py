@@ -115,7 +115,7 @@ def test_a_body_that_does_not_arrive_gets_408_and_the_connection_is_closed(start
 def test_http_2_is_refused_before_a_replica_gets_it(start: Start) -> None:
     """RFC 9113: a preface, settings, and requests whose bodies neither have a length nor end."""
     path, end_of_headers = b"/v1/tags", 4
-    # RFC 7541: `:method: POST` and `:scheme: http` are in the static table, the others are literals.
+    # RFC 7541: `:method: POST` and `:scheme: http` are in the static table.
     fields = b"\x83\x86\x04%c%b\x01\x01a" % (len(path), path)
     streams = b"".join(
         len(fields).to_bytes(3) + bytes([1, end_of_headers]) + number.to_bytes(4) + fields

@@ -102,6 +102,18 @@ def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
         claim(tmp_path / "out", resume=True)
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"null", b"\xff"])
+def test_a_damaged_request_is_one_line(tmp_path: Path, content: bytes) -> None:
+    claim(tmp_path / "out")
+    path = tmp_path / "out.run" / "request.json"
+    path.write_bytes(content)
+    with pytest.raises(TrainingError) as caught:
+        claim(tmp_path / "out", resume=True)
+    remedy = "start again with --overwrite, without --resume"
+    assert str(caught.value) == f"{path}: damaged: not a JSON object; {remedy}"
+    claim(tmp_path / "out", overwrite=True)
+
+
 def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TrainingError, match=r"out\.run: cannot be written: Not a directory"):

@@ -32,6 +32,15 @@ def test_a_study_is_not_overwritten_by_accident(tmp_path: Path) -> None:
     assert claim(tmp_path / "out", overwrite=True).recorded("stages") == {}
 
 
+@pytest.mark.parametrize("name", ["request.json", "progress.json"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff"])
+def test_a_damaged_file_is_one_line(tmp_path: Path, name: str, content: bytes) -> None:
+    claim(tmp_path / "out").record("stages", "trials", 1.0)
+    (tmp_path / "out" / name).write_bytes(content)
+    with pytest.raises(TrainingError, match=rf"{name}: damaged: .* --overwrite"):
+        claim(tmp_path / "out", resume=True).recorded("stages")
+
+
 def test_only_the_same_study_can_be_resumed(tmp_path: Path) -> None:
     claim(tmp_path / "out")
     changed: dict[str, object] = {"config": {"title": "a", "seed": 1}, "data": "f00"}

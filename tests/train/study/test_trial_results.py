@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from pintag.core.errors import TrainingError
 from pintag.train.study.learners import TrialResult
 from pintag.train.study.trial_results import TrialResults, encode
 
@@ -26,3 +28,11 @@ def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
     read = results.read("a")
     np.testing.assert_array_equal(read.validation, written.validation)
     assert (read.history, read.seconds, read.parameters) == (written.history, 1.5, 7)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"no archive", b"PK\3\4 cut off"])
+def test_a_damaged_result_is_one_line(tmp_path: Path, content: bytes) -> None:
+    results = TrialResults(tmp_path / "outcomes")
+    results.write("a", content)
+    with pytest.raises(TrainingError, match=r"a\.npz: damaged; delete it"):
+        results.read("a")
