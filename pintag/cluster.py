@@ -98,3 +98,9 @@ def cause(error: BaseException) -> PintagError | None:
     while current is not None and not isinstance(current, PintagError):
         current = getattr(current, "cause", None) or current.__cause__
     return current
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; those of Ray's have many, with tracebacks."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, TypeVar
 
+from pintag import cluster, ray_variables
 from pintag.core.errors import ConfigError, ServerError
 from pintag.serve.config import ServeConfig
 
@@ -119,8 +120,27 @@ def check_nodes(config: ServeConfig) -> None:
             )
 
 
+def metrics(config: ServeConfig) -> tuple[int, int]:
+    """The ports of Ray's metrics and of HAProxy's on this node; a cluster was started with its own.
+
+    Raises:
+        ServerError: a node of the cluster does not answer.
+    """
+    if ray_variables.is_local():
+        return config.metrics.port, haproxy_metrics()
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    (node,) = (node for node in ray.nodes() if node["NodeID"] == here)
+    return node["MetricsExportPort"], on_nodes(haproxy_metrics)[node["NodeManagerAddress"]]
+
+
 def on_nodes(function: Callable[..., T], *args: object) -> dict[str, T]:
-    """The result of a function on each node of the cluster, by the node's address."""
+    """The result of a function on each node of the cluster, by the node's address.
+
+    Raises:
+        ServerError: a node does not answer.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -132,9 +152,21 @@ def on_nodes(function: Callable[..., T], *args: object) -> dict[str, T]:
         ).remote(*args)
         for address, node in nodes.items()
     }
-    return {
-        address: ray.get(result, timeout=_NODES_TIMEOUT_S) for address, result in results.items()
-    }
+    return {address: _answer(address, result) for address, result in results.items()}
+
+
+def _answer(address: str, result: Any) -> Any:
+    import ray
+
+    try:
+        return ray.get(result, timeout=_NODES_TIMEOUT_S)
+    except ray.exceptions.RayError as error:
+        if reason := cluster.cause(error):
+            raise reason from error
+        raise ServerError(
+            f"node {address} does not answer: {cluster.first_line(error)}; `ray status` lists the "
+            "nodes, and pintag must be installed on each"
+        ) from error
 
 
 def taken(host: str, port: int) -> str | None:

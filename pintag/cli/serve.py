@@ -124,13 +124,12 @@ def _print_urls(
 ) -> None:
     from pintag.serve import environment, ports
 
-    metrics = f"{ports.url(settings.http.host, settings.metrics.port)}/metrics"
+    ray, haproxy = (ports.url(settings.http.host, port) for port in ports.metrics(settings))
     lines = [f"page     {url}/", f"tags     POST {url}/v1/tags"]
     if settings.explainer.enabled:
         lines.append(f"why      POST {url}/v1/explanations")
-    lines += [f"model    {url}/v1/model", f"docs     {url}/docs", f"metrics  {metrics}"]
+    lines += [f"model    {url}/v1/model", f"docs     {url}/docs", f"metrics  {ray}/metrics"]
     if settings.http.haproxy is not False and environment.has_haproxy():
-        haproxy = ports.url(settings.http.host, ports.haproxy_metrics())
         lines.append(f"HAProxy  {haproxy}/metrics")
     lines.append(f"logs     {logs}")
     for line in lines:
