@@ -17,6 +17,10 @@ from pintag.data.image_head import QUICK, Budget, Head, HeadEndsError
 
 # Worst-case nanoseconds of a core: for each pixel, with transparency; for each byte.
 _PIXEL_NS, _BYTE_NS = 25.0, 10.0
+# The same for a lossy WebP, without transparency and with it.
+_LOSSY_PIXEL_NS, _ALPHA_PIXEL_NS, _LOSSY_BYTE_NS = 25.0, 40.0, 45.0
+# In a VP8X chunk: the file has transparency.
+_ALPHA_FLAG = 0x10
 _MAX_BMP_COLOURS = 256
 # The property "image spatial extents" of HEIC and AVIF: version and flags, width, height.
 _EXTENT = re.compile(rb"ispe\0{4}(.{4})(.{4})", re.DOTALL)
@@ -76,7 +80,11 @@ def _read_webp(data: bytes, budget: Budget) -> Head:
         size = _little(data, 26, 2) & 0x3FFF, _little(data, 28, 2) & 0x3FFF
     else:
         raise HeadEndsError
-    return _whole("WEBP", size, data)
+    if kind == b"VP8L":
+        return _whole("WEBP", size, data)
+    is_transparent = kind == b"VP8X" and data[20] & _ALPHA_FLAG
+    pixel_ns = _ALPHA_PIXEL_NS if is_transparent else _LOSSY_PIXEL_NS
+    return _whole("WEBP", size, data, pixel_ns, _LOSSY_BYTE_NS)
 
 
 def _read_bmp(data: bytes, budget: Budget) -> Head:
@@ -112,8 +120,14 @@ def _read_gif(data: bytes, budget: Budget) -> Head:
     return _whole("GIF", (max(right, _little(data, 6, 2)), max(bottom, _little(data, 8, 2))), data)
 
 
-def _whole(name: str, size: tuple[int, int], data: bytes) -> Head:
-    cost = _PIXEL_NS * size[0] * size[1] + _BYTE_NS * len(data)
+def _whole(
+    name: str,
+    size: tuple[int, int],
+    data: bytes,
+    pixel_ns: float = _PIXEL_NS,
+    byte_ns: float = _BYTE_NS,
+) -> Head:
+    cost = pixel_ns * size[0] * size[1] + byte_ns * len(data)
     return Head(name, size, parts=[(0, len(data))], cost_ns=cost)
 
 

@@ -27,7 +27,7 @@ def names(header: str) -> list[str]:
     return applied
 
 
-def gunzip(data: bytes | bytearray, max_bytes: int) -> bytes | None:
+def gunzip(data: bytes, max_bytes: int) -> bytes | None:
     """The contents of a gzip file; None if there are more than `max_bytes` bytes of them.
 
     Never decompresses more than one byte above the limit.

@@ -24,9 +24,12 @@ from pintag.models.identity import Model
 from pintag.serve.api import error_handlers, hints, openapi, schemas, uploads
 from pintag.serve.deployment_config import ExplainerConfig
 from pintag.serve.errors import ParameterError
+from pintag.serve.inference import off_loop
 
 PATH = "/v1/explanations"
 JSON, PNG = "application/json", "image/png"
+# Browsers send 200.
+_MAX_ACCEPT = 1024
 T = TypeVar("T")
 
 _NOT_ACCEPTABLE = HTTPException(
@@ -125,7 +128,8 @@ async def _answer(
     query: ExplanationRequest,
     media_type: str,
 ) -> Response:
-    etag = _etag(image, query, explainer.model, media_type)
+    [digest] = await off_loop.map_images(_digest, [image])
+    etag = _etag(digest, query, explainer.model, media_type)
     condition = uploads.header(request.scope, b"if-none-match")
     if _has(condition, etag):
         return error_handlers.problem_response(_NOT_MODIFIED)
@@ -166,10 +170,12 @@ async def _disconnected(request: Request) -> None:
 def _preferred(accept: str) -> str:
     """The media type that the client prefers; JSON if it has no preference.
 
+    Only the first `_MAX_ACCEPT` characters count: parsing 16 KB takes 30 ms.
+
     Raises:
         HTTPException: the client accepts neither JSON nor PNG.
     """
-    accepted = parse_accept_header(accept, MIMEAccept)
+    accepted = parse_accept_header(accept[:_MAX_ACCEPT], MIMEAccept)
     best = max((JSON, PNG), key=accepted.quality)
     if not accepted.quality(best):
         raise _NOT_ACCEPTABLE
@@ -185,11 +191,18 @@ def _has(condition: str, etag: str) -> bool:
     return tags.contains_weak(etag)
 
 
-def _etag(data: bytes, parameters: ExplanationRequest, model: Model, media_type: str) -> str:
-    """A hash of everything that determines the answer, so it is known before the computation."""
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def _etag(image: bytes, parameters: ExplanationRequest, model: Model, media_type: str) -> str:
+    """A hash of everything that determines the answer, so it is known before the computation.
+
+    `image` is the SHA-256 of the encoded image.
+    """
     parts = [model.version, parameters.model_dump_json(), media_type]
     digest = hashlib.sha256("\n".join(parts).encode())
-    digest.update(hashlib.sha256(data).digest())
+    digest.update(image)
     return digest.hexdigest()[:32]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
@@ -24,6 +24,10 @@ _MAX_FIELDS = 64
 # Browsers send two headers with a part; some clients add their own.
 _MAX_HEADERS, _MAX_HEADER_BYTES = 32, 8192
 _MAX_VALUE_BYTES = 4096
+# RFC 2046, 5.1.1: a boundary has at most 70 characters. Parsing takes 0.3 µs for each byte.
+_MAX_TYPE_BYTES = 1024
+# One part with as many and as long headers as are accepted takes 3 ms, and its content 1 ms.
+_SHORT_BYTES, _SHORT_BOUNDARIES = 2**18, 2
 
 
 @dataclass
@@ -35,7 +39,17 @@ class Form:
     """The names and values of all other fields that are no files."""
 
 
-def parse(content_type: str, body: bytes | bytearray, max_images: int) -> Form:
+def is_short(content_type: str, body: bytes) -> bool:
+    """Whether a body may be parsed on an event loop: few bytes, and one part.
+
+    Raises:
+        MalformedBodyError: the Content-Type has no boundary.
+    """
+    delimiter = _delimiter(content_type)
+    return len(body) <= _SHORT_BYTES and body.count(delimiter) <= _SHORT_BOUNDARIES
+
+
+def parse(content_type: str, body: bytes, max_images: int) -> Form:
     """The images and the other fields of a body, in order.
 
     An image is the content of a field `image` or `file`, whether or not it has a file name. Files
@@ -45,29 +59,37 @@ def parse(content_type: str, body: bytes | bytearray, max_images: int) -> Form:
         MalformedBodyError: the body is no complete multipart body.
         ParameterError: there is no image, or there are too many.
     """
-    boundary = parse_options_header(content_type)[1].get("boundary", "")
-    if not boundary:
-        raise MalformedBodyError("Content-Type has no boundary; a multipart body needs one")
+    delimiter = _delimiter(content_type)
     reader = _Reader(max_images)
     try:
-        delimiter = boundary.encode("latin-1")
         parser = MultipartParser(
-            delimiter,
+            delimiter[2:],
             reader.callbacks,
             max_header_count=_MAX_HEADERS,
             max_header_size=_MAX_HEADER_BYTES,
         )
         # RFC 2046, 5.1.1: what stands before the first boundary is to be ignored.
-        start = max(0, body.find(b"--" + delimiter))
-        # The parser only searches and slices, so it takes a bytearray as well.
-        parser.write(cast("bytes", body[start:] if start else body))
+        start = max(0, body.find(delimiter))
+        parser.write(body[start:] if start else body)
         parser.finalize()
-    # A boundary that is not Latin-1 is a UnicodeEncodeError, which is a ValueError.
     except (FormParserError, ValueError) as error:
         raise MalformedBodyError(f"Invalid multipart data: {error}") from error
     if not reader.is_complete:
         raise MalformedBodyError("the multipart body ends before its closing boundary")
     return reader.form()
+
+
+def _delimiter(content_type: str) -> bytes:
+    """What stands between the parts of a body: its boundary after two hyphens."""
+    if len(content_type) > _MAX_TYPE_BYTES:
+        raise MalformedBodyError(f"Content-Type has more than {_MAX_TYPE_BYTES} characters")
+    boundary = parse_options_header(content_type)[1].get("boundary", "")
+    if not boundary:
+        raise MalformedBodyError("Content-Type has no boundary; a multipart body needs one")
+    try:
+        return b"--" + boundary.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise MalformedBodyError(f"Invalid multipart data: {error}") from error
 
 
 class _Reader:

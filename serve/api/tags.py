@@ -153,7 +153,7 @@ class FastPath:
         images = self._tagger.config.images
         try:
             query = parameters.read(TagParameters, scope["query_string"])
-            image = bytes(await uploads.read_body(scope, receive, images, images.max_bytes))
+            image = await uploads.read_body(scope, receive, images, images.max_bytes)
             with self._tagger.metrics.timed_request():
                 response = await _one_answer(self._tagger, scope, image, query)
         except Exception as error:

@@ -6,6 +6,7 @@ Everything stays in memory, within the limits: nothing is written to a temporary
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from pintag.serve.errors import LateBodyError, MalformedBodyError, ParameterErro
 T = TypeVar("T")
 P = TypeVar("P", bound=BaseModel)
 _LENGTH_BYTES = 4
-# A longer body is parsed in a thread: on the event loop it would delay other requests.
-_MAX_LOOP_BYTES = 512 * 1024
+# A longer batch is divided in a thread: on the event loop it would delay other requests.
+_MAX_LOOP_BYTES = 256 * 1024
 # More digits than a length can have. Python refuses to convert thousands of digits.
 _MAX_DIGITS = 18
 
@@ -65,11 +66,10 @@ async def read(request: Request, config: ImageConfig) -> Upload:
     """
     content_type = _content_type(request.scope)
     if not is_multipart(content_type):
-        return Upload([bytes(await _read_decoded(request, config, config.max_bytes))])
+        return Upload([await _read_decoded(request, config, config.max_bytes)])
     body = await _read_decoded(request, config, config.max_request_bytes)
-    form = await _off_loop(
-        len(body), lambda: multipart.parse(content_type, body, config.max_images)
-    )
+    is_short = multipart.is_short(content_type, body)
+    form = await _off_loop(is_short, lambda: multipart.parse(content_type, body, config.max_images))
     return Upload(form.images, tuple(form.fields))
 
 
@@ -87,12 +87,11 @@ async def read_batch(request: Request, config: ImageConfig) -> list[bytes]:
     if is_multipart(_content_type(request.scope)):
         raise ParameterError("the body is a form; send it to /v1/tags, which reads several images")
     body = await _read_decoded(request, config, config.max_request_bytes)
-    return await _off_loop(len(body), lambda: _split(body, config.max_images))
+    is_short = len(body) <= _MAX_LOOP_BYTES
+    return await _off_loop(is_short, lambda: _split(body, config.max_images))
 
 
-async def read_body(
-    scope: Scope, receive: Receive, config: ImageConfig, max_bytes: int
-) -> bytes | bytearray:
+async def read_body(scope: Scope, receive: Receive, config: ImageConfig, max_bytes: int) -> bytes:
     """The whole body of a request, as it was sent.
 
     Raises:
@@ -100,24 +99,28 @@ async def read_body(
         LateBodyError: the body did not arrive within `body_timeout_s`.
         ClientDisconnect: the client closed the connection.
     """
-    _check_content_length(scope, max_bytes)
-    # Parts are joined as they arrive: at the end, 64 MiB would hold up the event loop.
-    body: bytes | bytearray = b""
+    room = _content_length(scope, max_bytes)
+    body: io.BytesIO | None = None
+    count = 0
     async with _time_limit(config):
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             part: bytes = message.get("body", b"")
-            if len(body) + len(part) > max_bytes:
-                raise _too_large(max_bytes)
             is_last = not message.get("more_body", False)
-            if not body:
-                body = part if is_last else bytearray(part)
-            else:
-                body += part
+            if count + len(part) > max_bytes:
+                raise _too_large(max_bytes)
+            if is_last and not count:
+                return part
+            # A growing buffer would be copied, and copying 64 MiB holds up the event loop. The
+            # kernel gives memory to what has been written only.
+            body = body or io.BytesIO(bytes(room))
+            count += body.write(part)
             if is_last:
-                return body
+                body.truncate(count)
+                # Without a copy: nothing else refers to the buffer's bytes.
+                return body.getvalue()
 
 
 def header(scope: Scope, name: bytes) -> str:
@@ -143,7 +146,7 @@ def _content_type(scope: Scope) -> str:
     return values.pop().decode("latin-1") if values else ""
 
 
-async def _read_decoded(request: Request, config: ImageConfig, max_bytes: int) -> bytes | bytearray:
+async def _read_decoded(request: Request, config: ImageConfig, max_bytes: int) -> bytes:
     """The whole body of a request without its content encoding, of at most `max_bytes` bytes."""
     encoded_by = encodings.names(header(request.scope, b"content-encoding"))
     body = await read_body(request.scope, request.receive, config, max_bytes)
@@ -156,12 +159,12 @@ async def _read_decoded(request: Request, config: ImageConfig, max_bytes: int) -
     return contents
 
 
-async def _off_loop(size: int, parse: Callable[[], T]) -> T:
-    """Parse a body of `size` bytes; a long one in a thread."""
-    return await asyncio.to_thread(parse) if size > _MAX_LOOP_BYTES else parse()
+async def _off_loop(is_short: bool, parse: Callable[[], T]) -> T:
+    """Parse a body; one that is not short in a thread."""
+    return parse() if is_short else await asyncio.to_thread(parse)
 
 
-def _split(body: bytes | bytearray, max_images: int) -> list[bytes]:
+def _split(body: bytes, max_images: int) -> list[bytes]:
     """The images of a batch."""
     images: list[bytes] = []
     offset = 0
@@ -190,12 +193,19 @@ async def _time_limit(config: ImageConfig) -> AsyncIterator[None]:
         raise LateBodyError(f"the body did not arrive within {seconds:g} s") from error
 
 
-def _check_content_length(scope: Scope, max_bytes: int) -> None:
+def _content_length(scope: Scope, max_bytes: int) -> int:
+    """The bytes that the body has at most.
+
+    Raises:
+        ImageTooLargeError: the head promises more than `max_bytes`.
+    """
     for name, value in scope["headers"]:
         if name != b"content-length" or not value.isdigit():
             continue
         if len(value) > _MAX_DIGITS or int(value) > max_bytes:
             raise _too_large(max_bytes)
+        return int(value)
+    return max_bytes
 
 
 def _too_large(max_bytes: int) -> ImageTooLargeError:

@@ -1,39 +1,68 @@
-"""Nothing holds up the event loop of a replica, whatever is uploaded.
-
-What counts is the processor time of the loop's thread in one turn, the shortest of several runs:
-other processes that share the caches of a processor make single runs longer.
-"""
+"""Nothing holds up the event loop of a replica, whatever is uploaded."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import hashlib
-import time
-from collections.abc import Callable, Coroutine, Iterator
+import struct
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from pintag.core.types import Pixels
 from pintag.data import images
 from pintag.serve.deployment_config import ClassifierConfig
 from pintag.serve.inference import off_loop
 from pintag.serve.inference.core_sharing import BusyLock
 from pintag.serve.inference.predictor import Predictor
 from pintag.serve.observability.metrics import ClassifierMetrics
-from tests.pintag.data.encoded import encode, smooth
+from tests.pintag.data.encoded import chunk, encode, smooth
 from tests.pintag.data.hostile import png_of_empty_chunks, progressive_jpeg
 from tests.serve.conftest import INFO
-from tests.serve.inference.test_predictor import BrightnessModel
+from tests.serve.inference.test_predictor import BrightnessEngine, BrightnessModel
+from tests.serve.loop_lag import LIMIT_S, SMALL, Measure, longest, machine
+
+__all__ = ["longest", "machine"]
 
 pytestmark = pytest.mark.ray
 
-LIMIT_S = 0.005
-REPEATS = 3
-SMALL = encode(smooth(256, 192), "JPEG")
 LARGE_JPEG = encode(Image.new("RGB", (5000, 3000), "red"), "JPEG")
+
+
+def noise(mode: str, side: int) -> Image.Image:
+    channels = Image.new(mode, (1, 1)).getbands()
+    samples = np.random.default_rng(0).integers(0, 256, side * side * len(channels), np.uint8)
+    return Image.frombytes(mode, (side, side), samples.tobytes())
+
+
+def transparent_noise(side: int) -> bytes:
+    image = noise("RGB", side)
+    image.putalpha(Image.linear_gradient("L").resize((side, side)))
+    return encode(image, "WEBP", quality=95, method=1)
+
+
+def deep_png(side: int) -> bytes:
+    """16-bit RGBA samples behind the Paeth filter, which costs most; equal rows are few bytes."""
+    row = b"\4" + noise("L", 100).tobytes()[: side * 8]
+    header = struct.pack(">IIBBBBB", side, side, 16, 6, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(row * side)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in parts)
+
+
+def largest_of(make: Callable[[int], bytes]) -> bytes:
+    """The largest image that is decoded in the loop."""
+    side = 900
+    while images.EncodedImage(data := make(side)).is_slow:
+        side = side * 19 // 20
+    return data
+
+
+def largest_noise(mode: str, form: str, **options: Any) -> bytes:
+    return largest_of(lambda side: encode(noise(mode, side), form, **options))
 
 
 def largest_fast(form: str, **options: Any) -> bytes:
@@ -60,6 +89,16 @@ UPLOADS: dict[str, Callable[[], list[bytes]]] = {
     "the largest fast lossless WebP": lambda: [largest_fast("WEBP", lossless=True)],
     "the largest fast GIF": lambda: [largest_fast("GIF")],
     "the largest fast BMP": lambda: [largest_fast("BMP")],
+    "a progressive JPEG of noise": lambda: [
+        largest_noise("RGB", "JPEG", quality=75, progressive=True)
+    ],
+    "a CMYK JPEG": lambda: [largest_noise("CMYK", "JPEG", quality=50)],
+    "a progressive CMYK JPEG": lambda: [
+        largest_noise("CMYK", "JPEG", quality=50, progressive=True)
+    ],
+    "a WebP of noise": lambda: [largest_noise("RGB", "WEBP", quality=95, method=1)],
+    "a transparent WebP of noise": lambda: [largest_of(transparent_noise)],
+    "a PNG of 16 bits": lambda: [largest_of(deep_png)],
     "15 megapixels as JPEG": lambda: [LARGE_JPEG],
     "2 megapixels as PNG": lambda: [encode(smooth(1600, 1250), "PNG", compress_level=1)],
     "a JPEG of 6,500 scans": lambda: [progressive_jpeg(400, 390, 6500)],
@@ -75,56 +114,24 @@ UPLOADS: dict[str, Callable[[], list[bytes]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def machine() -> float:
-    """How many times slower this machine is than the one of docs/performance.md, at least 1."""
-    seconds = []
-    for _ in range(20):
-        started = time.thread_time()
-        images.decode(SMALL, 160)
-        seconds.append(time.thread_time() - started)
-    return max(1.0, min(seconds) / 0.0004)
+class PhotographEngine(BrightnessEngine):
+    """The engine for pictures of the usual size, which costs more than a tiny one."""
+
+    input_size = 224
 
 
-Work = Callable[[], Coroutine[Any, Any, Any]]
-Measure = Callable[[Work], float]
+class PhotographModel(BrightnessModel):
+    engine = PhotographEngine()
 
-
-@pytest.fixture
-def longest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Measure]:
-    """Runs a coroutine several times, and returns the seconds of its loop's longest turn in the
-    best run."""
-    turns: list[float] = []
-    run = asyncio.events.Handle._run
-
-    def timed(handle: asyncio.Handle) -> None:
-        started = time.thread_time()
-        run(handle)
-        turns.append(time.thread_time() - started)
-
-    async def waited(work: Work) -> None:
-        await asyncio.wait_for(work(), 60)
-
-    def once(work: Work) -> float:
-        turns.clear()
-        asyncio.run(waited(work))
-        return max(turns)
-
-    def measure(work: Work) -> float:
-        return min(once(work) for _ in range(REPEATS))
-
-    monkeypatch.setattr(asyncio.events.Handle, "_run", timed)
-    # A collection of the whole heap of the tests would count.
-    gc.disable()
-    yield measure
-    gc.enable()
+    def blank(self, count: int) -> Pixels:
+        return np.zeros((count, 224, 224, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     busy = BusyLock(tmp_path_factory.mktemp("busy"))
     config = ClassifierConfig(max_batch_size=4)
-    return Predictor(BrightnessModel(), config, ClassifierMetrics(INFO), busy)  # type: ignore[arg-type]
+    return Predictor(PhotographModel(), config, ClassifierMetrics(INFO), busy)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", UPLOADS)

@@ -1,0 +1,192 @@
+"""Nothing holds up the event loop between a connection and the tagger or explainer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp, Message
+
+from pintag.explain.request import ExplanationRequest
+from pintag.explain.schema import ExplanationAnswer
+from pintag.serve.api import explanations, front, schemas, tags
+from pintag.serve.auth import api_keys, key_file
+from pintag.serve.auth.key_file import ApiKeyFile
+from pintag.serve.config import ApiConfig
+from pintag.serve.deployment_config import ClassifierConfig, ExplainerConfig
+from tests.serve.auth.test_api_keys import MINE, YOURS, entry
+from tests.serve.conftest import (
+    EXPLAIN_PATH,
+    EXPLANATION,
+    MODEL,
+    TAGS,
+    ScriptedExplainer,
+    ScriptedTagger,
+)
+from tests.serve.loop_lag import LIMIT_S, Measure, longest, machine
+
+__all__ = ["longest", "machine"]
+
+pytestmark = pytest.mark.ray
+
+# What a server reads from a connection at a time.
+PART_BYTES = 2**16
+FORM = b"multipart/form-data; boundary=edge"
+
+
+class QuickTagger(ScriptedTagger):
+    """Answers without looking at the images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = ClassifierConfig()
+
+    async def tag(
+        self, images: Sequence[bytes], max_tags: int, min_confidence: float
+    ) -> list[dict[str, Any] | Exception]:
+        return [schemas.answer(MODEL, TAGS)] * len(images)
+
+
+class QuickExplainer(ScriptedExplainer):
+    """Answers without looking at the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = ExplainerConfig()
+
+    async def explain(self, data: bytes, request: ExplanationRequest) -> ExplanationAnswer:
+        return EXPLANATION
+
+
+def classifier() -> ASGIApp:
+    return front.wrap(tags.build(QuickTagger()), ApiConfig())
+
+
+def explainer() -> ASGIApp:
+    return front.wrap(explanations.build(QuickExplainer()), ApiConfig())
+
+
+async def post(app: ASGIApp, path: str, body: bytes, headers: dict[bytes, bytes]) -> int:
+    """The status of the answer; the body arrives in parts, as from a connection."""
+    sent: list[Message] = []
+    at = 0
+
+    async def receive() -> Message:
+        nonlocal at
+        await (asyncio.sleep(0) if at < len(body) else asyncio.Event().wait())
+        part = body[at : at + PART_BYTES]
+        at += len(part)
+        return {"type": "http.request", "body": part, "more_body": at < len(body)}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"",
+        "headers": list(headers.items()), "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2),
+    }  # fmt: skip
+    await app(scope, receive, send)
+    status: int = sent[0]["status"]
+    return status
+
+
+def form(
+    count: int, content: bytes, disposition: bytes = b'name="image"', more: bytes = b""
+) -> bytes:
+    head = b"--edge\r\nContent-Disposition: form-data; " + disposition + b"\r\n" + more + b"\r\n"
+    return (head + content + b"\r\n") * count + b"--edge--\r\n"
+
+
+# The status of the answer, and the body.
+FORMS: dict[str, tuple[int, Callable[[], bytes]]] = {
+    "256 parts of 30 headers": (200, lambda: form(256, b"x", more=b"a:b\r\n" * 30)),
+    "256 small parts": (200, lambda: form(256, b"x")),
+    "64 fields": (422, lambda: form(64, b"x", b'name="a"')),
+    "one part of long headers": (
+        200, lambda: form(1, b"x", b'name="image"' + b";" * 8000, b"a:" + b"b" * 8000 + b"\r\n"),
+    ),
+    "eight long dispositions": (200, lambda: form(8, b"x", b'name="image"' + b";" * 8000)),
+    "line ends": (200, lambda: form(1, b"\r\n" * 130_000)),
+    "almost boundaries": (200, lambda: form(1, b"\r\n--edg" * 35_000)),
+    "60 MiB": (200, lambda: form(4, bytes(15 * 2**20))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_no_form_holds_up_the_loop(name: str, longest: Measure, machine: float) -> None:
+    status, make = FORMS[name]
+    app, body = classifier(), make()
+
+    async def tag() -> None:
+        assert await post(app, "/v1/tags", body, {b"content-type": FORM}) == status
+
+    assert longest(tag) < LIMIT_S * machine
+
+
+def test_an_image_of_20_mib_does_not_hold_up_the_loop(longest: Measure, machine: float) -> None:
+    app, body = classifier(), bytes(20 * 2**20)
+
+    async def tag() -> None:
+        assert await post(app, "/v1/tags", body, {b"content-type": b"image/jpeg"}) == 200
+
+    assert longest(tag) < LIMIT_S * machine
+
+
+def test_a_batch_does_not_hold_up_the_loop(longest: Measure, machine: float) -> None:
+    app, body = classifier(), (b"\0\4\0\0" + bytes(2**18)) * 240
+
+    async def tag() -> None:
+        assert await post(app, "/v1/tags:batch", body, {}) == 200
+
+    assert longest(tag) < LIMIT_S * machine
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [b"application/json", b"image/png", b"*/*," + b"a/b," * 4000],
+    ids=["JSON", "PNG", "long list"],
+)
+def test_an_explanation_of_20_mib_does_not_hold_up_the_loop(
+    accept: bytes, longest: Measure, machine: float
+) -> None:
+    app, body = explainer(), bytes(20 * 2**20)
+
+    async def explain() -> None:
+        assert await post(app, EXPLAIN_PATH, body, {b"accept": accept}) == 200
+
+    assert longest(explain) < LIMIT_S * machine
+
+
+@pytest.mark.parametrize("path", ["/v1/tags", EXPLAIN_PATH])
+def test_no_content_type_holds_up_the_loop(path: str, longest: Measure, machine: float) -> None:
+    app = explainer() if path == EXPLAIN_PATH else classifier()
+    headers = {b"content-type": FORM + b";" * 16_000}
+
+    async def tag() -> None:
+        assert await post(app, path, form(1, b"x"), headers) == 400
+
+    assert longest(tag) < LIMIT_S * machine
+
+
+def test_a_changed_file_of_1000_keys_does_not_hold_up_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: Measure, machine: float
+) -> None:
+    monkeypatch.setattr(key_file, "_CHECK_INTERVAL_S", 0.01)
+    path = tmp_path / "keys.yaml"
+    others = [entry(f"client-{number}", f"key-{number}") for number in range(999)]
+    contents = [api_keys.dump([*others, entry("last", key)]) for key in (MINE, YOURS)]
+    path.write_text(contents[0])
+    keys = ApiKeyFile(path)
+    keys.watch()
+
+    async def change() -> None:
+        for key, content in zip((YOURS, MINE), reversed(contents), strict=True):
+            await asyncio.to_thread(path.write_text, content)
+            while not keys.find(key):
+                await asyncio.sleep(0.001)
+
+    assert longest(change) < LIMIT_S * machine

@@ -1,0 +1,68 @@
+"""How long an event loop is held up: fixtures for the tests that import them.
+
+What counts is the processor time of the loop's thread in one turn, the shortest of several runs:
+other processes that share the caches of a processor make single runs longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from pintag.data import images
+from tests.pintag.data.encoded import encode, smooth
+
+LIMIT_S = 0.005
+REPEATS = 3
+SMALL = encode(smooth(256, 192), "JPEG")
+
+
+@pytest.fixture
+def machine() -> float:
+    """How many times slower this machine is at the moment than the one of docs/performance.md, at
+    least 1."""
+    seconds = []
+    for _ in range(20):
+        started = time.thread_time()
+        images.decode(SMALL, 160)
+        seconds.append(time.thread_time() - started)
+    return max(1.0, min(seconds) / 0.0004)
+
+
+Work = Callable[[], Coroutine[Any, Any, Any]]
+Measure = Callable[[Work], float]
+
+
+@pytest.fixture
+def longest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Measure]:
+    """Runs a coroutine several times, and returns the seconds of its loop's longest turn in the
+    best run."""
+    turns: list[float] = []
+    run = asyncio.events.Handle._run
+
+    def timed(handle: asyncio.Handle) -> None:
+        started = time.thread_time()
+        run(handle)
+        turns.append(time.thread_time() - started)
+
+    async def waited(work: Work) -> None:
+        await asyncio.wait_for(work(), 60)
+
+    def once(work: Work) -> float:
+        turns.clear()
+        asyncio.run(waited(work))
+        return max(turns)
+
+    def measure(work: Work) -> float:
+        return min(once(work) for _ in range(REPEATS))
+
+    monkeypatch.setattr(asyncio.events.Handle, "_run", timed)
+    # A collection of the whole heap of the tests would count.
+    gc.disable()
+    yield measure
+    gc.enable()
