@@ -3,10 +3,23 @@
 set -eu
 
 if [ "$BACKBONE" = basic_cnn ]; then config=configs/train/sample.yaml; else config=configs/train/$BACKBONE.yaml; fi
-[ -f "$config" ] || { echo "no BACKBONE '$BACKBONE': there is no $config" >&2; exit 2; }
+if [ ! -f "$config" ]; then
+    names=$(cd configs/train && ls | sed -nE '/^(sample|recommended)\.yaml$/!s/\.yaml$//p' | tr '\n' ' ')
+    echo "no BACKBONE '$BACKBONE'; choose one of: basic_cnn $names" >&2
+    exit 2
+fi
 
-# Check the ports before training. 7 is curl's exit code for a port without a listener.
+# Check the ports before training.
 for port in "$PORT" "$METRICS_PORT"; do
+    # More than five digits would be too many for the comparison.
+    case $port in '' | *[!0-9]* | ??????*) number=0 ;; *) number=$port ;; esac
+    if [ "$number" -lt 1 ] || [ "$number" -gt 65535 ]; then
+        echo "'$port' is no port: give PORT= and METRICS_PORT= a number, 1 to 65535" >&2
+        exit 2
+    fi
+done
+for port in "$PORT" "$METRICS_PORT"; do
+    # 7 is curl's exit code for a port without a listener.
     code=0
     curl -s -o /dev/null --max-time 2 "http://127.0.0.1:$port/" || code=$?
     [ $code -eq 7 ] || { echo "port '$port' is taken: choose others with PORT= and METRICS_PORT=" >&2; exit 1; }
@@ -49,8 +62,8 @@ echo "== serving"
         int(NR * 8 / all) > n { n++; print ENVIRON["data"] substr($0, 2) }' demo/images.txt |
         tr '\n' '\0' | xargs -0 pintag tag --url "http://127.0.0.1:$PORT" || true
     echo
-    echo "The server runs until Ctrl-C. Open http://127.0.0.1:$PORT/ for the page, drop images on it,"
-    echo "and click why? beside a tag. Or send one:"
+    echo "Open http://127.0.0.1:$PORT/ for the page, drop images on it, and click why? beside a tag."
+    echo "Or send one:"
     echo "  curl --data-binary @$data/$(sed -n '2s|^\./||p' demo/images.txt) http://127.0.0.1:$PORT/v1/tags"
 ) &
 exec pintag serve --bundle demo/bundle --config configs/serve/local.yaml --port "$PORT" "metrics.port=$METRICS_PORT"

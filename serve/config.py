@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,6 +81,16 @@ class HttpConfig(ApiConfig):
     max_waiting_bodies_per_client: int = Field(default=1024, ge=0)
     """Requests of one address whose bodies are still on their way; more get status 429. 0: no
     limit."""
+
+    @field_validator("host")
+    @classmethod
+    def _is_an_address_if_it_has_colons(cls, host: str) -> str:
+        if ":" in host:
+            try:
+                ipaddress.ip_address(host)
+            except ValueError as error:
+                raise ValueError("not an IPv6 address; http.port is a key of its own") from error
+        return host
 
 
 class RateLimitConfig(Strict):

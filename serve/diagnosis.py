@@ -13,7 +13,7 @@ from pathlib import Path
 from pintag import cluster, ray_variables
 from pintag.core import machine
 from pintag.core.errors import PintagError
-from pintag.serve import environment, ports, room
+from pintag.serve import access, environment, ports, room, running_server
 from pintag.serve.config import ServeConfig
 
 _MIB, _GIB = 2**20, 2**30
@@ -47,8 +47,8 @@ class Check:
 def diagnose(config: ServeConfig) -> list[Check]:
     """All checks: of the cluster of `RAY_ADDRESS` and its nodes, or else of this machine."""
     if ray_variables.is_local():
-        return [*machine_checks(), *_port_checks(config)]
-    return list(_cluster_checks(config))
+        return [*machine_checks(), *_port_checks(config), *_access_checks(config)]
+    return [*_cluster_checks(config), *_access_checks(config)]
 
 
 def machine_checks() -> list[Check]:
@@ -96,10 +96,32 @@ def _room(config: ServeConfig) -> Check:
 
 def _port_checks(config: ServeConfig) -> Iterator[Check]:
     chosen = {"http.port": config.http.port, "metrics.port": config.metrics.port}
+    is_own = {
+        "http.port": running_server.answers,
+        "metrics.port": running_server.exports_metrics,
+    }
     for key, port in chosen.items():
         reason = ports.taken(config.http.host, port)
+        if reason is not None and is_own[key](config.http.host, port):
+            yield Check(key, True, f"{port} has a pintag server; a second one needs {key}=PORT")
+            continue
         remedy = f"choose another by {key}=PORT"
         yield Check(key, reason is None, f"{port} {reason or 'is free'}", remedy)
+
+
+def _access_checks(config: ServeConfig) -> Iterator[Check]:
+    """Whether the settings `access` allow a server to start, and to count requests."""
+    try:
+        access.check(config)
+    except PintagError as error:
+        yield Check("access", False, str(error), "see `pintag key --help`")
+        return
+    keys = config.access.keys
+    yield Check("access", True, f"the keys of {keys}" if keys else "no API keys")
+    if keys and config.access.rate_limits.redis:
+        silent = access.silent_redis(config)
+        remedy = "start it, or check the URL and PINTAG_REDIS_PASSWORD"
+        yield Check("rate limits", not silent, silent or "Redis answers", remedy)
 
 
 def _engines() -> Check:

@@ -77,6 +77,11 @@ def url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def shown(host: str) -> str:
+    """The host of a URL that a user of this machine can open: `localhost` for every address."""
+    return "localhost" if host in ("", "0.0.0.0", "::") else host  # noqa: S104
+
+
 def check_free(host: str, port: int, key: str) -> None:
     """Check that a port is free. Ray would try for minutes, and then report another error.
 
@@ -88,7 +93,7 @@ def check_free(host: str, port: int, key: str) -> None:
     """
     reason = taken(host, port)
     if reason is None and not _reserve(port):
-        reason = "another pintag serve is starting there"
+        reason = "another pintag serve is starting or stopping there"
     if reason is not None:
         hint = (
             "; a server that was killed keeps this port for about a minute: wait, or stop its "

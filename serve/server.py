@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import ipaddress
 import logging
 import math
 import os
@@ -22,8 +21,7 @@ from pintag.core.store import absolute
 from pintag.models import remote
 from pintag.models.bundle import ModelBundle
 from pintag.models.registry import Registry
-from pintag.serve import deploy, environment, ports, rollout, room
-from pintag.serve.auth import api_keys, redis_limiter
+from pintag.serve import access, deploy, environment, ports, rollout, room
 from pintag.serve.config import ServeConfig
 
 Ready = Callable[[str, Path], None]
@@ -53,7 +51,9 @@ def run(
         ServerError: a port is taken, the server does not start, or the candidate's labels differ.
         ClusterError: nothing answers at `RAY_ADDRESS`.
     """
-    _check_access(config)
+    access.check(config)
+    if silent := access.silent_redis(config):
+        notify(silent)
     registry = _registry(uri, follow=follow)
     bundle_uri = registry.resolve()
     config = deploy.with_candidate(config, _checked_bundle(config, bundle_uri), notify)
@@ -63,9 +63,10 @@ def run(
         room.warn(config, notify)
         applications.deploy(bundle_uri)
         with contextlib.suppress(KeyboardInterrupt):
-            ready(ports.url(config.http.host, config.http.port), logs)
+            ready(ports.url(ports.shown(config.http.host), config.http.port), logs)
             applications.start_candidate(bundle_uri)
             _wait(config, bundle_uri, registry if follow else None, applications, notify)
+        notify("stopping: requests in flight are answered first")
 
 
 def _wait(
@@ -92,26 +93,6 @@ def _registry(uri: str, *, follow: bool) -> Registry:
     if follow and not registry.exists():
         raise BundleError(f"{uri}: no registry to follow; `pintag models add` creates one")
     return registry
-
-
-def _check_access(config: ServeConfig) -> None:
-    """Refuse an address that other machines can reach without API keys, unless it is allowed."""
-    if config.access.keys is not None:
-        api_keys.load(config.access.keys)
-        if config.access.rate_limits.redis is not None:
-            redis_limiter.check(config.access.rate_limits.redis)
-    elif not config.access.allow_anonymous and not _is_loopback(config.http.host):
-        raise ServerError(
-            f"http.host={config.http.host} can be reached from other machines, and no API keys are "
-            "required: set access.keys=FILE (`pintag key` writes it), or access.allow_anonymous="
-            "true to answer everybody"
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
 
 
 def _checked_bundle(config: ServeConfig, uri: str) -> ModelBundle:

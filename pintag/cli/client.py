@@ -32,6 +32,8 @@ _RETRY = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 # The environment variable with the API key. It is not a command-line option, because other users
 # of the machine can see the options of a running command.
 KEY = "PINTAG_KEY"
+_NO_KEY = f"the server requires an API key: set it in the environment variable {KEY}"
+_INVALID_KEY = f"the API key in {KEY} is not valid: it is mistyped, or was replaced or revoked"
 
 
 class Client:
@@ -63,6 +65,8 @@ class Client:
                 f"{self._http.base_url}: status {response.status_code}, but the response is not"
                 " from a pintag server; check the URL"
             ) from error
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            problem = _INVALID_KEY if "Authorization" in self._http.headers else _NO_KEY
         if response.status_code in _IMAGE_ERRORS and kind != _BAD_PARAMETER:
             raise ImageError(problem)
         raise ServerError(f"{self._http.base_url}: {problem}")

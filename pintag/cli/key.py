@@ -10,6 +10,7 @@ import click
 
 from pintag.cli import console
 from pintag.core import config, files
+from pintag.core.errors import ConfigError, DataError
 
 _LIMITS = ("per_second", "burst", "per_day")
 
@@ -24,13 +25,17 @@ _LIMITS = ("per_second", "burst", "per_day")
     show_default=True,
     help="The key file that the server reads: its setting access.keys.",
 )
-@click.option("--per-second", type=float, help="Maximum average number of images per second.")
+@click.option(
+    "--per-second",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Maximum average number of images per second.",
+)
 @click.option(
     "--burst",
-    type=int,
+    type=click.IntRange(1),
     help="Maximum number of images at once.  [default: as many as in two seconds]",
 )
-@click.option("--per-day", type=int, help="Maximum number of images per day (UTC).")
+@click.option("--per-day", type=click.IntRange(1), help="Maximum number of images per day (UTC).")
 @click.option("--no-limits", is_flag=True, help="Remove the limits that the client has.")
 @click.option("--revoke", is_flag=True, help="Delete the key of NAME.")
 def key(
@@ -59,7 +64,7 @@ def key(
     others = [entry for entry in entries if entry["name"] != name]
     if revoke:
         if len(others) == len(entries):
-            raise click.ClickException(f"{path}: there is no key for {name!r}")
+            raise ConfigError(f"{path}: there is no key for {name!r}")
         _write(path, others, "no key was deleted")
         console.err.print(f"{path}: deleted the key for {name}", highlight=False)
         return
@@ -70,9 +75,18 @@ def key(
     limits = {limit: value for limit, value in given if value is not None}
     new_key = api_keys.create()
     entry = {"name": name, **old, "sha256": api_keys.digest(new_key), **limits}
-    config.parse(api_keys.ApiKeyList, {"keys": [entry]}, source="the key")
+    _check(entry)
     _write(path, [*others, entry], "no key was created")
     click.echo(new_key)
+
+
+def _check(entry: dict[str, Any]) -> None:
+    """Check a new entry, so that an error names the option and not its place in the file."""
+    from pintag.serve.auth import api_keys
+
+    if "burst" in entry and "per_second" not in entry:
+        raise click.UsageError("--burst has no effect without --per-second; give both")
+    config.parse(api_keys.ApiKey, entry, source="the key")
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
@@ -95,6 +109,4 @@ def _write(path: Path, entries: list[dict[str, Any]], failure: str) -> None:
         if mode is not None:
             target.chmod(stat.S_IMODE(mode))
     except OSError as error:
-        raise click.ClickException(
-            f"{path}: cannot be written: {error.strerror}; {failure}"
-        ) from error
+        raise DataError(f"{path}: cannot be written: {error.strerror}; {failure}") from error

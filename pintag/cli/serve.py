@@ -19,6 +19,9 @@ from pintag.core.store import absolute
 if TYPE_CHECKING:
     from pintag.serve.config import ServeConfig
 
+Announce = Callable[[str, str], None]
+"""Prints the name of a part of the server, and its address; without a name, a sentence."""
+
 
 @click.command(
     short_help="Serve a model over HTTP.",
@@ -97,8 +100,8 @@ def _run(settings: ServeConfig, bundle: str, *, follow: bool) -> None:
 
     is_json = settings.log.format == "json"
     say = console.log_json if is_json else _say
-    say("starting …")
-    ready = functools.partial(_print_urls, settings, console.log_json if is_json else _announce)
+    say("starting" if is_json else "starting …")
+    ready = functools.partial(_print_urls, settings, _announce_json if is_json else _announce)
     if settings.access.allow_anonymous:
         say("access.allow_anonymous is true: everybody who can reach the server can use it")
     try:
@@ -115,26 +118,34 @@ def _say(text: str) -> None:
     console.err.print(escape(text), soft_wrap=True)
 
 
-def _announce(text: str) -> None:
-    console.out.print(escape(text), soft_wrap=True)
+def _announce(name: str, text: str) -> None:
+    line = f"{name:8} {text}" if name else text
+    console.out.print(escape(line), soft_wrap=True)
 
 
-def _print_urls(
-    settings: ServeConfig, announce: Callable[[str], None], url: str, logs: Path
-) -> None:
+def _announce_json(name: str, text: str) -> None:
+    console.log_json(f"{name}: {text}" if name else text)
+
+
+def _print_urls(settings: ServeConfig, announce: Announce, url: str, logs: Path) -> None:
+    """Announce where the server and its parts are, and how it ends."""
     from pintag.serve import environment, ports
 
-    ray, haproxy = (ports.url(settings.http.host, port) for port in ports.metrics(settings))
-    lines = [f"page     {url}/", f"tags     POST {url}/v1/tags"]
+    host = ports.shown(settings.http.host)
+    ray, haproxy = (ports.url(host, port) for port in ports.metrics(settings))
+    announce("page", f"{url}/")
+    announce("tags", f"POST {url}/v1/tags")
     if settings.explainer.enabled:
-        lines.append(f"why      POST {url}/v1/explanations")
-    lines += [f"model    {url}/v1/model", f"docs     {url}/docs", f"metrics  {ray}/metrics"]
+        announce("why", f"POST {url}/v1/explanations")
+    announce("model", f"{url}/v1/model")
+    announce("docs", f"{url}/docs")
+    announce("metrics", f"{ray}/metrics")
     if settings.http.haproxy is not False and environment.has_haproxy():
-        lines.append(f"HAProxy  {haproxy}/metrics")
-    lines.append(f"logs     {logs}")
-    for line in lines:
-        announce(line)
-    announce("Ctrl-C stops the server.")
+        announce("HAProxy", f"{haproxy}/metrics")
+    if host != settings.http.host:
+        announce("address", f"every address of this machine (http.host={settings.http.host})")
+    announce("logs", str(logs))
+    announce("", "Ctrl-C stops the server.")
 
 
 def _print(what: str, settings: ServeConfig, bundle: str) -> None:

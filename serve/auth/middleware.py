@@ -178,8 +178,11 @@ class _ImageCounter:
             wait_s += 1 / self.client.limits.per_second
         seconds = math.ceil(wait_s) or 1
         images_text = f" for {formatting.count(images, 'image')}" if images > 1 else ""
+        is_daily = any(each.name == "day" and each.remaining < images for each in decision.statuses)
+        limit, when = ("daily limit", ", after midnight UTC") if is_daily else ("rate limit", "")
         return RateLimitedError(
-            f"{self.client.name} has reached its rate limit{images_text}; try again in {seconds} s",
+            f"{self.client.name} has reached its {limit}{images_text}; try again in {seconds} s"
+            f"{when}",
             seconds,
         )
 

@@ -13,6 +13,7 @@ from pintag.serve.auth.token_bucket import Grant, TakeRequest
 PASSWORD = "PINTAG_REDIS_PASSWORD"  # noqa: S105 - the name of an environment variable
 SCRIPT = Path(__file__).with_name("take.lua").read_text()
 _PREFIX = "pintag:rate_limit:"
+_ANSWER_S = 2.0
 
 
 class RedisLimiter:
@@ -69,6 +70,19 @@ def check(url: str) -> None:
         raise ConfigError(
             "access.rate_limits.redis is not the URL of a Redis, such as redis://redis:6379/0"
         ) from error
+
+
+def silence(url: str) -> str:
+    """Why the Redis at `url` does not answer within two seconds; empty if it does."""
+    import redis
+
+    timeouts = {"socket_timeout": _ANSWER_S, "socket_connect_timeout": _ANSWER_S}
+    try:
+        with redis.Redis.from_url(url, password=os.environ.get(PASSWORD), **timeouts) as client:
+            client.ping()
+    except redis.RedisError as error:
+        return str(error)
+    return ""
 
 
 def key(client: str) -> str:

@@ -196,6 +196,14 @@ def test_another_spelling_of_an_origin_is_refused(origin: str) -> None:
         config.load(ServeConfig, None, [f'http.cors_origins=["{origin}"]'])
 
 
+@pytest.mark.parametrize("host", ["::1x", "127.0.0.1:8000", "http://localhost"])
+def test_an_address_with_colons_is_an_ipv6_address(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"http\.host.*not an IPv6 address; http\.port"):
+        config.load(ServeConfig, None, [f"http.host='{host}'"])
+    for good in ("::", "::1", "fe80::1%eth0", "localhost", "0.0.0.0"):
+        assert config.load(ServeConfig, None, [f"http.host='{good}'"]).http.host == good
+
+
 @pytest.mark.parametrize("path", ["pintag", "/pintag/", "/", "/a b", "/a?b", "//a", "/..", "/-"])
 def test_a_root_path_begins_with_a_slash_and_ends_without(path: str) -> None:
     with pytest.raises(ConfigError, match="root_path"):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,13 @@ import pytest
 from pintag.core import machine
 from pintag.core.errors import ServerError
 from pintag.serve import diagnosis, environment, ports
-from pintag.serve.config import HttpConfig, MetricsConfig, ServeConfig
+from pintag.serve.config import (
+    AccessConfig,
+    HttpConfig,
+    MetricsConfig,
+    RateLimitConfig,
+    ServeConfig,
+)
 from pintag.serve.diagnosis import Check
 from tests.conftest import free_port
 
@@ -35,7 +44,7 @@ def test_every_part_of_the_machine_is_checked() -> None:
     names = [check.name for check in diagnosis.diagnose(config(free_port()))]
     assert names == [
         "engines", "HAProxy", "processors", "memory", "shared memory", "open files",
-        "temporary folder", "HAProxy's folder", "http.port", "metrics.port",
+        "temporary folder", "HAProxy's folder", "http.port", "metrics.port", "access",
     ]  # fmt: skip
 
 
@@ -86,7 +95,7 @@ def test_a_cluster_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("pintag.ray_variables._ADDRESS_TIMEOUT_S", 0.1)
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
-    [check] = diagnosis.diagnose(ServeConfig())
+    check, _ = diagnosis.diagnose(ServeConfig())
     assert not check.passed
     assert "check RAY_ADDRESS" in check.line()
 
@@ -102,3 +111,57 @@ def test_a_cluster_without_room_for_all_replicas_fails(monkeypatch: pytest.Monke
     assert "processors, the nodes have 1 (1 x 1); start more nodes" in line
     nodes *= 4
     assert failed(diagnosis.diagnose(ServeConfig())) == {}
+
+
+@pytest.fixture
+def own_server() -> Iterator[int]:
+    """The port of a fake pintag server, which answers what a real one does."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answers = {
+                "/openapi.json": b'{"info": {"title": "pintag"}}',
+                "/metrics": b"ray_pintag_ongoing 0.0",
+            }
+            body = answers[self.path]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.mark.parametrize("key", ["http", "metrics"])
+def test_the_ports_of_a_server_that_runs_are_no_failure(own_server: int, key: str) -> None:
+    ports_of = {"http": free_port(), "metrics": free_port()} | {key: own_server}
+    settings = ServeConfig(
+        http=HttpConfig(port=ports_of["http"]), metrics=MetricsConfig(port=ports_of["metrics"])
+    )
+    lines = {check.name: check.line() for check in diagnosis.diagnose(settings)}
+    name = f"{key}.port"
+    assert lines[name] == (
+        f"ok    {name}: {own_server} has a pintag server; a second one needs {name}=PORT"
+    )
+
+
+def test_keys_and_addresses_that_a_server_would_refuse_fail(tmp_path: Path) -> None:
+    settings = ServeConfig(access=AccessConfig(keys=tmp_path / "none.yaml"))
+    assert "none.yaml: cannot be read" in failed(diagnosis.diagnose(settings))["access"]
+    settings = ServeConfig(http=HttpConfig(host="0.0.0.0"))
+    assert "no API keys are required" in failed(diagnosis.diagnose(settings))["access"]
+
+
+def test_a_redis_that_does_not_answer_fails(tmp_path: Path) -> None:
+    (tmp_path / "keys.yaml").write_text("keys: []")
+    limits = RateLimitConfig(redis=f"redis://127.0.0.1:{free_port()}/0")
+    settings = ServeConfig(access=AccessConfig(keys=tmp_path / "keys.yaml", rate_limits=limits))
+    line = failed(diagnosis.diagnose(settings))["rate limits"]
+    assert "access.rate_limits.redis does not answer" in line
+    assert "PINTAG_REDIS_PASSWORD" in line

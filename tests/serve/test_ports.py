@@ -78,6 +78,12 @@ def test_an_ipv6_address_is_checked_too() -> None:
     assert ports.url("127.0.0.1", 8000) == "http://127.0.0.1:8000"
 
 
+def test_a_link_of_a_server_on_every_address_can_be_opened() -> None:
+    for host in ("0.0.0.0", "::", ""):
+        assert ports.url(ports.shown(host), 8000) == "http://localhost:8000"
+    assert ports.url(ports.shown("::1"), 8000) == "http://[::1]:8000"
+
+
 def test_two_servers_that_start_at_the_same_time_choose_different_ports() -> None:
     """Neither listens yet when the other one searches."""
     mine = set(ports.variables(ServeConfig()).values())
@@ -95,4 +101,4 @@ def test_a_port_that_another_server_has_chosen_is_refused_by_its_key() -> None:
     ports.check_free("127.0.0.1", port, "http.port")
     ports.check_free("127.0.0.1", port, "http.port")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "another pintag serve is starting there; http.port=PORT" in done.stderr
+    assert "another pintag serve is starting or stopping there; http.port=PORT" in done.stderr

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from pintag.core import config
-from pintag.serve import deploy, room, server
+from pintag.serve import access, deploy, room, server
 from pintag.serve.config import ServeConfig
 from tests.conftest import CONFIGS
 
@@ -64,7 +64,7 @@ def test_a_server_says_why_it_waits_before_it_waits(monkeypatch: pytest.MonkeyPa
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ray.nodes", lambda: nodes)
-    monkeypatch.setattr(server, "_check_access", lambda _: None)
+    monkeypatch.setattr(access, "check", lambda _: None)
     monkeypatch.setattr(server, "_checked_bundle", lambda *_: None)
     monkeypatch.setattr(server, "_set_variables", lambda _: None)
     monkeypatch.setattr(server, "_connected", lambda _: contextlib.nullcontext())

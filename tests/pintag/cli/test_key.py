@@ -39,15 +39,23 @@ def test_a_key_is_revoked(cli: Cli, tmp_path: Path) -> None:
     assert api_keys.load(path).keys == ()
     again = cli("key", "a", "--file", path, "--revoke")
     assert again.code == 1
-    assert "there is no key for 'a'" in again.err
+    assert again.err == f"error: {path}: there is no key for 'a'\n"
 
 
 def test_a_wrong_name_or_limit_is_reported_and_nothing_is_written(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
-    for arguments, words in ((["a b"], "name"), (["a", "--per-day", "0"], "per_day")):
+    for arguments, code, words in (
+        (["a b"], 1, "'name'"),
+        (["a", "--per-day", "0"], 2, "'--per-day'"),
+        (["a", "--per-second", "0"], 2, "'--per-second'"),
+        (["a", "--burst", "0"], 2, "'--burst'"),
+        (["a", "--burst", "5"], 2, "--burst has no effect without --per-second; give both"),
+    ):
         output = cli("key", *arguments, "--file", path)
-        assert output.code == 1
+        assert output.code == code
         assert words in output.err
+        # The hash of a key that nobody has.
+        assert "sha256" not in output.err
     assert not path.exists()
 
 

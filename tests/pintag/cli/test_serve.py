@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pintag.serve import ports, server
+from pintag.serve.config import ServeConfig
 from tests.pintag.cli.conftest import Cli
 
 
@@ -62,8 +64,39 @@ def test_with_json_logs_the_console_prints_objects_too(cli: Cli, nothing: Path) 
     assert (done.code, done.out) == (1, "")
     events = [json.loads(line) for line in done.err.splitlines()]
     assert [(event["levelname"], event["message"].split(":")[0]) for event in events] == [
-        ("INFO", "starting …"),
+        ("INFO", "starting"),
         ("INFO", "access.allow_anonymous is true"),
         ("ERROR", str(nothing)),
     ]
     assert all(datetime.fromisoformat(event["asctime"]).tzinfo for event in events)
+
+
+def started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the server: it says that it answers, and ends."""
+
+    def run(
+        config: ServeConfig, uri: str, ready: server.Ready, notify: server.Notify, **_: object
+    ) -> None:
+        ready(ports.url(ports.shown(config.http.host), config.http.port), Path("/logs"))
+
+    monkeypatch.setattr(server, "run", run)
+
+
+def test_the_links_of_a_server_on_every_address_can_be_opened(
+    cli: Cli, nothing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(monkeypatch)
+    done = cli("serve", "--bundle", nothing, "http.host=0.0.0.0", "http.port=8123")
+    lines = done.out.splitlines()
+    assert lines[0] == "page     http://localhost:8123/"
+    assert "address  every address of this machine (http.host=0.0.0.0)" in lines
+    assert lines[-2:] == ["logs     /logs", "Ctrl-C stops the server."]
+    assert "0.0.0.0:" not in done.out
+
+
+def test_objects_have_no_padding(cli: Cli, nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch)
+    done = cli("serve", "--bundle", nothing, "log.format=json", "http.port=8123")
+    messages = [json.loads(line)["message"] for line in done.err.splitlines()]
+    assert messages[:2] == ["starting", "page: http://127.0.0.1:8123/"]
+    assert messages[-2:] == ["Ctrl-C stops the server.", "stopped"]

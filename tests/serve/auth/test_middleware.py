@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,13 +30,14 @@ from tests.serve.conftest import (
     problem,
 )
 
-KEY, LIMITED = api_keys.create(), api_keys.create()
+KEY, LIMITED, DAILY = (api_keys.create() for _ in range(3))
 KEYS = ApiKeyList(
     keys=(
         ApiKey(name="uploads", sha256=api_keys.digest(KEY)),
         ApiKey(
             name="limited", sha256=api_keys.digest(LIMITED), per_second=0.01, burst=2, per_day=50
         ),
+        ApiKey(name="small", sha256=api_keys.digest(DAILY), per_second=9, per_day=2),
     )
 )
 CLIENTS = {key.sha256: key.client(0.0) for key in KEYS.keys}
@@ -132,6 +134,14 @@ def test_a_limit_is_enforced_and_reported(client: Client, tagger: ScriptedTagger
     assert third.headers["RateLimit"].startswith('"burst";r=0;')
     assert tagger.metrics.by_key == {("limited", "admitted"): 2, ("limited", "refused"): 1}
     assert tagger.metrics.errors == {"rate_limited": 1}
+
+
+def test_the_daily_limit_is_named(client: Client) -> None:
+    daily = re.compile(r"small has reached its daily limit; try again in \d+ s, after midnight UTC")
+    statuses = [client.get("/v1/model", headers=bearer(DAILY)).status_code for _ in range(2)]
+    assert statuses == [200, 200]
+    refused = problem(client.get("/v1/model", headers=bearer(DAILY)), 429)
+    assert daily.fullmatch(refused.detail)
 
 
 def test_each_key_has_its_own_limit(client: Client) -> None:
