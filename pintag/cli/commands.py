@@ -73,8 +73,8 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
             raise click.UsageError(f"{argument[:-1]} is empty; is a variable of the shell not set?")
 
 
-def main() -> None:
-    """Run the command. A `PintagError` is printed in one line, without a traceback."""
+def run() -> None:
+    """Run the command, and exit with its code. A `PintagError` is printed in one line."""
     # File names may be invalid UTF-8, and some terminals do not use UTF-8.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -96,9 +96,9 @@ def main() -> None:
         key = ".".join(map(str, problem["loc"]))
         console.error(f"wrong {error.title} in a saved file: {key}: {problem['msg']}")
         sys.exit(1)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        sys.exit(1)
+    except click.Abort as error:
+        # What click makes of Ctrl-C.
+        raise KeyboardInterrupt from error
     except BrokenPipeError:
         # The program that reads our output, such as `head`, has ended. Without this, Python would
         # print an error when it flushes.
