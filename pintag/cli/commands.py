@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from pydantic import ValidationError
@@ -106,6 +107,21 @@ def run() -> None:
         sys.exit(1)
     except OSError as error:
         # For example, the disk is full, or a folder cannot be read.
-        console.error(files.explain(error))
+        console.error(_explain(error))
         sys.exit(1)
     sys.exit(code)
+
+
+def _explain(error: OSError) -> str:
+    """An error of the system in one line."""
+    if not error.filename and not _has_working_directory():
+        return "the working directory was deleted; change to another folder"
+    return files.explain(error)
+
+
+def _has_working_directory() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True

@@ -176,13 +176,28 @@ def test_an_import_error_without_an_interruption_is_a_defect(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_behind_standard_output_is_one_line(sample_dir: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_full_disk_behind_standard_output_is_one_line(
+    sample_dir: Path, options: tuple[str, ...]
+) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [PINTAG, "data", "check", sample_dir], stdout=full, stderr=subprocess.PIPE, text=True
-        )
+            [PINTAG, "data", "check", sample_dir, *options],
+            stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr == "error: [Errno 28] No space left on device\n"
+    remedy = "free some space, or choose another folder"
+    assert done.stderr == f"error: standard output: No space left on device; {remedy}\n"
+
+
+def test_a_deleted_working_directory_is_one_line(tmp_path: Path) -> None:
+    script = f'cd "$0" && rmdir "$0" && "{PINTAG}" models list models'
+    folder = tmp_path / "deleted"
+    folder.mkdir()
+    done = subprocess.run(["sh", "-c", script, folder], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    problem = "the working directory was deleted; change to another folder"
+    assert done.stderr.splitlines()[-1] == f"error: {problem}"
 
 
 def test_a_closed_pipe_prints_no_traceback(sample_dir: Path) -> None:
