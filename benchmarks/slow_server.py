@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any
 
-from pintag.cli.main import main
+from pintag.cli import main
 from pintag.core.types import Confidences, Engine, Pixels
 from pintag.models.bundle import ModelBundle
 from tests.worker_hook import call_in_every_worker

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from pintag.cli.main import command
+from pintag.cli.commands import command
 
 _INTRODUCTION = """# Command line
 

@@ -28,7 +28,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from pintag.core import formatting
+from pintag.core import files, formatting
 from pintag.core.text import is_utf8, printable
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ _EXAMPLES = 3
 _LINE_INTERVAL_S = 10.0
 # Columns of output that is no terminal.
 _UNLIMITED = 100_000
+# The names of the streams in errors, such as those of a full disk; by `stderr`.
+_STREAMS = {False: Path("standard output"), True: Path("standard error")}
 
 
 class _SafeConsole(Console):
@@ -61,9 +63,11 @@ class _SafeConsole(Console):
     @property  # type: ignore[misc]
     def size(self) -> ConsoleDimensions:
         # A pipe has no width: a program that reads a table needs each row in one line.
-        if self.is_terminal:
-            return super().size
-        return ConsoleDimensions(self._width or _UNLIMITED, 25)
+        return super().size if self.is_terminal else ConsoleDimensions(_UNLIMITED, 25)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with files.naming(_STREAMS[self.stderr]):
+            super().print(*objects, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text, keep="\n"), **options)
@@ -133,7 +137,8 @@ def escape(value: object) -> str:
 
 def print_json(value: Any) -> None:
     """Print a JSON document on standard output."""
-    click.echo(formatting.to_json(value))
+    with files.naming(_STREAMS[False]):
+        click.echo(formatting.to_json(value))
 
 
 def error(message: str) -> None:
@@ -147,12 +152,12 @@ def log_json(message: str, level: str = "INFO") -> None:
     click.echo(json.dumps(event), err=True)
 
 
-def skipped(files: Sequence[Unreadable]) -> None:
+def skipped(unreadable: Sequence[Unreadable]) -> None:
     """Print which files are skipped, and why; of many only the first ones."""
-    for file in files[:MOST]:
+    for file in unreadable[:MOST]:
         message = f"[yellow]skipped:[/] {escape(file.path)}: {escape(file.reason)}"
         err.print(message, soft_wrap=True)
-    if (more := len(files) - MOST) > 0:
+    if (more := len(unreadable) - MOST) > 0:
         err.print(f"[yellow]skipped:[/] {more:,} more files", soft_wrap=True)
 
 

@@ -13,6 +13,8 @@ from pintag.core.store import last_name
 from pintag.core.text import printable
 from pintag.models.registry import ModelVersion, Registry
 
+# The columns of a terminal for all but the version in the table.
+_OTHER_COLUMNS = 40
 _REGISTRY = click.argument("folder", metavar="REGISTRY")
 
 
@@ -103,4 +105,7 @@ def _print(versions: Sequence[ModelVersion]) -> None:
         state += ["problem"] if version.problem else []
         name, model = escape(version.name), escape(version.model)
         table.add_row(name, model, trained, accuracy, ", ".join(state))
-    console.out.print(table)
+    # A narrow terminal wraps longer lines by itself.
+    if console.out.width < (least := width + _OTHER_COLUMNS):
+        table.width = least
+    console.out.print(table, crop=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from pintag.cli.console import escape
 from pintag.core.errors import DataError, NotAnImageError, PintagError
 from pintag.data import dataset, images, walker
 from pintag.data.dataset import DataSet
+from pintag.data.walker import Walk
 
 Read = Callable[[], bytes]
 """Reads the bytes of an image; raises an `ImageError` if it cannot."""
@@ -27,14 +29,13 @@ STDIN = "-"
 def expand(names: Sequence[str], *, limited: bool) -> list[Source]:
     """List the images of arguments, in order; a folder stands for all images below it.
 
-    The content of a file decides whether it is an image, and what is left out is printed.
+    The content of a file decides whether it is an image, and what is left out is printed. Reading
+    an argument that cannot be read, or a folder without images, raises an `ImageError`: the other
+    arguments are read all the same.
 
     Args:
         limited: read at most one byte more than the size limit of files, so that a huge file is
             refused without reading all of it. False for a server, which has its own limit.
-
-    Raises:
-        DataError: a folder has no images.
     """
     limit = images.DEFAULT_LIMITS.max_bytes if limited else None
     return [source for name in names for source in _expand(name, limit)]
@@ -46,7 +47,7 @@ def require(names: Sequence[str]) -> None:
     Raises:
         DataError: none exists.
     """
-    if not any(name == STDIN or Path(name).exists() for name in names):
+    if not any(name == STDIN or os.path.exists(name) for name in names):  # noqa: PTH110
         raise DataError(f"{', '.join(names)}: no such file or folder")
 
 
@@ -77,13 +78,15 @@ def failed(name: str, error: PintagError) -> dict[str, object]:
 
 def _expand(name: str, limit: int | None) -> Iterator[Source]:
     if name == STDIN:
-        yield name, lambda: _read(sys.stdin.buffer, limit)
+        yield name, partial(_read_stdin, limit)
         return
     path = Path(name)
-    if path.is_dir():
+    # Unlike `Path.is_dir`, this is False for a path that cannot exist; reading it is the error.
+    if os.path.isdir(path):  # noqa: PTH112
         found = walker.find_images(path)
         if not found.files:
-            raise DataError(f"{path}: no images in this folder{walker.summary(found.left_out)}")
+            yield name, partial(_refuse, found)
+            return
         console.left_out(found.left_out)
         console.not_utf8(found.files)
         for file in found.files:
@@ -92,14 +95,29 @@ def _expand(name: str, limit: int | None) -> Iterator[Source]:
         yield name, partial(_read_file, path, limit)
 
 
+def _refuse(found: Walk) -> bytes:
+    raise NotAnImageError(f"no images in this folder{walker.summary(found.left_out)}")
+
+
+def _read_stdin(limit: int | None) -> bytes:
+    # Python has no such stream if the shell has closed it: `<&-`.
+    if sys.stdin is None:
+        raise NotAnImageError("standard input is closed")
+    return _read(sys.stdin.buffer, limit)
+
+
 def _read_file(path: Path, limit: int | None) -> bytes:
     try:
-        with path.open("rb") as file:
-            return _read(file, limit)
+        file = path.open("rb")
     except OSError as error:
         raise NotAnImageError(error.strerror or str(error)) from error
+    with file:
+        return _read(file, limit)
 
 
 def _read(file: BinaryIO, limit: int | None) -> bytes:
     """Read at most `limit` + 1 bytes; the extra byte shows that the file is too large."""
-    return file.read(-1 if limit is None else limit + 1)
+    try:
+        return file.read(-1 if limit is None else limit + 1)
+    except OSError as error:
+        raise NotAnImageError(error.strerror or str(error)) from error

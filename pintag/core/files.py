@@ -16,6 +16,7 @@ from pintag.core.text import valid
 
 # From <fcntl.h> and <linux/fs.h>.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 
 
 def cache() -> Path:
@@ -38,14 +39,23 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    # mkdtemp gives access only to the owner, but other users must be able to read bundles.
-    new.chmod(0o755)
     try:
         yield new
+        _open_to_readers(new)
         _replace(target, new)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
+
+
+def _open_to_readers(folder: Path) -> None:
+    """Let other users read a folder and all in it: a server may run as another user.
+
+    mkdtemp gives access only to the owner, and so does the umask of some users.
+    """
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(_FOLDER_MODE if path.is_dir() else _FILE_MODE)
 
 
 def _replace(target: Path, new: Path) -> None:
@@ -147,7 +157,7 @@ def _write(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         # mkstemp gives access only to the owner.
-        Path(name).chmod(0o644)
+        Path(name).chmod(_FILE_MODE)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -25,6 +25,27 @@ def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
 
 
 @contextmanager
+def remembered_interrupt() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether the process has received SIGINT during the block.
+
+    SIGINT raises KeyboardInterrupt, as usual, but native code may replace that exception. An
+    ignored SIGINT, as of a process in the background, stays ignored.
+    """
+    received = False
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received = True
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield lambda: received
+        return
+    with handled(on_interrupt, signal.SIGINT):
+        yield lambda: received
+
+
+@contextmanager
 def kept(*numbers: signal.Signals) -> Iterator[None]:
     """Restore the handlers of signals after the block, which may replace them."""
     if threading.current_thread() is not threading.main_thread():

@@ -52,8 +52,7 @@ class Store:
         if not uri:
             raise DataError("an empty path names no file or folder")
         if not is_remote(uri):
-            with self._name_in_errors():
-                self.root = str(Path(uri).absolute())
+            self.root = str(Path(uri).absolute())
             return
         _refuse_keys(uri)
         if not urlsplit(uri).netloc:
@@ -151,6 +150,8 @@ class Store:
             try:
                 Path(self.root).mkdir(parents=True, exist_ok=True)
                 files.write_atomic(Path(self.join(name)), content)
+            except FileExistsError as error:
+                raise DataError(f"{self.root}: a file, not a folder") from error
             except OSError as error:
                 raise DataError(
                     f"{self.join(name)}: cannot be written: {files.reason(error)}"

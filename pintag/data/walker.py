@@ -18,6 +18,7 @@ from pintag.data.images import SUFFIXES
 HIDDEN = "hidden"
 METADATA = "metadata of an operating system or a NAS"
 DANGLING = "a link that leads nowhere"
+LOCKED = "a link into a folder that cannot be read"
 LISTED = "a folder that is listed already"
 SPECIAL = "neither a file nor a folder"
 NO_IMAGE = "not an image"
@@ -151,8 +152,19 @@ def _sort_in(entry: os.DirEntry[str], path: Path, result: Entries) -> None:
     elif _is(entry.is_file):
         result.files.append(path)
     else:
-        dangling = entry.is_symlink() and not path.exists()
-        result.left_out.append(LeftOut(path, DANGLING if dangling else SPECIAL))
+        result.left_out.append(LeftOut(path, _special(path)))
+
+
+def _special(path: Path) -> str:
+    """Why something that is neither a file nor a folder is left out."""
+    try:
+        path.stat()
+    except PermissionError:
+        return LOCKED
+    # The target is missing, is the link itself, or has a name that is too long.
+    except OSError:
+        return DANGLING
+    return SPECIAL
 
 
 def _is(test: Callable[[], bool]) -> bool:

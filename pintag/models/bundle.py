@@ -181,7 +181,7 @@ def load(path: str | os.PathLike[str], name: str | None = None) -> ModelBundle:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BundleError(f"{name}: no bundle here: {MANIFEST} is missing") from error
     except OSError as error:
-        raise BundleError(f"{name}/{MANIFEST}: cannot be read: {error}") from error
+        raise BundleError(f"{name}/{MANIFEST}: cannot be read: {error.strerror}") from error
     parsed = manifest.parse(content, f"{name}/{MANIFEST}")
     for file, expected in parsed.files.items():
         _verify(path / file, expected, f"{name}/{file}")

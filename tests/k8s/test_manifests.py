@@ -23,7 +23,7 @@ import yaml
 from pydantic import ValidationError
 from ray.serve.schema import ServeDeploySchema
 
-from pintag.cli.main import command as pintag
+from pintag.cli.commands import command as pintag
 from pintag.core import config
 from pintag.serve import app, environment, export
 from pintag.serve.config import ClassifierArgs, ExplainerArgs, ServeConfig

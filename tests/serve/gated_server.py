@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pintag.cli.main import main
+from pintag.cli import main
 from pintag.data.images import EncodedImage
 from tests.worker_hook import call_in_every_worker
 

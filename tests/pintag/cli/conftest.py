@@ -48,11 +48,12 @@ def run_and_print_slow_imports(*arguments: str | Path) -> subprocess.CompletedPr
 
 @pytest.fixture
 def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
-    """Run `pintag ARGUMENTS`, with `stdin` if it is given."""
+    """Run `pintag ARGUMENTS`, with `stdin` if it is given; None: it is closed."""
 
-    def run(*arguments: str | Path, stdin: bytes = b"") -> Done:
+    def run(*arguments: str | Path, stdin: bytes | None = b"") -> Done:
         monkeypatch.setattr(sys, "argv", ["pintag", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        stream = None if stdin is None else io.TextIOWrapper(io.BytesIO(stdin))
+        monkeypatch.setattr(sys, "stdin", stream)
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pintag.cli import commands, main
 from pintag.core.version import __version__
 from pintag.data import sample
 from pintag.models.identity import Model
@@ -47,7 +50,7 @@ HELP = {
 HEAVY = ("tensorflow", "keras", "ray", "scipy", "matplotlib", "httpx", "fastapi", "skimage", "lime")
 ALL_HELP = f"""
 import sys
-from pintag.cli.main import command
+from pintag.cli.commands import command
 
 for arguments in {[name.split() for name in HELP]}:
     command([*arguments, "--help"], standalone_mode=False)
@@ -125,14 +128,76 @@ def test_an_interruption_is_exit_code_1_and_no_traceback(
     assert (done.code, done.err.strip()) == (1, "interrupted")
 
 
+# Interrupts the process when it first imports a module of click.
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+from pintag.cli import main
+
+class Interrupt:
+    def find_spec(name, *rest):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt)
+main()
+"""
+
+
+def test_an_interruption_of_the_imports_prints_no_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "interrupted\n")
+
+
+def test_an_interruption_of_a_native_module_prints_no_traceback(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+
+    monkeypatch.setattr(commands, "run", load)
+    done = cli("tag")
+    assert (done.code, done.err) == (1, "interrupted\n")
+
+
+def test_an_import_error_without_an_interruption_is_a_defect(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load() -> None:
+        raise ImportError("no such module")
+
+    monkeypatch.setattr(commands, "run", load)
+    with pytest.raises(ImportError, match="no such module"):
+        main()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_behind_standard_output_is_one_line(sample_dir: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_full_disk_behind_standard_output_is_one_line(
+    sample_dir: Path, options: tuple[str, ...]
+) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [PINTAG, "data", "check", sample_dir], stdout=full, stderr=subprocess.PIPE, text=True
-        )
+            [PINTAG, "data", "check", sample_dir, *options],
+            stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr == "error: [Errno 28] No space left on device\n"
+    remedy = "free some space, or choose another folder"
+    assert done.stderr == f"error: standard output: No space left on device; {remedy}\n"
+
+
+def test_a_deleted_working_directory_is_one_line(tmp_path: Path) -> None:
+    script = f'cd "$0" && rmdir "$0" && "{PINTAG}" models list models'
+    folder = tmp_path / "deleted"
+    folder.mkdir()
+    done = subprocess.run(["sh", "-c", script, folder], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    problem = "the working directory was deleted; change to another folder"
+    assert done.stderr.splitlines()[-1] == f"error: {problem}"
 
 
 def test_a_closed_pipe_prints_no_traceback(sample_dir: Path) -> None:

@@ -49,10 +49,13 @@ def test_versions_are_added_used_and_listed(cli: Cli, models: str, tmp_path: Pat
     assert all(word in row for word in ("one", "pins", "2026-01-03", "50.00%"))
 
 
+@pytest.mark.parametrize("columns", [80, 20])
 def test_a_version_is_printed_in_full_and_may_be_shortened(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    monkeypatch.setattr(console.out, "_width", 80)
+    # A terminal, which has a width.
+    monkeypatch.setattr(console.out, "_force_terminal", True)
+    monkeypatch.setattr(console.out, "_width", columns)
     registry, versions = tmp_path / "models", ("9fd5d172ef91-183d77", "9fd5-" + 40 * "a")
     for version in versions:
         cli("models", "add", bundles.write(tmp_path / version[:19], version[:28]), registry)
@@ -119,8 +122,8 @@ def test_a_version_that_a_server_refused_is_marked_until_it_is_chosen_again(
 def test_a_full_table_is_printed_into_a_pipe(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # pytest-xdist sets COLUMNS, which the console obeys.
-    monkeypatch.setattr(console.out, "_width", None)
+    # As COLUMNS sets it, whatever the width of the pipe's reader.
+    monkeypatch.setattr(console.out, "_width", 20)
     version = 64 * "v"
     cli("models", "add", renamed(tmp_path / "source", 64 * "m", version), tmp_path / "models")
     listed = cli("models", "list", tmp_path / "models").out

@@ -227,12 +227,23 @@ def test_unreadable_images_are_reported_and_the_others_are_tagged(
     cli: Cli, canned: Canned, picture: Path, tmp_path: Path
 ) -> None:
     missing, below = tmp_path / "[missing] :art:.jpg", picture / "x.jpg"
-    done = cli("tag", missing, picture, below, "--url", canned.url)
+    empty, long = tmp_path / "empty", tmp_path / ("x" * 300)
+    empty.mkdir()
+    done = cli("tag", empty, missing, picture, below, long, "--url", canned.url)
     assert done.code == 1
     assert done.err.splitlines() == [
+        f"error: {empty}: no images in this folder",
         f"error: {missing}: No such file or directory",
         f"error: {below}: Not a directory",
+        f"error: {long}: File name too long",
     ]
+    assert done.out == f"{picture}: art 75.0%  food 12.5%\n"
+
+
+def test_a_closed_standard_input_is_reported(cli: Cli, canned: Canned, picture: Path) -> None:
+    """As `pintag tag - <&-` closes it."""
+    done = cli("tag", "-", picture, "--url", canned.url, stdin=None)
+    assert (done.code, done.err) == (1, "error: -: standard input is closed\n")
     assert done.out == f"{picture}: art 75.0%  food 12.5%\n"
 
 

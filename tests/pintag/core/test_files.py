@@ -100,6 +100,20 @@ def test_a_new_folder_and_a_new_file_are_readable_by_all(tmp_path: Path) -> None
     assert (tmp_path / "model" / "file.txt").stat().st_mode & 0o777 == 0o644
 
 
+def test_a_new_folder_is_readable_by_all_whatever_the_umask(tmp_path: Path) -> None:
+    """Keras and `Path.write_bytes` obey the umask, and copies keep the mode of their source."""
+    before = os.umask(0o077)
+    try:
+        with atomic_folder(tmp_path / "model") as created:
+            (created / "figures").mkdir()
+            (created / "figures" / "one.png").write_bytes(b"")
+            (created / "link").symlink_to("none")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("[!l]*")}
+    assert modes == {"model": 0o755, "figures": 0o755, "one.png": 0o644}
+
+
 @pytest.mark.parametrize("data", [b"gr\xc3\xbcn\r\n", "grün\r\n"])
 def test_a_file_is_written_or_replaced_byte_for_byte(tmp_path: Path, data: bytes | str) -> None:
     path = tmp_path / "file.txt"

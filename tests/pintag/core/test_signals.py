@@ -53,3 +53,20 @@ def test_nothing_changes_in_other_threads() -> None:
     thread.start()
     thread.join(10)
     assert during == [before]
+
+
+def test_an_interrupt_is_remembered_when_native_code_replaces_its_exception() -> None:
+    with signals.remembered_interrupt() as was_interrupted:
+        assert not was_interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert was_interrupted()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_of_a_process_in_the_background_stays_ignored() -> None:
+    """A shell starts `command &` so."""
+    with signals.handled(signal.SIG_IGN, signal.SIGINT):
+        with signals.remembered_interrupt() as was_interrupted:
+            signal.raise_signal(signal.SIGINT)
+        assert not was_interrupted()

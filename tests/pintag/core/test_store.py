@@ -118,6 +118,13 @@ def test_a_path_that_names_nothing_is_no_file(tmp_path: Path, name: str) -> None
     assert not Store(str(tmp_path)).has(name)
 
 
+def test_a_file_is_no_folder_for_results(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    with pytest.raises(DataError) as caught:
+        Store(str(tmp_path / "a.png")).write("one", b"")
+    assert str(caught.value) == f"{tmp_path}/a.png: a file, not a folder"
+
+
 def test_an_error_of_the_disk_names_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pintag.data import walker
-from pintag.data.walker import DANGLING, HIDDEN, LISTED, METADATA, NO_IMAGE, SPECIAL
+from pintag.data.walker import DANGLING, HIDDEN, LISTED, LOCKED, METADATA, NO_IMAGE, SPECIAL
 from tests.pintag.data.folders import draw
 
 
@@ -112,6 +112,32 @@ def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.Mo
     found = walker.walk(tmp_path)
     assert files(tmp_path, found) == ["good/1.png"]
     assert reasons(tmp_path, found) == {"shut": "a folder that cannot be read: Permission denied"}
+
+
+@pytest.mark.parametrize("target", ["x" * 300, "itself", "a.png/below", "none"])
+def test_a_link_that_leads_nowhere_is_left_out(tmp_path: Path, target: str) -> None:
+    draw(tmp_path / "a.png", 1)
+    (tmp_path / "itself").symlink_to(target)
+    found = walker.find_images(tmp_path)
+    assert (files(tmp_path, found), reasons(tmp_path, found)) == (["a.png"], {"itself": DANGLING})
+
+
+def test_a_link_into_a_folder_that_cannot_be_read_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path / "a.png", 1)
+    (tmp_path / "link").symlink_to("none")
+    stat = Path.stat
+
+    def refuse(path: Path, **options: bool) -> os.stat_result:
+        if path.name == "link":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    # The tests may run as root, to whom no folder is locked.
+    monkeypatch.setattr(Path, "stat", refuse)
+    found = walker.find_images(tmp_path)
+    assert (files(tmp_path, found), reasons(tmp_path, found)) == (["a.png"], {"link": LOCKED})
 
 
 def test_names_that_are_not_utf8_are_listed(tmp_path: Path) -> None:

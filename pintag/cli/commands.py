@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from pydantic import ValidationError
@@ -73,8 +74,8 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
             raise click.UsageError(f"{argument[:-1]} is empty; is a variable of the shell not set?")
 
 
-def main() -> None:
-    """Run the command. A `PintagError` is printed in one line, without a traceback."""
+def run() -> None:
+    """Run the command, and exit with its code. A `PintagError` is printed in one line."""
     # File names may be invalid UTF-8, and some terminals do not use UTF-8.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -97,9 +98,9 @@ def main() -> None:
         sentence = wrong_values.sentence(problem)
         console.error(f"wrong {error.title} in a saved file: {key}: {sentence}")
         sys.exit(1)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        sys.exit(1)
+    except click.Abort as error:
+        # What click makes of Ctrl-C.
+        raise KeyboardInterrupt from error
     except BrokenPipeError:
         # The program that reads our output, such as `head`, has ended. Without this, Python would
         # print an error when it flushes.
@@ -107,6 +108,21 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         # For example, the disk is full, or a folder cannot be read.
-        console.error(files.explain(error))
+        console.error(_explain(error))
         sys.exit(1)
     sys.exit(code)
+
+
+def _explain(error: OSError) -> str:
+    """An error of the system in one line."""
+    if not error.filename and not _has_working_directory():
+        return "the working directory was deleted; change to another folder"
+    return files.explain(error)
+
+
+def _has_working_directory() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
