@@ -12,7 +12,7 @@ import pytest
 from pintag.serve.api.schemas import Problem
 from pintag.serve.environment import has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
-from tests.serve.ingress.conftest import Start
+from tests.serve.ingress.conftest import Ingress, Start
 from tests.serve.ingress.replicas import PROBLEM
 
 pytestmark = pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
@@ -80,22 +80,59 @@ def test_a_replica_that_hangs_gets_504(start: Start) -> None:
             assert (problem(answer).status, problem(answer).kind) == (504, "deadline")
 
 
-def test_one_image_is_rescued_after_the_deadline(start: Start) -> None:
-    settings = replace(SETTINGS, answer_timeout_s=60, deadline_s=0.5)
+BUFFER = SETTINGS.buffer_bytes
+FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+# Each kind of request of the classifier's backend that HAProxy can send again.
+SMALL = {
+    "an image": ("POST", "/v1/tags", b"image", {}),
+    "a form": ("POST", "/v1/tags", b"image", FORM),
+    "a batch": ("POST", "/v1/tags:batch", b"images", {}),
+    "the page": ("GET", "/", b"", {}),
+    "the model": ("GET", "/v1/model", b"", {}),
+}
+# And what it cannot: all of it is sent, or the replica takes only a part.
+LARGE = {
+    "a large image": ("POST", "/v1/tags", bytes(4 * BUFFER), {}),
+    "an image that a replica stops reading": ("POST", "/v1/tags", bytes(20 * 2**20), {}),
+}
+Sent = tuple[str, str, bytes, dict[str, str]]
+
+
+def send(ingress: Ingress, request: Sent) -> httpx.Response:
+    method, path, body, headers = request
+    url = f"{ingress.url}{path}"
+    return httpx.request(method, url, content=body, headers=headers, timeout=60)
+
+
+@pytest.mark.parametrize("request_", SMALL.values(), ids=SMALL)
+def test_a_request_is_rescued_after_the_deadline(start: Start, request_: Sent) -> None:
+    settings = replace(SETTINGS, answer_timeout_s=600, deadline_s=0.5)
     with start(settings, retries="response-timeout") as ingress:
         ingress.replicas["classifier-a"].hangs.set()
-        # With another limit, and so without the header of this one.
-        for path, rescued in (("/v1/tags", True), ("/v1/tags:batch", False)):
-            url = f"{ingress.url}{path}"
-            if rescued:
-                assert httpx.post(url, content=b"image").text == "classifier-b"
-            else:
-                with pytest.raises(httpx.ReadTimeout):
-                    httpx.post(url, content=b"image", timeout=2)
-            header = ingress.replicas["classifier-a"].headers[-1]
-            assert header.get("x-request-timeout-seconds") == ("1" if rescued else None)
-            # Otherwise the next request goes to the idle one.
-            ingress.replicas["classifier-a"].headers.clear()
+        assert send(ingress, request_).text == "classifier-b"
+        # Ray's own proxy obeys it, if HAProxy knows that no replica answers.
+        [received] = ingress.replicas["classifier-a"].headers
+        assert received["x-request-timeout-seconds"] == "1"
+
+
+@pytest.mark.parametrize("request_", (SMALL | LARGE).values(), ids=SMALL | LARGE)
+def test_a_request_gets_504_if_all_replicas_hang(start: Start, request_: Sent) -> None:
+    # A large request may take longer to read.
+    limit = 0.7 if request_ in LARGE.values() else 600
+    settings = replace(SETTINGS, answer_timeout_s=limit, deadline_s=0.5)
+    with start(settings, retries="response-timeout") as ingress:
+        for replica in ingress.replicas.values():
+            replica.hangs.set()
+        answer = send(ingress, request_)
+    assert (problem(answer).status, problem(answer).kind) == (504, "deadline")
+    assert "x-pintag-status" not in answer.headers
+
+
+def test_a_replica_that_ends_during_an_upload_gets_502(start: Start) -> None:
+    with start(SETTINGS) as ingress:
+        answer = httpx.post(f"{ingress.url}/v1/tags?ends=1", content=bytes(4 * BUFFER), timeout=60)
+    assert (problem(answer).status, problem(answer).kind) == (502, "bad_gateway")
+    assert "x-pintag-status" not in answer.headers
 
 
 @pytest.mark.parametrize("name", ["x-request-timeout-seconds", "X-Request-Disconnect-Disabled",
