@@ -44,6 +44,10 @@ RAYS_HEADERS = (
     "serve_multiplexed_model_id",
 )
 CLUSTER_HEADER = "x-pintag-cluster"
+# The methods of all paths together, which `OPTIONS *` asks for.
+_ALLOW = 'hdr Allow "GET, HEAD, OPTIONS, POST"'
+
+
 # The status that a problem names, if HAProxy would send another one.
 _STATUS_HEADER = "x-pintag-status"
 # The problems of pintag's own code.
@@ -119,6 +123,20 @@ def identify_requests() -> list[str]:
         r"http-request set-header x-request-id %[unique-id] "
         r"if !{ req.fhdr(x-request-id) -m reg ^[\ -~]{1,256}$ }",
         "http-request set-var(txn.pintag_id) req.fhdr(x-request-id)",
+    ]
+
+
+def answer_what_has_no_path() -> list[str]:
+    """Answer requests that are none for an application: no replica would, or not as HTTP."""
+    websocket = (400, "bad_request", "the server has no WebSockets; send plain HTTP requests")
+    connect = (405, "method_not_allowed", "the server is no proxy: it has no method CONNECT")
+    no_path = (400, "bad_request", "the target of the request is no path; it must begin with /")
+    return [
+        f"http-request return status 204 {_ALLOW} {_ID_HEADER} "
+        "if { method OPTIONS } { url -m str * }",
+        f"http-request return {reply(*connect)} {_ALLOW} if {{ method CONNECT }}",
+        f"http-request return {reply(*no_path)} if !{{ path_beg / }}",
+        f"http-request return {reply(*websocket)} if {{ req.hdr(upgrade) -m beg -i websocket }}",
     ]
 
 

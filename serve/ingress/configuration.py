@@ -65,6 +65,7 @@ def _for_every_request(settings: IngressSettings) -> list[str]:
         *limits.limit_connections(settings),
         *remove_root_path(settings),
         *answers.identify_requests(),
+        *answers.answer_what_has_no_path(),
         *answers.hide_rays_headers(),
         *limits.wait_for_body(settings),
         *answers.tell_hanging_replicas(),

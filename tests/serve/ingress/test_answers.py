@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
+from http.client import HTTPResponse
 from urllib.parse import quote
 
 import httpx
@@ -17,6 +18,7 @@ from tests.serve.ingress.replicas import PROBLEM
 
 pytestmark = pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
 
+ALLOW = "GET, HEAD, OPTIONS, POST"
 SETTINGS = IngressSettings(host="127.0.0.1", max_ongoing_requests=3, cluster="own")
 
 
@@ -209,3 +211,86 @@ def test_a_request_that_another_clusters_replica_gets_is_sent_again(start: Start
         ingress.replicas["classifier-a"].misdirected = True
         for _ in range(4):
             assert httpx.post(url, content=b"image").text == "classifier-b"
+
+
+WEBSOCKET = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+def raw(ingress: Ingress, data: bytes) -> httpx.Response:
+    """The answer to the bytes of a request."""
+    with socket.create_connection(("127.0.0.1", ingress.port), timeout=30) as connection:
+        connection.sendall(data)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+
+
+@pytest.mark.parametrize("running", ["", "ab"])
+@pytest.mark.parametrize(
+    ("line", "headers", "expected"),
+    [
+        ("GET /", WEBSOCKET, (400, "bad_request")),
+        ("GET /v1/tags", WEBSOCKET, (400, "bad_request")),
+        ("GET /v1/explanations", WEBSOCKET, (400, "bad_request")),
+        ("GET /nothing", WEBSOCKET.replace("websocket", "WebSocket"), (400, "bad_request")),
+        ("CONNECT here:80", "", (405, "method_not_allowed")),
+        ("GET *", "", (400, "bad_request")),
+    ],
+)
+def test_nonsense_is_the_clients_error(
+    start: Start, running: str, line: str, headers: str, expected: tuple[int, str]
+) -> None:
+    """Also while no replica runs: another attempt would not help."""
+    host = "here:80" if line.startswith("CONNECT") else "here"
+    with start(SETTINGS, running=running) as ingress:
+        answer = raw(ingress, f"{line} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode())
+        assert not [replica for replica in ingress.replicas.values() if replica.headers]
+    assert (problem(answer).status, problem(answer).kind) == expected
+    assert answer.headers.get("Allow") == (ALLOW if answer.status_code == 405 else None)
+
+
+def test_options_of_the_whole_server_has_all_methods(start: Start) -> None:
+    with start(SETTINGS, running="") as ingress:
+        answer = raw(ingress, b"OPTIONS * HTTP/1.1\r\nHost: here\r\n\r\n")
+    assert (answer.status_code, answer.headers["Allow"], answer.content) == (204, ALLOW, b"")
+    assert answer.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        ("http://here/v1/model", ""),
+        ("http://here", ""),
+        # Java's client sends these with each request of HTTP/1.1.
+        (
+            "/v1/model",
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n",
+        ),
+    ],
+)
+def test_a_request_in_another_form_is_answered(start: Start, target: str, headers: str) -> None:
+    with start(SETTINGS) as ingress:
+        request = f"GET {target} HTTP/1.1\r\nHost: here\r\n{headers}\r\n".encode()
+        assert raw(ingress, request).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /v1/tags HTTP/1.1\r\nHost: a\r\nBad Header\r\n\r\n",
+        b"POST /v1/tags HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + bytes(BUFFER).replace(b"\0", b"a") + b"\r\n\r\n",
+        b"nonsense\r\n\r\n",
+    ],
+    ids=["no header", "two lengths", "too large", "no request"],
+)
+def test_a_head_that_haproxy_cannot_parse_gets_its_own_400(start: Start, head: bytes) -> None:
+    """No option changes this text: see decision 28. If this fails, a new HAProxy can, so use it."""
+    with start(SETTINGS) as ingress:
+        answer = raw(ingress, head)
+        assert not [replica for replica in ingress.replicas.values() if replica.headers]
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "text/html")
+    assert answer.headers["Connection"] == "close"
