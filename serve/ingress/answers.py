@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from http import HTTPStatus
 
-from .settings import IngressSettings
+from .settings import DEAD_NODE_S, IngressSettings
 
 # The request's id, which `identify_requests` sets.
 _ID_HEADER = "hdr X-Request-ID %[var(txn.pintag_id)]"
@@ -44,6 +44,14 @@ RAYS_HEADERS = (
     "serve_multiplexed_model_id",
 )
 CLUSTER_HEADER = "x-pintag-cluster"
+# The methods of all paths together, which `OPTIONS *` asks for.
+_ALLOW = 'hdr Allow "GET, HEAD, OPTIONS, POST"'
+
+
+# The status that a problem names, if HAProxy would send another one.
+_STATUS_HEADER = "x-pintag-status"
+# The problems of pintag's own code.
+_PROBLEM = "{ res.hdr(content-type) -m beg application/problem+json }"
 
 
 def reply(status: int, kind: str, detail: str, *headers: str) -> str:
@@ -54,23 +62,59 @@ def reply(status: int, kind: str, detail: str, *headers: str) -> str:
     """
     if status == HTTPStatus.SERVICE_UNAVAILABLE and not headers:
         headers = ("Retry-After 1",)
-    problem = {
+    quoted = json.dumps(_problem(status, kind, detail), separators=(",", ":")).replace('"', '\\"')
+    return _reply(status, f'string "{quoted}"', *headers)
+
+
+def _reply(status: int, body: str, *headers: str) -> str:
+    added = " ".join([*(f"hdr {header}" for header in headers), _ID_HEADER])
+    return f"status {status} content-type application/problem+json {body} {added}"
+
+
+def _problem(status: int, kind: str, detail: str) -> dict[str, str | int]:
+    return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "kind": kind,
     }
-    quoted = json.dumps(problem, separators=(",", ":")).replace('"', '\\"')
-    added = " ".join([*(f"hdr {header}" for header in headers), _ID_HEADER])
-    return f'status {status} content-type application/problem+json string "{quoted}" {added}'
 
 
 def own_errors(settings: IngressSettings) -> list[str]:
     """HAProxy's own errors."""
     late = f"the body did not arrive within {settings.body_timeout_s:g} s"
-    errors = (_MALFORMED, (408, "late_body", late), _FAILED, _CUT_OFF, _UNAVAILABLE, _DEADLINE)
-    return ["unique-id-format %[uuid]", *(f"http-error {reply(*error)}" for error in errors)]
+    errors = (_MALFORMED, (408, "late_body", late), _FAILED, _UNAVAILABLE, _DEADLINE)
+    return [
+        "unique-id-format %[uuid]",
+        *(f"http-error {reply(*error)}" for error in errors),
+        f"http-error {_broken_off(settings)}",
+    ]
+
+
+def _broken_off(settings: IngressSettings) -> str:
+    """The answer if a replica's connection broke, so that the request cannot be sent again.
+
+    HAProxy answers 502 to all of these. If the replica had taken nothing for a long time, it hangs,
+    and the answer is the 504 of other replicas that hang: `tell_hanging_replicas` sets the status.
+    """
+    # A little less, as the operating system measures this time from a later moment.
+    milliseconds = int(800 * min(DEAD_NODE_S, settings.answer_timeout_s or DEAD_NODE_S))
+    hangs = f"date(0,ms),sub(txn.pintag_chosen),div({milliseconds}),bool"
+    late, cut_off = _problem(*_DEADLINE), _problem(*_CUT_OFF)
+    one = {key: f"%[{hangs},iif({late[key]},{cut_off[key]})]" for key in late}
+    status = one["status"]
+    text = json.dumps(one, separators=(",", ":")).replace(f'"{status}"', status)
+    return _reply(502, f"lf-string '{text}'", f"{_STATUS_HEADER} {status}")
+
+
+def tell_hanging_replicas() -> list[str]:
+    """Set the status of `_broken_off`; the first rule comes when the body has arrived."""
+    return [
+        "http-request set-var(txn.pintag_chosen) date(0,ms)",
+        f"http-after-response set-status 504 if {{ res.hdr({_STATUS_HEADER}) 504 }}",
+        f"http-after-response del-header {_STATUS_HEADER}",
+    ]
 
 
 def identify_requests() -> list[str]:
@@ -79,6 +123,20 @@ def identify_requests() -> list[str]:
         r"http-request set-header x-request-id %[unique-id] "
         r"if !{ req.fhdr(x-request-id) -m reg ^[\ -~]{1,256}$ }",
         "http-request set-var(txn.pintag_id) req.fhdr(x-request-id)",
+    ]
+
+
+def answer_what_has_no_path() -> list[str]:
+    """Answer requests that are none for an application: no replica would, or not as HTTP."""
+    websocket = (400, "bad_request", "the server has no WebSockets; send plain HTTP requests")
+    connect = (405, "method_not_allowed", "the server is no proxy: it has no method CONNECT")
+    no_path = (400, "bad_request", "the target of the request is no path; it must begin with /")
+    return [
+        f"http-request return status 204 {_ALLOW} {_ID_HEADER} "
+        "if { method OPTIONS } { url -m str * }",
+        f"http-request return {reply(*connect)} {_ALLOW} if {{ method CONNECT }}",
+        f"http-request return {reply(*no_path)} if !{{ path_beg / }}",
+        f"http-request return {reply(*websocket)} if {{ req.hdr(upgrade) -m beg -i websocket }}",
     ]
 
 
@@ -107,7 +165,7 @@ def refuse_http_2() -> list[str]:
 
 def replace_rays_answers() -> list[str]:
     """Replace errors that are no problems: Ray, its proxy or its HTTP server wrote them."""
-    ray = "!{ res.hdr(content-type) -m beg application/problem+json }"
+    ray = f"!{_PROBLEM}"
     rules = [
         f"http-response return {reply(*answer)} if {{ status {status} }} {ray}"
         for status, answer in _RAYS_ANSWERS.items()
@@ -129,4 +187,18 @@ def accept_own_replicas_only(settings: IngressSettings) -> list[str]:
         f"http-request set-header {CLUSTER_HEADER} {settings.cluster}",
         f"http-response return {reply(*_UNAVAILABLE)} if !{own}",
         f"http-response del-header {CLUSTER_HEADER}",
+    ]
+
+
+def close_late_uploads() -> list[str]:
+    """Send a replica's 408 as HAProxy's own: then HAProxy closes the connection at once.
+
+    After an answer of a replica it would wait for the rest of the body, and the request would count
+    until the client's own time limit has passed.
+    """
+    late = f"{{ status 408 }} {_PROBLEM}"
+    return [
+        f"http-response wait-for-body time 1s if {late}",
+        f"http-response set-var(txn.pintag_late) res.body if {late}",
+        f"http-response return {_reply(408, 'lf-string %[var(txn.pintag_late)]')} if {late}",
     ]

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from . import answers, limits
 from .limits import CLASSIFIER
-from .settings import IngressSettings
+from .settings import DEAD_NODE_S, IngressSettings
 
 EXPLAINER = "http-explainer"
 _ERROR_PAGES = ("502", "503", "504")
@@ -44,13 +44,9 @@ def patch(configuration: str, settings: IngressSettings) -> str:
     if _has_backend(text, EXPLAINER):
         text = _insert(text, f"backend {EXPLAINER}", limit_explanation_time(settings))
     if _has_backend(text, CLASSIFIER):
-        rules = limits.limit_answer_time(settings.answer_timeout_s)
-        rules += limits.limit_single_answer_time(settings)
-        text = _insert(text, f"backend {CLASSIFIER}", rules)
+        text = _insert(text, f"backend {CLASSIFIER}", limits.limit_answers(settings))
         route = _classifier_route(text)
-        prefix = route.rstrip("/")
-        rules = limits.refuse_overload(settings, prefix)
-        rules += limits.limit_single_images(settings, prefix)
+        rules = limits.refuse_overload(settings, route.rstrip("/"))
         text = _insert(text, f"acl is_{CLASSIFIER} path {route}", rules)
     return text + "\n" + limits.tables()
 
@@ -70,10 +66,13 @@ def _for_every_request(settings: IngressSettings) -> list[str]:
         *remove_root_path(settings),
         *answers.identify_requests(),
         *answers.refuse_http_2(),
+        *answers.answer_what_has_no_path(),
         *answers.hide_rays_headers(),
         *limits.wait_for_body(settings),
+        *answers.tell_hanging_replicas(),
         *answers.replace_rays_answers(),
         *answers.accept_own_replicas_only(settings),
+        *answers.close_late_uploads(),
     ]
 
 
@@ -155,11 +154,11 @@ def prefer_idle_replicas(text: str) -> str:
 
 
 def notice_dead_nodes(text: str) -> str:
-    """Give up a node that acknowledges no data for 5 s; the default is a quarter of an hour.
+    """Give up a node that acknowledges no data for 5 s; by default it is a quarter of an hour.
 
     Its requests are sent to another node.
     """
-    return re.sub(r"^( *server SERVE_REPLICA_.*)$", r"\1 tcp-ut 5s", text, flags=re.M)
+    return re.sub(r"^( *server SERVE_REPLICA_.*)$", rf"\1 tcp-ut {DEAD_NODE_S}s", text, flags=re.M)
 
 
 def _has_backend(text: str, name: str) -> bool:

@@ -23,7 +23,12 @@ _HEAD_TIMEOUT_S = 10
 _PROXY_SPARE_S, _REPLICA_SPARE_S = 0.5, 1.0
 _WAITING, _ARRIVED, _LARGE = "pintag_waiting", "pintag_arrived", "pintag_large"
 _CLIENTS, _ALL_LARGE = "pintag_clients", "pintag_all_large"
+_IS_LARGE = "{ var(txn.pintag_large) -m bool }"
 _FULL = "the limit of images in flight is reached; try again"
+# One client: an IPv4 address, or the /64 network of an IPv6 address, which one host may have.
+_CLIENT = "src,ipmask(32,64)"
+# One client may have this share of the large requests.
+_CLIENTS_SHARE = 16
 
 
 def counters() -> list[str]:
@@ -51,7 +56,7 @@ def limit_connections(settings: IngressSettings) -> list[str]:
     if not settings.max_connections:
         return []
     return [
-        f"tcp-request connection track-sc0 src table {_CLIENTS}",
+        f"tcp-request connection track-sc0 {_CLIENT} table {_CLIENTS}",
         f"tcp-request connection reject if {{ sc0_conn_cur gt {settings.max_connections} }}",
     ]
 
@@ -69,19 +74,19 @@ def wait_for_body(settings: IngressSettings) -> list[str]:
         "acl pintag_body req.hdr(content-length) -m int gt 0",
         "acl pintag_incomplete var(txn.pintag_missing) -m int gt 0",
         "acl pintag_waits var(txn.pintag_waits) -m bool",
-        "acl pintag_large var(txn.pintag_large) -m bool",
+        f"acl pintag_large {_IS_LARGE[2:-2]}",
         *_refuse_long_bodies(settings),
         # The length of a chunked body is not known before its end.
         f"acl pintag_long req.body_len gt {settings.buffer_bytes // 2}",
         *_count_missing_bytes(),
         "http-request set-var(txn.pintag_waits) bool(1) if pintag_incomplete || pintag_chunked",
-        f"http-request track-sc1 src table {_WAITING} if pintag_waits",
+        f"http-request track-sc1 {_CLIENT} table {_WAITING} if pintag_waits",
         *_refuse_waiting(settings),
         f"http-request wait-for-body time {milliseconds}ms if pintag_body || pintag_chunked",
         *_count_missing_bytes(),
         f"{is_large} pintag_incomplete || pintag_chunked pintag_long",
-        f"http-request track-sc2 src table {_LARGE} if pintag_large",
-        f"http-request track-sc2 src table {_ARRIVED} if pintag_waits !pintag_large",
+        f"http-request track-sc2 {_CLIENT} table {_LARGE} if pintag_large",
+        f"http-request track-sc2 {_CLIENT} table {_ARRIVED} if pintag_waits !pintag_large",
     ]
 
 
@@ -132,8 +137,9 @@ def _refuse_waiting(settings: IngressSettings) -> list[str]:
         "Retry-After 1",
     )
     return [
-        f"http-request set-var(txn.pintag_done) src,table_conn_cur({_ARRIVED}) if pintag_waits",
-        f"{waiting} src,table_conn_cur({_WAITING}),sub(txn.pintag_done) if pintag_waits",
+        f"http-request set-var(txn.pintag_done) {_CLIENT},table_conn_cur({_ARRIVED}) "
+        "if pintag_waits",
+        f"{waiting} {_CLIENT},table_conn_cur({_WAITING}),sub(txn.pintag_done) if pintag_waits",
         f"http-request return {refused} if pintag_waits {many}",
     ]
 
@@ -152,7 +158,7 @@ def refuse_overload(settings: IngressSettings, prefix: str) -> list[str]:
     return [
         f"acl pintag_tags path_beg {prefix}/v1/tags",
         f"{set_var}most) nbsrv({CLASSIFIER}),mul({limit})",
-        *_refuse_large(),
+        *_refuse_large(settings),
         f"{set_var}larger) int(1),table_conn_cur({_ALL_LARGE}),add(txn.pintag_most) if pintag_tags",
         # Computed once per request: another thread may change the count between two rules.
         f"{set_var}over) be_conn({CLASSIFIER}),sub(txn.pintag_larger) if pintag_tags !pintag_large",
@@ -163,48 +169,47 @@ def refuse_overload(settings: IngressSettings, prefix: str) -> list[str]:
     ]
 
 
-def _refuse_large() -> list[str]:
+def _refuse_large(settings: IngressSettings) -> list[str]:
     """Bound the large requests, whose bodies take memory in the replicas before they are admitted.
 
-    There may be as many of them as replicas admit, and one address may have half of those.
+    There may be as many of them as replicas admit. One client may have a small share of those, but
+    always one: nobody knows how many of its bodies will arrive.
     """
     set_var = "http-request set-var(txn.pintag_"
     refused = f"http-request return {reply(503, 'overloaded', _FULL)} if pintag_large"
-    return [
+    rules = [
         f"{set_var}all) int(1),table_conn_cur({_ALL_LARGE}),sub(txn.pintag_most) if pintag_large",
-        f"{set_var}own) sc2_conn_cur({_LARGE}),mul(2),sub(txn.pintag_most) if pintag_large",
         f"{refused} {{ var(txn.pintag_all) -m int ge 0 }}",
-        f"{refused} {{ var(txn.pintag_own) -m int gt 0 }}",
+    ]
+    if settings.max_waiting_bodies:
+        rules += [
+            f"{set_var}own) sc2_conn_cur({_LARGE}),mul({_CLIENTS_SHARE}),sub(txn.pintag_most) "
+            "if pintag_large",
+            f"{refused} {{ var(txn.pintag_own) -m int gt 0 }} {{ sc2_conn_cur({_LARGE}) gt 1 }}",
+        ]
+    return [
+        *rules,
         f"http-request track-sc3 int(1) table {_ALL_LARGE} if pintag_large pintag_tags",
     ]
 
 
-def limit_single_images(settings: IngressSettings, prefix: str) -> list[str]:
-    """Choose the requests that end within twice the deadline and two seconds, if a replica hangs.
+def limit_answers(settings: IngressSettings) -> list[str]:
+    """Rules of the classifier's backend: each request ends, also if all replicas hang.
 
     A replica that hangs is given up a second after the deadline, and the request is sent to another
-    one. If there is none, Ray's own proxy gets it, and obeys the header.
+    one. If there is none, Ray's own proxy gets it, and obeys the header. So the request ends within
+    twice the deadline and two seconds. A large one cannot be sent again. It may take longer to
+    read, and ends when its replica is given up.
     """
-    if not settings.deadline_s:
-        return []
-    seconds = settings.deadline_s + _PROXY_SPARE_S
-    return [
-        f"acl pintag_path path {prefix}/v1/tags",
-        "acl pintag_multipart req.hdr(content-type) -m beg -i multipart/",
-        "acl pintag_single var(txn.pintag_single) -m bool",
-        "http-request set-var(txn.pintag_single) bool(1) if pintag_path !pintag_multipart "
-        "!pintag_large",
-        f"http-request set-header x-request-timeout-seconds {seconds:g} if pintag_single",
-    ]
-
-
-def limit_single_answer_time(settings: IngressSettings) -> list[str]:
-    """Rules of the backend, for the requests that `limit_single_images` chose."""
-    if not settings.deadline_s:
-        return []
-    milliseconds = int(1000 * (settings.deadline_s + _REPLICA_SPARE_S))
-    single = "{ var(txn.pintag_single) -m bool }"
-    return [f"http-request set-timeout server {milliseconds}ms if {single}"]
+    rules = limit_answer_time(settings.answer_timeout_s)
+    if settings.deadline_s:
+        milliseconds = int(1000 * (settings.deadline_s + _REPLICA_SPARE_S))
+        seconds = settings.deadline_s + _PROXY_SPARE_S
+        rules += [
+            f"http-request set-timeout server {milliseconds}ms if !{_IS_LARGE}",
+            f"http-request set-header x-request-timeout-seconds {seconds:g} if !{_IS_LARGE}",
+        ]
+    return rules
 
 
 def limit_answer_time(seconds: float) -> list[str]:

@@ -17,6 +17,10 @@ _RENAMED = {
     "PINTAG_ANSWER_TIMEOUT_S": "PINTAG_ANSWER_SECONDS",
 }
 
+# A node that acknowledges no data for this many seconds is given up. A replica that hangs, and
+# takes no more of a large body, looks the same.
+DEAD_NODE_S = 5
+
 
 @dataclass(frozen=True)
 class IngressSettings:
@@ -31,7 +35,7 @@ class IngressSettings:
     """A replica that has not answered a request for tags after this time hangs: a healthy one is
     faster. 0: Ray's default."""
     deadline_s: float = 0.0
-    """The same for a request for the tags of one image, which is shorter. 0: the one above."""
+    """The same for a request that can be sent again, which is shorter. 0: the one above."""
     explanation_timeout_s: float = 0.0
     """The limit for an explanation."""
     max_image_bytes: int = 0
@@ -41,8 +45,8 @@ class IngressSettings:
     max_connections: int = 0
     """Connections of one client address at once; more are closed. 0: no limit."""
     max_waiting_bodies: int = 0
-    """Requests of one client address whose bodies have not arrived; more are refused. 0: no
-    limit."""
+    """Requests of one client address whose bodies have not arrived; more are refused, as are more
+    large requests than a small share. 0: neither limit."""
     buffer_bytes: int = 16384
     """HAProxy's buffer. If a replica dies, a request that fits the buffer is sent again."""
     log_target: str = ""

@@ -10,14 +10,17 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 
 from pintag.models.manifest import WEIGHTS
+from pintag.serve.api.schemas import Problem
 from pintag.serve.config import HttpConfig
 from pintag.serve.environment import has_haproxy
 from tests.conftest import HAPROXY, SUPERVISOR, Server, descendants, lives, serving, wait_for
@@ -31,6 +34,8 @@ pytestmark = [
 RATE = 50
 DEADLINE_S = 3.0
 SUSPENDED_S = 20
+# If all replicas hang. A busy machine may take five seconds longer.
+LATEST_S = 2 * DEADLINE_S + 2 + 5
 # The watch's clock starts a moment before the clock of its uploads.
 CLOCK_DIFFERENCE_S = 0.2
 
@@ -146,6 +151,40 @@ def test_requests_of_a_suspended_replica_are_answered_after_the_deadline(
     assert all_answered(watch), watch.summary()
     # The other replica answered before the suspended one was resumed.
     assert DEADLINE_S < watch.worst() < SUSPENDED_S, watch.summary()
+    wait_for(lambda: len(replicas(server)) == 2, 90, "both replicas")
+
+
+def test_requests_of_every_kind_end_if_all_replicas_are_suspended(
+    server: Server, body: bytes
+) -> None:
+    """At first, and again when HAProxy knows that no replica answers."""
+    large = body + bytes(HttpConfig().retry_bytes)
+    requests: dict[str, tuple[str, str, dict[str, Any]]] = {
+        "an image": ("POST", "/v1/tags", {"content": body}),
+        "a form": ("POST", "/v1/tags", {"files": {"image": body}}),
+        "a batch": ("POST", "/v1/tags:batch", {"content": len(body).to_bytes(4) + body}),
+        "the page": ("GET", "/", {}),
+        "the model": ("GET", "/v1/model", {}),
+        "a large image": ("POST", "/v1/tags", {"content": large}),
+    }
+
+    def send(kind: str) -> httpx.Response:
+        method, path, contents = requests[kind]
+        return httpx.request(method, f"{server.url}{path}", timeout=LATEST_S, **contents)
+
+    victims = replicas(server)
+    for victim in victims:
+        victim.suspend()
+    try:
+        with ThreadPoolExecutor(len(requests)) as pool:
+            for _ in range(2):
+                for kind, answer in zip(requests, pool.map(send, requests), strict=True):
+                    found = Problem.model_validate_json(answer.text)
+                    assert (answer.status_code, found.kind) == (504, "deadline"), kind
+    finally:
+        for victim in victims:
+            victim.resume()
+    wait_for(lambda: send("the model").status_code == 200, 90, "an answer")
     wait_for(lambda: len(replicas(server)) == 2, 90, "both replicas")
 
 

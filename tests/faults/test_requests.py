@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from http.client import HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
 from pintag.serve.api.schemas import Problem
+from pintag.serve.config import HttpConfig
 from pintag.serve.environment import has_haproxy
 from tests.conftest import Server, serving, wait_for
 from tests.faults.conftest import replicas, watched
@@ -36,9 +39,9 @@ def server(quick_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield server
 
 
-def upload() -> bytes:
+def upload(side: int = 512) -> bytes:
     """An image of more bytes than one read of a socket returns."""
-    pixels = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "JPEG")
     return content.getvalue()
@@ -81,6 +84,41 @@ def test_clients_that_send_no_body_cost_others_nothing(server: Server, promise: 
         for connection in held:
             answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))  # noqa: B023
             assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_large_uploads_that_stop_cost_other_addresses_nothing(server: Server) -> None:
+    """Three addresses that send more of a body than HAProxy's buffer, on more sockets than fit."""
+    parts, image = urlsplit(server.url), upload(1024)
+    head = b"POST /v1/tags HTTP/1.1\r\nHost: here\r\nContent-Length: 400000\r\n\r\n"
+    assert HttpConfig().retry_bytes < 300_000 < len(image)
+    address = (parts.hostname, parts.port)
+    with contextlib.ExitStack() as stack:
+        held = []
+        for last in (2, 3, 4):
+            for _ in range(130):
+                connection = socket.create_connection(address, 30, (f"127.0.0.{last}", 0))
+                held.append(stack.enter_context(connection))
+                # HAProxy may refuse it before all of it is sent.
+                with contextlib.suppress(OSError):
+                    connection.sendall(head + bytes(300_000))
+        for _ in range(3):
+            assert httpx.post(f"{server.url}/v1/tags", content=image).status_code == 200
+        answers = Counter(until_closed(connection)[:12] for connection in held)
+    # Those that were refused at once may have been closed before the answer was read.
+    assert set(answers) <= {b"HTTP/1.1 408", b"HTTP/1.1 503", b""}
+    assert answers[b"HTTP/1.1 408"] >= 3, answers
+    # The places are free again, also for the addresses that had used their share.
+    with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2")) as client:
+        assert client.post(f"{server.url}/v1/tags", content=image).status_code == 200
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    """All that the server sends until it closes a connection."""
+    parts = []
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(1 << 16):
+            parts.append(part)
+    return b"".join(parts)
 
 
 def test_a_replica_killed_while_it_has_requests_loses_none_of_them(server: Server) -> None:

@@ -81,15 +81,26 @@ Start = Callable[..., contextlib.AbstractContextManager[Ingress]]
 
 @pytest.fixture
 def start(render: Render, tmp_path: Path) -> Start:
-    """A context manager that runs HAProxy with these settings, in front of fake replicas."""
+    """A context manager that runs HAProxy with these settings, in front of fake replicas.
+
+    If it is `proxied`, each connection begins with a line that has the client's address.
+    """
 
     @contextlib.contextmanager
-    def run(settings: IngressSettings, running: str = "ab", retries: str = "") -> Iterator[Ingress]:
+    def run(
+        settings: IngressSettings,
+        running: str = "ab",
+        retries: str = "",
+        proxied: bool = False,
+    ) -> Iterator[Ingress]:
         path = render({"classifier": "/", "explainer": "/v1/explanations"})
         text = path.read_text()
         if retries:
             text = re.sub(r"retry-on .*", f"retry-on {retries}", text)
-        path.write_text(patch(text, settings))
+        text = patch(text, settings)
+        if proxied:
+            text = re.sub(r"(frontend http_frontend\n *bind \S+)", r"\1 accept-proxy", text)
+        path.write_text(text)
         servers = re.findall(r"server SERVE_REPLICA_(\S+) 127.0.0.1:(\d+)", text)
         bind = re.search(r"frontend http_frontend\n *bind \S+:(\d+)", text)
         assert bind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
+from http.client import HTTPResponse
 from urllib.parse import quote
 
 import httpx
@@ -12,11 +13,12 @@ import pytest
 from pintag.serve.api.schemas import Problem
 from pintag.serve.environment import has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
-from tests.serve.ingress.conftest import Start
+from tests.serve.ingress.conftest import Ingress, Start
 from tests.serve.ingress.replicas import PROBLEM
 
 pytestmark = pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
 
+ALLOW = "GET, HEAD, OPTIONS, POST"
 SETTINGS = IngressSettings(host="127.0.0.1", max_ongoing_requests=3, cluster="own")
 
 
@@ -80,22 +82,59 @@ def test_a_replica_that_hangs_gets_504(start: Start) -> None:
             assert (problem(answer).status, problem(answer).kind) == (504, "deadline")
 
 
-def test_one_image_is_rescued_after_the_deadline(start: Start) -> None:
-    settings = replace(SETTINGS, answer_timeout_s=60, deadline_s=0.5)
+BUFFER = SETTINGS.buffer_bytes
+FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+# Each kind of request of the classifier's backend that HAProxy can send again.
+SMALL = {
+    "an image": ("POST", "/v1/tags", b"image", {}),
+    "a form": ("POST", "/v1/tags", b"image", FORM),
+    "a batch": ("POST", "/v1/tags:batch", b"images", {}),
+    "the page": ("GET", "/", b"", {}),
+    "the model": ("GET", "/v1/model", b"", {}),
+}
+# And what it cannot: all of it is sent, or the replica takes only a part.
+LARGE = {
+    "a large image": ("POST", "/v1/tags", bytes(4 * BUFFER), {}),
+    "an image that a replica stops reading": ("POST", "/v1/tags", bytes(20 * 2**20), {}),
+}
+Sent = tuple[str, str, bytes, dict[str, str]]
+
+
+def send(ingress: Ingress, request: Sent) -> httpx.Response:
+    method, path, body, headers = request
+    url = f"{ingress.url}{path}"
+    return httpx.request(method, url, content=body, headers=headers, timeout=60)
+
+
+@pytest.mark.parametrize("request_", SMALL.values(), ids=SMALL)
+def test_a_request_is_rescued_after_the_deadline(start: Start, request_: Sent) -> None:
+    settings = replace(SETTINGS, answer_timeout_s=600, deadline_s=0.5)
     with start(settings, retries="response-timeout") as ingress:
         ingress.replicas["classifier-a"].hangs.set()
-        # With another limit, and so without the header of this one.
-        for path, rescued in (("/v1/tags", True), ("/v1/tags:batch", False)):
-            url = f"{ingress.url}{path}"
-            if rescued:
-                assert httpx.post(url, content=b"image").text == "classifier-b"
-            else:
-                with pytest.raises(httpx.ReadTimeout):
-                    httpx.post(url, content=b"image", timeout=2)
-            header = ingress.replicas["classifier-a"].headers[-1]
-            assert header.get("x-request-timeout-seconds") == ("1" if rescued else None)
-            # Otherwise the next request goes to the idle one.
-            ingress.replicas["classifier-a"].headers.clear()
+        assert send(ingress, request_).text == "classifier-b"
+        # Ray's own proxy obeys it, if HAProxy knows that no replica answers.
+        [received] = ingress.replicas["classifier-a"].headers
+        assert received["x-request-timeout-seconds"] == "1"
+
+
+@pytest.mark.parametrize("request_", (SMALL | LARGE).values(), ids=SMALL | LARGE)
+def test_a_request_gets_504_if_all_replicas_hang(start: Start, request_: Sent) -> None:
+    # A large request may take longer to read.
+    limit = 0.7 if request_ in LARGE.values() else 600
+    settings = replace(SETTINGS, answer_timeout_s=limit, deadline_s=0.5)
+    with start(settings, retries="response-timeout") as ingress:
+        for replica in ingress.replicas.values():
+            replica.hangs.set()
+        answer = send(ingress, request_)
+    assert (problem(answer).status, problem(answer).kind) == (504, "deadline")
+    assert "x-pintag-status" not in answer.headers
+
+
+def test_a_replica_that_ends_during_an_upload_gets_502(start: Start) -> None:
+    with start(SETTINGS) as ingress:
+        answer = httpx.post(f"{ingress.url}/v1/tags?ends=1", content=bytes(4 * BUFFER), timeout=60)
+    assert (problem(answer).status, problem(answer).kind) == (502, "bad_gateway")
+    assert "x-pintag-status" not in answer.headers
 
 
 @pytest.mark.parametrize("name", ["x-request-timeout-seconds", "X-Request-Disconnect-Disabled",
@@ -172,3 +211,86 @@ def test_a_request_that_another_clusters_replica_gets_is_sent_again(start: Start
         ingress.replicas["classifier-a"].misdirected = True
         for _ in range(4):
             assert httpx.post(url, content=b"image").text == "classifier-b"
+
+
+WEBSOCKET = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+def raw(ingress: Ingress, data: bytes) -> httpx.Response:
+    """The answer to the bytes of a request."""
+    with socket.create_connection(("127.0.0.1", ingress.port), timeout=30) as connection:
+        connection.sendall(data)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+
+
+@pytest.mark.parametrize("running", ["", "ab"])
+@pytest.mark.parametrize(
+    ("line", "headers", "expected"),
+    [
+        ("GET /", WEBSOCKET, (400, "bad_request")),
+        ("GET /v1/tags", WEBSOCKET, (400, "bad_request")),
+        ("GET /v1/explanations", WEBSOCKET, (400, "bad_request")),
+        ("GET /nothing", WEBSOCKET.replace("websocket", "WebSocket"), (400, "bad_request")),
+        ("CONNECT here:80", "", (405, "method_not_allowed")),
+        ("GET *", "", (400, "bad_request")),
+    ],
+)
+def test_nonsense_is_the_clients_error(
+    start: Start, running: str, line: str, headers: str, expected: tuple[int, str]
+) -> None:
+    """Also while no replica runs: another attempt would not help."""
+    host = "here:80" if line.startswith("CONNECT") else "here"
+    with start(SETTINGS, running=running) as ingress:
+        answer = raw(ingress, f"{line} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode())
+        assert not [replica for replica in ingress.replicas.values() if replica.headers]
+    assert (problem(answer).status, problem(answer).kind) == expected
+    assert answer.headers.get("Allow") == (ALLOW if answer.status_code == 405 else None)
+
+
+def test_options_of_the_whole_server_has_all_methods(start: Start) -> None:
+    with start(SETTINGS, running="") as ingress:
+        answer = raw(ingress, b"OPTIONS * HTTP/1.1\r\nHost: here\r\n\r\n")
+    assert (answer.status_code, answer.headers["Allow"], answer.content) == (204, ALLOW, b"")
+    assert answer.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        ("http://here/v1/model", ""),
+        ("http://here", ""),
+        # Java's client sends these with each request of HTTP/1.1.
+        (
+            "/v1/model",
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n",
+        ),
+    ],
+)
+def test_a_request_in_another_form_is_answered(start: Start, target: str, headers: str) -> None:
+    with start(SETTINGS) as ingress:
+        request = f"GET {target} HTTP/1.1\r\nHost: here\r\n{headers}\r\n".encode()
+        assert raw(ingress, request).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /v1/tags HTTP/1.1\r\nHost: a\r\nBad Header\r\n\r\n",
+        b"POST /v1/tags HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + bytes(BUFFER).replace(b"\0", b"a") + b"\r\n\r\n",
+        b"nonsense\r\n\r\n",
+    ],
+    ids=["no header", "two lengths", "too large", "no request"],
+)
+def test_a_head_that_haproxy_cannot_parse_gets_its_own_400(start: Start, head: bytes) -> None:
+    """No option changes this text: see decision 28. If this fails, a new HAProxy can, so use it."""
+    with start(SETTINGS) as ingress:
+        answer = raw(ingress, head)
+        assert not [replica for replica in ingress.replicas.values() if replica.headers]
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "text/html")
+    assert answer.headers["Connection"] == "close"

@@ -81,6 +81,7 @@ def test_haproxys_own_answers_are_problems_like_those_of_the_api(render: Render)
     kinds = {(problem.status, problem.kind) for problem in problems}
     assert kinds == {
         (400, "bad_request"),
+        (405, "method_not_allowed"),
         (408, "late_body"),
         (500, "internal"),
         (502, "bad_gateway"),

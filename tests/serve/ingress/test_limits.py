@@ -20,17 +20,20 @@ pytestmark = pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy 
 
 BUFFER = IngressSettings().buffer_bytes
 LIMIT = 3
-SETTINGS = IngressSettings(host="127.0.0.1", max_ongoing_requests=LIMIT, body_timeout_s=30)
+SETTINGS = IngressSettings(
+    host="127.0.0.1", max_ongoing_requests=LIMIT, body_timeout_s=30, max_waiting_bodies=1000
+)
+# One client may have a sixteenth of the large requests, here four of 64.
+SHARE, MANY = 4, replace(SETTINGS, max_ongoing_requests=32)
 HEAD = b"POST /v1/tags HTTP/1.1\r\nHost: here\r\n"
+LARGE = HEAD + b"Content-Length: 400000\r\n\r\n" + bytes(2 * BUFFER)
 # What a client sends before it stops. Each replica admits three requests; there are two replicas.
 STALLED = {
     "nothing": b"",
     "half a head": b"POST /v1/tags HTTP/1.1\r\nHo",
     "one byte of a small body": HEAD + b"Content-Length: 400\r\n\r\nx",
     "one byte of a large body": HEAD + b"Content-Length: 400000\r\n\r\nx",
-    "more of a large body than the buffer": HEAD
-    + b"Content-Length: 400000\r\n\r\n"
-    + bytes(2 * BUFFER),
+    "more of a large body than the buffer": LARGE,
     "one chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
     "more chunks than the buffer": HEAD
     + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -73,13 +76,15 @@ def test_a_body_that_is_announced_too_long_is_refused_before_it_is_sent(
 
 
 @contextlib.contextmanager
-def held(ingress: Ingress, data: bytes, count: int) -> Iterator[list[socket.socket]]:
-    """So many connections that have sent this, and send nothing more."""
+def held(
+    ingress: Ingress, data: bytes, count: int, source: str = "127.0.0.1"
+) -> Iterator[list[socket.socket]]:
+    """So many connections from an address that have sent this, and send nothing more."""
     with contextlib.ExitStack() as stack:
         sockets = []
         for _ in range(count):
             address = ("127.0.0.1", ingress.port)
-            connection = stack.enter_context(socket.create_connection(address, timeout=30))
+            connection = stack.enter_context(socket.create_connection(address, 30, (source, 0)))
             # HAProxy may have refused the request before all of it is sent.
             with contextlib.suppress(OSError):
                 connection.sendall(data)
@@ -141,17 +146,82 @@ def test_requests_over_the_limit_are_refused_when_their_bodies_have_arrived(star
         assert int(answer.headers["Retry-After"]) >= 1
 
 
-def test_one_address_gets_half_of_the_large_requests(start: Start) -> None:
-    """The other half stays free for others; all addresses together may fill HAProxy's limit."""
-    large = STALLED["more of a large body than the buffer"]
-    with start(SETTINGS) as ingress, held(ingress, large, LIMIT):
+@contextlib.contextmanager
+def stalled_uploads(ingress: Ingress, count: int, source: str = "127.0.0.1") -> Iterator[None]:
+    """So many large bodies that stop, each received by a replica before the next one begins."""
+
+    def received() -> int:
+        return sum(len(replica.headers) for replica in ingress.replicas.values())
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            more = received() + 1
+            stack.enter_context(held(ingress, LARGE, 1, source))
+            wait_for(lambda: received() == more, 30, "the head at a replica")  # noqa: B023
+        yield
+
+
+def is_refused(ingress: Ingress, source: str = "127.0.0.1") -> bool:
+    """Whether one more large body gets 503 at once."""
+    with held(ingress, LARGE, 1, source) as [connection]:
+        return read(connection).startswith(b"HTTP/1.1 503 ")
+
+
+def test_one_address_gets_a_small_share_of_the_large_requests(start: Start) -> None:
+    """Three addresses send more of a large body than the buffer, and stop."""
+    with start(MANY) as ingress, contextlib.ExitStack() as stack:
+        for source in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):
+            stack.enter_context(stalled_uploads(ingress, SHARE, source))
+            assert is_refused(ingress, source)
         url = f"{ingress.url}/v1/tags"
-        refused = httpx.post(url, content=bytes(2 * BUFFER))
-        assert (refused.status_code, refused.json()["kind"]) == (503, "overloaded")
-        assert httpx.post(url, content=b"small").status_code == 200
+        for data in (bytes(2 * BUFFER), b"small"):
+            assert httpx.post(url, content=data).status_code == 200
+
+
+def test_the_share_is_one_request_at_least(start: Start) -> None:
     with start(SETTINGS) as ingress:
         answer = httpx.post(f"{ingress.url}/v1/tags", content=bytes(2 * BUFFER))
         assert answer.status_code == 200
+        with stalled_uploads(ingress, 1):
+            assert is_refused(ingress)
+
+
+def test_behind_a_proxy_only_all_large_requests_together_are_bounded(start: Start) -> None:
+    settings = replace(SETTINGS, max_waiting_bodies=0)
+    with start(settings) as ingress, stalled_uploads(ingress, 2 * LIMIT):
+        assert is_refused(ingress)
+
+
+def test_a_large_body_that_stops_frees_its_place_at_the_replicas_408(start: Start) -> None:
+    """HAProxy closes the connection: it would wait for the rest of the body, for an hour here."""
+    with start(SETTINGS) as ingress:
+        for replica in ingress.replicas.values():
+            replica.body_timeout_s = 0.3
+        for _ in range(3):
+            with held(ingress, LARGE, 1) as [connection]:
+                head, _, body = read(connection).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 408 ")
+            assert b"\r\ncontent-type: application/problem+json\r\n" in head
+            assert b"\r\nx-request-id: " in head
+            assert body == b'{"detail":"of the replica","kind":"late_body"}'
+
+
+@pytest.mark.parametrize("stalled", ["one chunk", "more of a large body than the buffer"])
+def test_the_addresses_of_an_ipv6_network_are_one_client(start: Start, stalled: str) -> None:
+    def data(network: int, host: int) -> bytes:
+        address = f"2001:db8:0:{network}::{host}"
+        return f"PROXY TCP6 {address} ::1 1024 80\r\n".encode() + STALLED[stalled]
+
+    settings = replace(MANY, max_waiting_bodies=SHARE)
+    with start(settings, proxied=True) as ingress, contextlib.ExitStack() as stack:
+        for network in (1, 2):
+            sockets = [
+                stack.enter_context(held(ingress, data(network, host), 1))[0]
+                for host in range(1, SHARE + 2)
+            ]
+            # Two threads of HAProxy at once may refuse one more.
+            refused, _, _ = select.select(sockets, [], [], 30)
+            assert refused[0].recv(1 << 16)[:12] in (b"HTTP/1.1 429", b"HTTP/1.1 503")
 
 
 def test_one_address_may_have_so_many_bodies_on_their_way(start: Start) -> None:
