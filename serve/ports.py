@@ -115,7 +115,7 @@ def check_nodes(config: ServeConfig) -> None:
     Raises:
         ServerError: one is taken.
     """
-    if _serve_runs():
+    if serve_runs():
         return
     for address, found in on_nodes(_taken_here, config.http.host, config.http.port).items():
         for name, port, reason in found:
@@ -191,7 +191,8 @@ def taken(host: str, port: int) -> str | None:
     return None
 
 
-def _serve_runs() -> bool:
+def serve_runs() -> bool:
+    """Whether Ray Serve runs on the cluster already."""
     import ray
 
     with contextlib.suppress(ValueError):

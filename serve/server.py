@@ -123,11 +123,12 @@ def _connected(config: ServeConfig) -> Iterator[Path]:
     """
     with signals.handled(signal.default_int_handler, signal.SIGINT, signal.SIGTERM):
         logs = _connect_unless_interrupted(config)
+        is_shared = ports.serve_runs()
         try:
             _start(config)
             yield logs
         finally:
-            _disconnect()
+            _disconnect(is_shared)
 
 
 def _connect_unless_interrupted(config: ServeConfig) -> Path:
@@ -202,8 +203,15 @@ def _start(config: ServeConfig) -> None:
         )
 
 
-def _disconnect() -> None:
-    """Stop what `run` started: on a cluster that others share, only its applications."""
+def _disconnect(is_shared: bool = True) -> None:
+    """Stop what `run` started: if others use Ray Serve on the cluster, only its applications.
+
+    Otherwise Ray Serve would keep the server's port, and its controller the head: a node does not
+    drain while an actor runs on it.
+
+    Args:
+        is_shared: whether Ray Serve ran before.
+    """
     import ray
     from ray import serve
     from ray.serve.exceptions import RayServeException
@@ -220,9 +228,10 @@ def _disconnect() -> None:
         with contextlib.suppress(RayServeException):
             for application in (CANDIDATE, EXPLAINER, CLASSIFIER):
                 serve.delete(application)
-        if ray_variables.is_local():
+            is_shared = is_shared or bool(serve.status().applications)
+        if ray_variables.is_local() or not is_shared:
             serve.shutdown()
-        elif ray.is_initialized():
+        if not ray_variables.is_local() and ray.is_initialized():
             rate_limit.shut_down()
             _end_old_rate_limiter()
         ray.shutdown()

@@ -78,6 +78,12 @@ class Node:
         """Whether the command line of any of these processes contains one of the words."""
         return any(self.processes(kind) for kind in kinds)
 
+    def terminate(self, seconds: float = 60.0) -> str:
+        """End the node as an orchestrator does, by SIGTERM, and return what Ray prints."""
+        self.process.terminate()
+        output, _ = self.process.communicate(timeout=seconds)
+        return output
+
     def kill(self) -> None:
         """Kill all processes at once, as when the power fails."""
         with contextlib.suppress(psutil.NoSuchProcess):

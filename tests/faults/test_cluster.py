@@ -22,7 +22,7 @@ import pytest
 from pintag.models import bundle
 from pintag.serve import ports
 from pintag.serve.environment import has_haproxy
-from tests.conftest import PINTAG, free_port, serving
+from tests.conftest import HAPROXY, PINTAG, free_port, serving, wait_for
 from tests.faults.conftest import watched
 from tests.raylets import Node
 
@@ -139,7 +139,13 @@ def test_a_server_on_the_cluster_answers_and_never_from_the_local_one_beside_it(
                 watch.wait_for_answers(1)
             assert httpx.get(f"{server.url}/v1/model").json()["version"] == versions[0]
         assert log.read_text().endswith("stopped\n")
+        # Nothing of Ray Serve is left, which would keep the port, and the node from draining.
         assert cluster.node.runs("gcs_server")
-        assert not cluster.node.processes("ServeReplica:")
+        wait_for(lambda: not cluster.node.runs("ray::Serve", "ray::Proxy", HAPROXY), 30, "its end")
         answer = httpx.post(f"{local.url}/v1/tags", content=body)
         assert answer.json()["model"]["version"] == versions[1]
+
+
+def test_a_head_whose_server_has_ended_drains(cluster: Cluster) -> None:
+    """The last test of the cluster: it ends the node."""
+    assert "Local node finished draining; shutting down." in cluster.node.terminate()

@@ -85,6 +85,10 @@ class Cluster:
     def kill(self, namespace: NetworkNamespace) -> None:
         self._nodes.pop(namespace).kill()
 
+    def terminate(self, namespace: NetworkNamespace) -> str:
+        """End a node by SIGTERM, and return what Ray prints."""
+        return self._nodes[namespace].terminate()
+
     def processes(self, namespace: NetworkNamespace, words: str) -> list[psutil.Process]:
         return self._nodes[namespace].processes(words) if namespace in self._nodes else []
 
@@ -179,6 +183,22 @@ def test_a_worker_that_dies_loses_no_request(
         wait_for(lambda: cluster.serves(lost, body), 180, "a new worker")
         watch.wait_for_answers(1)
     report("a worker killed", watch, when)
+
+
+def test_a_worker_that_gets_sigterm_under_load_loses_no_request_and_drains(
+    cluster: Cluster, workers: list[NetworkNamespace], body: bytes
+) -> None:
+    lost, other = workers
+    with watched(url(other), [body], RATE) as watch:
+        watch.wait_for_answers(1)
+        when = watch.now()
+        assert "Local node finished draining; shutting down." in cluster.terminate(lost)
+        watch.wait_for_answers(1)
+        cluster.kill(lost)
+        cluster.start(lost)
+        wait_for(lambda: cluster.serves(lost, body), 180, "a new worker")
+        watch.wait_for_answers(1)
+    report("a worker ended by SIGTERM", watch, when)
 
 
 def test_a_worker_that_is_cut_off_loses_no_request_and_ends(
