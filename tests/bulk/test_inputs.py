@@ -18,6 +18,7 @@ from pintag.core.errors import DataError
 from pintag.core.store import Store
 from tests.bulk.conftest import picture
 from tests.bulk.fake import errors, fake_bundle, run, run_listed
+from tests.pintag.data.hostile import limit_decoding, slow_jpeg
 from tests.s3_servers import S3
 
 __all__ = ["fake_bundle"]
@@ -228,6 +229,18 @@ def test_tables_of_different_kinds_are_refused(tmp_path: Path) -> None:
     table(tmp_path / "t" / "1.parquet", {"image": ["a.jpg"]})
     with pytest.raises(DataError, match="bytes in one file and text in another"):
         run(tmp_path / "t", tmp_path / "out")
+
+
+# Pictures
+
+
+def test_a_picture_that_takes_too_long_to_decode_is_a_row_with_its_error(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_decoding(monkeypatch)
+    (root / "slow.jpg").write_bytes(slow_jpeg())
+    (error,) = errors(run(root, tmp_path / "out"))
+    assert "takes more than 0.1 s to decode, the limit" in error
 
 
 # Object storage

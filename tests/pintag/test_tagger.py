@@ -16,7 +16,14 @@ import pytest
 from PIL import Image, ImageShow
 
 import pintag
-from pintag.core.errors import BundleError, ConfigError, DataError, ImageError, PintagError
+from pintag.core.errors import (
+    BundleError,
+    ConfigError,
+    DataError,
+    DecodingError,
+    ImageError,
+    PintagError,
+)
 from pintag.core.types import Confidences, Pixels
 from pintag.data import images
 from pintag.models import bundle
@@ -24,6 +31,7 @@ from pintag.models.registry import Registry
 from pintag.tagger import Tagger
 from tests.conftest import ROOT
 from tests.pintag import bundles
+from tests.pintag.data.hostile import limit_decoding, slow_jpeg
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -272,3 +280,16 @@ def test_an_unknown_engine_or_precision_is_refused(
     with pytest.raises(ConfigError) as raised:
         pintag.load(bundles.write(tmp_path / "bundle", "a1"), **choice)
     assert str(raised.value) == message
+
+
+def test_an_image_that_takes_too_long_to_decode_is_refused_by_itself(
+    tagger: Tagger, red: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_decoding(monkeypatch)
+    file = red.with_name("slow.jpg")
+    file.write_bytes(data := slow_jpeg())
+    for image in (data, file):
+        for call in (tagger.tag, tagger.explain):
+            with pytest.raises(DecodingError, match=r"takes more than 0\.1 s to decode, the limit"):
+                call(image)
+    assert tagger.tag(red)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
+import pytest
+
+from pintag.core.types import Pixels
+from pintag.data.decoder_pool import DecoderPool
+from pintag.data.image_limits import ImageLimits
 from tests.pintag.data.encoded import chunk, png
 
 
@@ -53,3 +59,20 @@ def jpeg_head(width: int, height: int) -> bytes:
     """A baseline JPEG of three components, without the entropy-coded data."""
     frame = struct.pack(">HBHHB", 17, 8, height, width, 3) + b"\1\x22\0\2\x11\0\3\x11\0"
     return b"\xff\xd8\xff\xc0" + frame + b"\xff\xda" + struct.pack(">HB", 12, 3) + bytes(9)
+
+
+def limit_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every image 0.1 s of a processor, whatever its caller allows: less than `slow_jpeg`
+    takes, and more than a small picture."""
+    decode = DecoderPool.decode
+
+    def decode_shortly(
+        pool: DecoderPool,
+        data: bytes,
+        limits: ImageLimits,
+        size: int | None = None,
+        longest: int | None = None,
+    ) -> Pixels:
+        return decode(pool, data, replace(limits, decode_timeout_s=0.1), size, longest)
+
+    monkeypatch.setattr(DecoderPool, "decode", decode_shortly)

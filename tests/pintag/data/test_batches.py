@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pintag.core.errors import DataError, ImageError
+from pintag.core.errors import DataError, DecodingError, ImageError
 from pintag.data import dataset
 from pintag.data.dataset import is_flat, scan, scan_split
 from pintag.data.labels import Labels
 from tests.pintag.data.folders import fill, names, split_layout
+from tests.pintag.data.hostile import limit_decoding, slow_jpeg
 
 
 def test_scan_split_uses_the_labels_of_the_model(tmp_path: Path) -> None:
@@ -124,3 +126,21 @@ def test_absolute_paths_work_from_other_folders(
         example.digest for examples in relative.splits.values() for example in examples
     ]
     assert result.fingerprint == relative.fingerprint
+
+
+def test_a_file_that_takes_too_long_to_decode_ends_by_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan lists it; a fit, which reads what was scanned, names it."""
+    limit_decoding(monkeypatch)
+    examples = scan(split_layout(tmp_path)).splits["train"]
+    slow = tmp_path / "train" / "cat" / "slow.jpg"
+    slow.write_bytes(slow_jpeg())
+
+    for result in (scan(tmp_path), scan_split(tmp_path, "train", Labels(("cat", "dog")))):
+        (unreadable,) = result.unreadable
+        assert unreadable.path == slow
+        assert "takes more than 0.1 s to decode" in unreadable.reason
+    changed = [replace(examples[0], path=slow), *examples]
+    with pytest.raises(DecodingError, match=rf"^{slow}: .* takes more than 0\.1 s to decode"):
+        next(dataset.batches(changed, 8, 2))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message
 
+from pintag.core.errors import NotAnImageError
 from pintag.explain.request import ExplanationRequest
 from pintag.explain.schema import ExplanationAnswer
 from pintag.serve.api import explanations, front, schemas, tags
@@ -48,6 +49,15 @@ class QuickTagger(ScriptedTagger):
         self, images: Sequence[bytes], max_tags: int, min_confidence: float
     ) -> list[dict[str, Any] | Exception]:
         return [schemas.answer(MODEL, TAGS)] * len(images)
+
+
+class RefusingTagger(QuickTagger):
+    """Refuses all images."""
+
+    async def tag(
+        self, images: Sequence[bytes], max_tags: int, min_confidence: float
+    ) -> list[dict[str, Any] | Exception]:
+        return [NotAnImageError("the image is corrupt")] * len(images)
 
 
 class QuickExplainer(ScriptedExplainer):
@@ -138,6 +148,23 @@ def test_an_image_of_20_mib_does_not_hold_up_the_loop(longest: Measure, machine:
 
 def test_a_batch_does_not_hold_up_the_loop(longest: Measure, machine: float) -> None:
     app, body = classifier(), (b"\0\4\0\0" + bytes(2**18)) * 240
+
+    async def tag() -> None:
+        assert await post(app, "/v1/tags:batch", body, {}) == 200
+
+    assert longest(tag) < LIMIT_S * machine
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"%" * 4096, b"%41" * 1365, b"A" * 4096, b"-" * 4096, b"{" + b" " * 4095, b"." * 4096],
+    ids=["percent", "escapes", "letters", "hyphens", "JSON", "dots"],
+)
+def test_hints_for_256_files_that_are_no_images_do_not_hold_up_the_loop(
+    content: bytes, longest: Measure, machine: float
+) -> None:
+    app = front.wrap(tags.build(RefusingTagger()), ApiConfig())
+    body = (len(content).to_bytes(4) + content) * 256
 
     async def tag() -> None:
         assert await post(app, "/v1/tags:batch", body, {}) == 200
