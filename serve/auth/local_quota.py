@@ -162,20 +162,21 @@ class _LocalQuota:
         self._waiting = []
         started = loop.time()
         request = self._request(tuple(waiter.images for waiter in current), started)
+        # Whatever fails here, no request may wait for ever.
         try:
             grant = await self.take(request)
+            self._start_lease(request.lease, grant, started)
+            held = [
+                waiter
+                for waiter, admitted in zip(current, grant.admitted, strict=True)
+                if not self._answer(waiter, admitted)
+            ]
         except Exception as error:
             for waiter in (*current, *self._waiting):
                 if not waiter.answer.done():
                     waiter.answer.set_exception(error)
             self._waiting = []
             return
-        self._start_lease(request.lease, grant, started)
-        held = [
-            waiter
-            for waiter, admitted in zip(current, grant.admitted, strict=True)
-            if not self._answer(waiter, admitted)
-        ]
         self._waiting = [*held, *self._waiting]
         if held:
             await asyncio.sleep(_HELD_PAUSE_S)
@@ -246,20 +247,22 @@ class _LocalQuota:
         return wait_s
 
     def _statuses(self) -> tuple[LimitStatus, ...]:
+        # More than a limit can be left, even an infinite number, if a newer file that another
+        # replica has read raised or removed the limit.
         assert self._grant is not None
         limits, grant, statuses = self.client.limits, self._grant, []
         if rate := limits.per_second:
-            capacity, left = limits.capacity, grant.burst_left + self._lease.left
-            reset_s = max(0, math.ceil((capacity - left) / rate))
+            capacity = limits.capacity
+            left = min(capacity, grant.burst_left + self._lease.left)
+            reset_s = math.ceil((capacity - left) / rate)
             window_s = math.ceil(capacity / rate)
             statuses.append(LimitStatus("burst", capacity, window_s, _whole(left), reset_s))
         if quota := limits.per_day:
-            left = grant.day_left + self._lease.left
+            left = min(quota, grant.day_left + self._lease.left)
             reset_s = math.ceil(grant.until_midnight_s)
             statuses.append(LimitStatus("day", quota, DAY_S, _whole(left), reset_s))
         return tuple(statuses)
 
 
 def _whole(tokens: float) -> int:
-    """Whole tokens. They are infinite if a newer file, of another replica, has no such limit."""
-    return max(0, math.floor(tokens + token_bucket.EPSILON)) if math.isfinite(tokens) else 0
+    return max(0, math.floor(tokens + token_bucket.EPSILON))

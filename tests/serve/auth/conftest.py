@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import selectors
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -17,6 +16,7 @@ import pytest
 from pintag.serve.auth import redis_limiter
 from pintag.serve.auth.api_keys import KeyHolder, RateLimits
 from pintag.serve.auth.token_bucket import Grant, RateLimiter, TakeRequest
+from tests.conftest import free_port
 
 T = TypeVar("T")
 MIDNIGHT = 20_000 * 86400.0
@@ -63,6 +63,7 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> Any:
+        assert timeout is not None, "every task waits for another one"
         if timeout:
             self._loop.jump(timeout)
             timeout = 0
@@ -90,30 +91,57 @@ class RedisByScript:
         )
 
 
+class RedisServer:
+    """A Redis that requires PASSWORD, and keeps what it has when it is killed: as k8s/base does."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._port = folder, free_port()
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+        """Without the password."""
+        self.restarts = -1
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def restart(self) -> None:
+        """Kill the server, if it runs, and start it again with its file."""
+        import redis
+
+        self.stop()
+        self.restarts += 1
+        command = [
+            "redis-server", "--port", str(self._port), "--bind", "127.0.0.1", "--save", "",
+            "--appendonly", "yes", "--requirepass", PASSWORD, "--dir", str(self._folder),
+        ]  # fmt: skip
+        with (self._folder / "log").open("w") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        with redis.Redis(port=self._port, password=PASSWORD) as client:
+            # While it reads its file it answers with an error.
+            while not _answers(client, redis.RedisError):
+                assert self._process.poll() is None, (self._folder / "log").read_text()
+                time.sleep(0.01)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
 @pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a Redis that requires PASSWORD; the URL does not have the password."""
-    redis = pytest.importorskip("redis", reason="the package redis is not installed")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    pytest.importorskip("redis", reason="the package redis is not installed")
     if not shutil.which("redis-server"):
         pytest.skip("redis-server is not installed (Debian's package)")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder: Path = tmp_path_factory.mktemp("redis")
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            [*command, "--requirepass", PASSWORD, "--dir", str(folder)], stdout=log, stderr=log
-        )
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
     try:
-        with redis.Redis(port=port, password=PASSWORD) as client:
-            while not _answers(client, redis.ConnectionError):
-                assert server.poll() is None, (folder / "log").read_text()
-                time.sleep(0.05)
-        yield f"redis://127.0.0.1:{port}/0"
+        server.restart()
+        yield server
     finally:
-        server.terminate()
-        server.wait()
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of a Redis that requires PASSWORD; the URL does not have the password."""
+    return redis_server.url
 
 
 def _answers(client: Any, error: type[Exception]) -> bool:

@@ -247,3 +247,43 @@ def test_tokens_of_a_replica_that_died_are_not_waited_for_for_ever(limiter: Coun
     limiter.limiter.take(TakeRequest("mine:1", limits, 0.0, (), "dead", 0, 0, 1, 6))
     decisions = do(limiter, lambda quotas: quotas.admit(client(limits), 95))
     assert not decisions.admitted
+
+
+@pytest.mark.parametrize(
+    ("newer", "left"),
+    [
+        (RateLimits(per_day=1000), {"burst": 20, "day": 100}),
+        (RateLimits(per_second=10), {"burst": 20, "day": 100}),
+        (RateLimits(per_second=1000), {"burst": 20, "day": 100}),
+    ],
+    ids=["rate removed", "day removed", "burst raised"],
+)
+def test_a_replica_that_has_not_read_a_newer_file_answers(
+    limiter: CountedLimiter, newer: RateLimits, left: dict[str, int]
+) -> None:
+    """Another replica has read it, and so the limits of this one no longer apply."""
+    old = client(RateLimits(per_second=10, per_day=100), since=NOON - 2)
+
+    async def requests(quotas: LocalQuotas) -> Decision:
+        await LocalQuotas(limiter).admit(client(newer, since=NOON - 1))
+        return await quotas.admit(old)
+
+    decision: Decision = do(limiter, requests)
+    assert decision.admitted
+    assert {status.name: status.remaining for status in decision.statuses} == pytest.approx(
+        left, abs=2
+    )
+
+
+def test_a_request_fails_if_its_answer_cannot_be_computed(limiter: CountedLimiter) -> None:
+    """It must not wait for ever."""
+
+    async def call(request: TakeRequest) -> Grant:
+        grant = await limiter(request)
+        return grant._replace(admitted=())
+
+    async def requests(quotas: LocalQuotas) -> list[Any]:
+        quotas = LocalQuotas(call)
+        return await asyncio.gather(*(quotas.admit(MINE) for _ in range(3)), return_exceptions=True)
+
+    assert [type(result) for result in do(limiter, requests)] == [ValueError] * 3
