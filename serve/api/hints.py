@@ -33,7 +33,8 @@ def explain(error: Exception, data: bytes, content_type: str) -> Exception:
         return UnsupportedFormatError(f"{found}; {_SEND}")
     # curl -d drops them from a file, and nearly every picture has some.
     has_line_ends = b"\n" in data or b"\r" in data
-    if kind == "application/x-www-form-urlencoded" and not has_line_ends:
+    is_picture = not has_line_ends and _begins_like_a_picture(data)
+    if kind == "application/x-www-form-urlencoded" and is_picture:
         return NotAnImageError(
             f"{error}; the body has no line ends: curl -d drops them, use --data-binary @FILE"
         )
@@ -58,6 +59,10 @@ def _other_format(head: bytes, kind: str) -> str:
     if re.fullmatch(rb"(?i)@?[^\0-\x1f]{1,250}\.(jpe?g|png|gif|webp|bmp|heic|avif)", text.rstrip()):
         return "the body is the name of a file"
     return ""
+
+
+def _begins_like_a_picture(data: bytes) -> bool:
+    return data.startswith(_MAGIC) or b"ftyp" in data[:12]
 
 
 def _is_base64(text: bytes) -> bool:
