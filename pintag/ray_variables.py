@@ -133,9 +133,14 @@ def explain(error: BaseException) -> str:
     text = str(error).lower()
     if "token" in text or "unauthenticated" in text:
         return f"{first}; {_CREDENTIALS_HINT}"
-    if "af_unix" in text or "socket path" in text or isinstance(error, PermissionError):
+    if "af_unix" in text or "socket path" in text or _denies_folder(error):
         return f"{first}; {_FOLDER_HINT}"
     return first if is_local() else f"{first}; {_ADDRESS_HINT}"
+
+
+def _denies_folder(error: BaseException) -> bool:
+    """Whether a folder cannot be written to; a program that cannot be run is no such error."""
+    return isinstance(error, PermissionError) and not Path(error.filename or "").is_file()
 
 
 def _last_cluster() -> str:

@@ -144,3 +144,8 @@ def test_rays_errors_get_a_remedy_and_stay_one_line(error: Exception, remedy: st
     message = ray_variables.explain(error)
     assert remedy in message
     assert "\n" not in message
+
+
+def test_a_program_that_cannot_be_run_is_no_folder_to_choose() -> None:
+    error = PermissionError(13, "Permission denied", sys.executable)
+    assert ray_variables.explain(error) == str(error)
