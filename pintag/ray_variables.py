@@ -135,7 +135,7 @@ def explain(error: BaseException) -> str:
     first = next(iter(str(error).strip().splitlines()), type(error).__name__)
     # Ray's first error only names an address; the reason is in its causes.
     text = " ".join(map(str, _causes(error))).lower()
-    if "af_unix" in text or "socket path" in text or isinstance(error, PermissionError):
+    if "af_unix" in text or "socket path" in text or _denies_folder(error):
         return f"{first}; {_FOLDER_HINT}"
     if any(word in text for word in _REFUSED):
         return f"{first}; {_CREDENTIALS_HINT}"
@@ -147,6 +147,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while current is not None:
         yield current
         current = current.__cause__
+
+
+def _denies_folder(error: BaseException) -> bool:
+    """Whether a folder cannot be written to; a program that cannot be run is no such error."""
+    return isinstance(error, PermissionError) and not Path(error.filename or "").is_file()
 
 
 def _last_cluster() -> str:

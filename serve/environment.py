@@ -78,6 +78,16 @@ def folders() -> dict[str, str]:
     return {name: os.environ.get(name) or path for name, path in paths.items()}
 
 
+def remove_folder(node: str) -> None:
+    """Remove what HAProxy has left of a node that has ended: Ray gives each start a new id.
+
+    Args:
+        node: the id of the node.
+    """
+    base = folders()["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"]
+    shutil.rmtree(Path(base) / node, ignore_errors=True)
+
+
 def _draining(config: ServeConfig) -> dict[str, str]:
     """How long a stopping node, proxy or replica, and an old HAProxy process, still answer."""
     seconds = config.http.drain_s

@@ -234,7 +234,10 @@ def _disconnect(is_shared: bool = True) -> None:
         if not ray_variables.is_local() and ray.is_initialized():
             rate_limit.shut_down()
             _end_old_rate_limiter()
+        node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
         ray.shutdown()
+    if node and ray_variables.is_local():
+        environment.remove_folder(node)
 
 
 def _end_old_rate_limiter() -> None:

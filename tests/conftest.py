@@ -106,9 +106,14 @@ class Server:
 
 def haproxy_config(process: subprocess.Popen[str]) -> str:
     """The configuration of the HAProxy that descends from a process."""
+    (path,) = haproxy_files(process)
+    return path.read_text()
+
+
+def haproxy_files(process: subprocess.Popen[str]) -> set[Path]:
+    """The files with the configurations of the HAProxies that descend from a process."""
     commands = [each.cmdline() for each in descendants(process, HAPROXY)]
-    (path,) = {command[command.index("-f") + 1] for command in commands}
-    return Path(path).read_text()
+    return {Path(command[command.index("-f") + 1]) for command in commands}
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ from unittest import mock
 
 import httpx
 
-from pintag.serve.api import tags
+from pintag.core.errors import NotAnImageError
+from pintag.serve.api import schemas, tags
 from pintag.serve.model_info import ModelInfo
 
 _INTRODUCTION = """# HTTP API
@@ -27,12 +28,21 @@ OpenAPI document.
 | `OPTIONS` of any path | 204; `Allow` lists its methods. |
 """
 
-_AFTER = """## Errors
+_PROBLEM = schemas.problem(NotAnImageError("no bytes: the image is empty")).model_dump_json(
+    indent=1
+)
+_AFTER = f"""## Errors
 
-Errors are `application/problem+json` (RFC 9457). `kind` is a stable name for programs. `503` and
-`429` have the header `Retry-After`. For a 503 the server computes its value from the current rate.
-If an image of a request with many images cannot be tagged, the list of answers has the error at the
-position of the image. In a query, a name that is no parameter is a 422.
+A path that does not exist gets 404. Another method of a path gets 405; `Allow` and the detail name
+the right one. Errors are `application/problem+json` (RFC 9457). `kind` is a stable name for
+programs. `503` and `429` have the header `Retry-After`. For a 503 the server computes its value
+from the current rate. If an image of a request with many images cannot be tagged, the list of
+answers has the error at the position of the image. In a query, a name that is no parameter is a
+422. The body of an error:
+
+```json
+{_PROBLEM}
+```
 
 ## Authentication
 
@@ -48,8 +58,20 @@ nobody counts, requests with limited keys get 503 (`rate_limiter_unavailable`).
 def document() -> dict[str, Any]:
     """The OpenAPI document of a server whose explainer is enabled."""
     handler = mock.MagicMock()
-    handler.info = ModelInfo.model_construct(
-        name="mobilenet", version="d9ad6c45d208", metrics={}, explained=True
+    handler.info = ModelInfo(
+        name="mobilenet",
+        version="d9ad6c45d208",
+        created="2026-01-01T00:00:00+00:00",
+        labels=["art", "houses"],
+        backbone="mobilenet",
+        alpha=0.75,
+        input_size=224,
+        preprocessing="x / 127.5 - 1",
+        temperature=1.2,
+        engine="openvino",
+        precision="int8",
+        synthetic=False,
+        metrics={"test": {"accuracy": 0.95}},
     )
     return asyncio.run(_get(tags.build(handler), "/openapi.json"))
 
@@ -85,9 +107,16 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[st
         yield "| parameter | in | type | default | description |\n| --- | --- | --- | --- | --- |"
         yield "\n".join(map(_parameter, operation["parameters"])) + "\n"
     yield "| status | answer |\n| --- | --- |"
-    for status, response in operation["responses"].items():
+    for status, response in sorted(operation["responses"].items()):
         yield f"| {status} | {_cell(response['description'])} |"
     yield ""
+    answer = operation["responses"]["200"]["content"].get("application/json", {})
+    if "example" in answer:
+        yield f"An answer:\n\n{_json(answer['example'])}"
+
+
+def _json(value: Any) -> str:
+    return f"```json\n{json.dumps(value, indent=1)}\n```\n"
 
 
 def _parameter(parameter: dict[str, Any]) -> str:

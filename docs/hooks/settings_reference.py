@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -34,6 +35,9 @@ _CONFIGURATIONS: dict[str, tuple[str, type[BaseModel]]] = {
     "Study": ("`pintag study`; examples in `configs/study`", StudyConfig),
     "Optimization": ("`pintag optimize`", OptimizeConfig),
 }
+
+# As in YAML; other types have their own names.
+_NAMES = {bool: "true or false", int: "integer", float: "number", str: "text", Path: "path"}
 
 
 def page() -> str:
@@ -95,12 +99,13 @@ def _type_name(annotation: object) -> str:
         return " or ".join(map(str, arguments))
     if origin in (typing.Union, types.UnionType):
         return " or ".join(map(_type_name, arguments))
-    if origin is not None:
-        shown = ["..." if each is Ellipsis else _type_name(each) for each in arguments]
-        return f"{_type_name(origin)}[{', '.join(shown)}]"
+    if origin in (tuple, list):
+        return f"list of {_type_name(arguments[0])}"
+    if origin is dict:
+        return f"a {_type_name(arguments[1])} for each name"
     if annotation is type(None):
         return "null"
-    return getattr(annotation, "__name__", str(annotation))
+    return _NAMES.get(annotation) or getattr(annotation, "__name__", str(annotation))
 
 
 def _default(field: FieldInfo) -> str:

@@ -10,6 +10,7 @@ import click
 
 from pintag.cli import console
 from pintag.cli.console import escape
+from pintag.core import formatting
 from pintag.core.store import absolute
 from pintag.models import remote
 from pintag.models.registry import Registry
@@ -84,13 +85,16 @@ def bulk(
 def _print(out: str, summary: JobSummary, seconds: float) -> None:
     for reason, count in summary.left_out:
         console.err.print(f"[yellow]left out:[/] {count:,} ({escape(reason)})", soft_wrap=True)
+    failed = "no errors"
+    if summary.errors:
+        failed = f"{formatting.count(summary.errors, 'image')} without tags: see the column error"
     rate = ""
     if summary.tagging_s:
         per_second = summary.tagged / summary.tagging_s
         rate = f" ({per_second:.0f} per second without the start of Ray)"
     console.out.print(
-        f"{escape(out)}: {summary.images} images; {summary.tagged} tagged now in {seconds:.1f} s"
-        f"{rate}; {summary.errors} have an error",
+        f"{escape(out)}: {formatting.count(summary.images, 'image')}, {summary.tagged:,} of them "
+        f"processed now in {seconds:.1f} s{rate}; {failed}",
         soft_wrap=True,
     )
 

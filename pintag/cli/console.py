@@ -184,9 +184,9 @@ def not_utf8(paths: Iterable[Path], console: Console = err) -> None:
         console.print(f"[yellow]note:[/] {note}", soft_wrap=True)
 
 
-def table(*columns: str, title: str | None = None) -> Table:
+def table(*columns: str) -> Table:
     """A table with text in its first column and numbers in the others."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(header_style="bold")
     for index, column in enumerate(columns):
         # Long names are wrapped: if they were cut off, two of them might look the same.
         table.add_column(column, justify="right" if index else "left", overflow="fold")

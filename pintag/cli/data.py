@@ -135,6 +135,8 @@ def _to_json(scanned: DataSet, result: Inspection) -> dict[str, object]:
 
 def _show(scanned: DataSet, result: Inspection, most: int | None) -> None:
     """Print the result; of each list at most `most` lines, or all."""
+    kind = " (synthetic)" if scanned.is_synthetic else ""
+    console.out.print(f"{escape(scanned.root)}{kind}", soft_wrap=True)
     console.out.print(_counts(scanned, result, most and _LABELS))
     unreadable = (f"{escape(file.path)}: {escape(file.reason)}" for file in result.unreadable)
     _print_lines("unreadable:", list(unreadable), most)
@@ -147,8 +149,7 @@ def _show(scanned: DataSet, result: Inspection, most: int | None) -> None:
 
 
 def _counts(scanned: DataSet, result: Inspection, most: int | None) -> Table:
-    kind = " (synthetic)" if scanned.is_synthetic else ""
-    table = console.table("label", *SPLITS, title=f"{escape(scanned.root)}{kind}")
+    table = console.table("label", *SPLITS)
     for label in scanned.labels.names[:most]:
         table.add_row(escape(label), *(str(result.counts[split][label]) for split in SPLITS))
     if most is not None and len(scanned.labels) > most:

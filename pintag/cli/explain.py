@@ -74,7 +74,7 @@ exits with code 1.
 
 @click.command(help=_HELP)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@click.option("--bundle", help="Explain with the model of this bundle.")
+@click.option("--bundle", help="Explain with a bundle or a registry: a folder or a URI.")
 @click.option(
     "--url",
     help="Explain with a server, such as http://localhost:8000. Set its API key in PINTAG_KEY.",

@@ -179,7 +179,9 @@ def load(path: str | os.PathLike[str], name: str | None = None) -> ModelBundle:
     try:
         content = (path / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise BundleError(f"{name}: no bundle here: {MANIFEST} is missing") from error
+        found = path.is_dir() and f"{MANIFEST} is missing"
+        reason = found or ("it is a file" if path.exists() else "there is no such folder")
+        raise BundleError(f"{name}: no bundle here: {reason}") from error
     except OSError as error:
         raise BundleError(f"{name}/{MANIFEST}: cannot be read: {error.strerror}") from error
     parsed = manifest.parse(content, f"{name}/{MANIFEST}")

@@ -23,6 +23,7 @@ from pintag.models.bundle import ModelBundle
 from pintag.models.manifest import MANIFEST, Manifest
 
 CURRENT, REFUSED = "current", "refused"
+_NO_REGISTRY = "this is not a model registry; create one with `pintag models add`"
 
 
 @dataclass(frozen=True)
@@ -164,9 +165,7 @@ class Registry:
         names = self.names()
         current = self._current_name() if self.exists() else None
         if current is None and not names:
-            raise BundleError(
-                f"{self._name}: this is not a model registry; create one with `pintag models add`"
-            )
+            raise BundleError(f"{self._name}: {_NO_REGISTRY}")
         versions = [self._version(name, is_current=name == current) for name in names]
         return sorted(
             versions,
@@ -230,9 +229,9 @@ class Registry:
         return not invalid and self._store.has(f"{name}/{MANIFEST}")
 
     def _no_version(self, name: str, names: list[str]) -> BundleError:
-        return BundleError(
-            f"{self._name}: no version {name!r}; there are {', '.join(names) or 'none'}"
-        )
+        if not names:
+            return BundleError(f"{self._name}: {_NO_REGISTRY}")
+        return BundleError(f"{self._name}: no version {name!r}; there are {', '.join(names)}")
 
     @property
     def _name(self) -> str:

@@ -78,4 +78,7 @@ def nothing_at(scope: Scope) -> str:
 def _detail(request: Request, error: HTTPException) -> str:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return nothing_at(request.scope)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and error.headers:
+        method = request.method[:_MAX_ECHO]
+        return f"{method} is not a method of this path; use {error.headers['Allow']}"
     return str(error.detail)

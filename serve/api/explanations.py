@@ -38,7 +38,10 @@ _NOT_ACCEPTABLE = HTTPException(
 _NOT_MODIFIED = schemas.http_problem(HTTPStatus.PRECONDITION_FAILED, "the client has this answer")
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     **openapi.PROBLEMS,
-    200: {"content": {PNG: {"schema": {"type": "string", "format": "binary"}}}},
+    200: {
+        "description": "The weights of the superpixels, or the image with them",
+        "content": {PNG: {"schema": {"type": "string", "format": "binary"}}},
+    },
     406: openapi.problem_example(
         "`Accept` has neither JSON nor PNG",
         schemas.http_problem(_NOT_ACCEPTABLE.status_code, _NOT_ACCEPTABLE.detail),

@@ -32,7 +32,8 @@ def explain(error: Exception, data: bytes, content_type: str) -> Exception:
     if found := _other_format(data[:_HEAD], kind):
         return UnsupportedFormatError(f"{found}; {_SEND}")
     # curl -d drops them from a file, and nearly every picture has some.
-    if kind == "application/x-www-form-urlencoded" and not (b"\n" in data or b"\r" in data):
+    is_form = kind == "application/x-www-form-urlencoded"
+    if is_form and _begins_like_a_picture(data) and not (b"\n" in data or b"\r" in data):
         return NotAnImageError(
             f"{error}; the body has no line ends: curl -d drops them, use --data-binary @FILE"
         )
@@ -57,6 +58,10 @@ def _other_format(head: bytes, kind: str) -> str:
     if re.fullmatch(rb"(?i)@?[^\0-\x1f]{1,250}\.(jpe?g|png|gif|webp|bmp|heic|avif)", text.rstrip()):
         return "the body is the name of a file"
     return ""
+
+
+def _begins_like_a_picture(data: bytes) -> bool:
+    return data.startswith(_MAGIC) or b"ftyp" in data[:12]
 
 
 def _is_base64(text: bytes) -> bool:

@@ -109,6 +109,11 @@ def problem_example(description: str, problem: Problem) -> dict[str, Any]:
     return {"description": description, "content": {schemas.PROBLEM_TYPE: content}}
 
 
+def answer_example(description: str, example: Any) -> dict[str, Any]:
+    """The response 200 of the OpenAPI document, with an example of its JSON."""
+    return {"description": description, "content": {"application/json": {"example": example}}}
+
+
 def _error_example(description: str, error: Exception) -> dict[str, Any]:
     """A response of the OpenAPI document, with the problem of an error as its example."""
     return problem_example(description, schemas.problem(error))
@@ -122,7 +127,8 @@ COMMON_PROBLEMS: dict[int | str, dict[str, Any]] = {
         ),
     ),
     429: _error_example(
-        "The rate limit of the key is reached; `Retry-After` has the seconds to wait",
+        "A limit of the key is reached, or too many uploads of the client's address are on their "
+        "way; `Retry-After` has the seconds to wait",
         RateLimitedError("uploads has reached its rate limit; try again in 2 s", 2),
     ),
     503: _error_example(

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from pintag.core.version import __version__
+from pintag.data.labels import Tag
 from pintag.serve.api import (
     error_handlers,
     explanations,
@@ -29,6 +30,8 @@ from pintag.serve.model_info import ModelInfo
 from pintag.serve.observability.logs import log
 
 PATH = "/v1/tags"
+# In the API document only.
+_EXAMPLE = (Tag("houses", 0.9369354844093323), Tag("art", 0.037936095148324966))
 
 
 class RequestMetrics(Protocol):
@@ -68,6 +71,7 @@ def build(tagger: TagHandler, root_path: str = "") -> FastPath:
     )
     error_handlers.add(app, tagger.metrics)
     _add_tags(app, tagger)
+    _add_batch(app, tagger)
     _add_model(app, tagger)
     pages.add(app)
     openapi.add(app, explanations.routes() if tagger.info.explained else [], root_path)
@@ -75,10 +79,14 @@ def build(tagger: TagHandler, root_path: str = "") -> FastPath:
 
 
 def _add_tags(app: FastAPI, tagger: TagHandler) -> None:
+    answer = openapi.answer_example(
+        "The tags; a list if the form has several images", _example(tagger.info)
+    )
+
     @app.post(
         PATH,
         response_model=Answer | list[Answer | Problem],
-        responses=openapi.PROBLEMS,
+        responses={**openapi.PROBLEMS, 200: answer},
         openapi_extra=openapi.request(openapi.IMAGE_BODY, TagParameters),
         summary="Tag an image",
     )
@@ -96,10 +104,16 @@ def _add_tags(app: FastAPI, tagger: TagHandler) -> None:
                 return await _one_answer(tagger, request.scope, images[0], query)
             return await _all_answers(tagger, images, query)
 
+
+def _add_batch(app: FastAPI, tagger: TagHandler) -> None:
+    answer = openapi.answer_example(
+        "A list of tags, or of errors, in order", [_example(tagger.info)]
+    )
+
     @app.post(
         f"{PATH}:batch",
         response_model=list[Answer | Problem],
-        responses=openapi.PROBLEMS,
+        responses={**openapi.PROBLEMS, 200: answer},
         openapi_extra=openapi.request(openapi.BATCH_BODY, TagParameters),
         summary="Tag many images",
     )
@@ -116,8 +130,15 @@ def _add_tags(app: FastAPI, tagger: TagHandler) -> None:
             return await _all_answers(tagger, images, query)
 
 
+def _example(info: ModelInfo) -> dict[str, Any]:
+    """An answer for the API document."""
+    return schemas.answer({"name": info.name, "version": info.version}, list(_EXAMPLE))
+
+
 def _add_model(app: FastAPI, tagger: TagHandler) -> None:
-    example = {"content": {"application/json": {"example": tagger.info.model_dump()}}}
+    example = openapi.answer_example(
+        "The model, its labels and its figures", tagger.info.model_dump()
+    )
 
     @app.head("/v1/model", include_in_schema=False)
     @app.get(

@@ -53,7 +53,11 @@ def test_the_settings_page_has_every_key(hooks: None) -> None:
     page = settings_reference.page()
     for key in [*_keys(ServeConfig), *_keys(TrainConfig)]:
         assert f"| `{key}` |" in page
-    assert "| `http.port` | `int, >= 1, <= 65535` | `8000` |" in page
+    assert "| `http.port` | `integer, >= 1, <= 65535` | `8000` |" in page
+    types = set(re.findall(r"^\| `\S+` \| `([^`]*)`", page, re.M))
+    assert {"list of text", "path or null", "true or false or auto"} <= types
+    # No type is Python's.
+    assert not re.search(r"tuple|dict|\bstr\b|\bint\b|\bfloat\b|Path|\.\.\.", " ".join(types))
     assert "| `grid.batch_size` |" not in page
     assert "| `models[].grid.batch_size` |" in page
 
@@ -75,6 +79,23 @@ def test_a_row_has_the_docstring_of_its_setting(hooks: None) -> None:
     rows = "\n".join(settings_reference._tables(OptimizeConfig))
     for name in OptimizeConfig.model_fields:
         assert " ".join(docstrings[name].split()) in rows
+
+
+def test_the_http_page_has_answers_and_statuses_in_order(hooks: None) -> None:
+    import http_reference
+
+    page = http_reference.page()
+    assert "Successful Response" not in page
+    operations = page.split("\n## ")[1:5]
+    for operation in operations:
+        statuses = re.findall(r"^\| (\d{3}) \|", operation, re.M)
+        assert statuses == sorted(statuses)
+        assert "200" in statuses
+    answers = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.S)]
+    assert {"model", "tags"} <= answers[0].keys()
+    assert answers[-1]["kind"] == "not_an_image"
+    assert "405" in page
+    assert "404" in page
 
 
 def test_the_command_line_page_has_the_help_of_every_command(hooks: None) -> None:

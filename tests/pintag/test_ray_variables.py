@@ -155,3 +155,8 @@ def test_a_reason_that_only_the_cause_of_rays_error_names_is_found() -> None:
     message = ray_variables.explain(error)
     assert message.startswith("Failed to connect to Ray cluster at head:6379; this process has no ")
     assert "check RAY_ADDRESS" not in message
+
+
+def test_a_program_that_cannot_be_run_is_no_folder_to_choose() -> None:
+    error = PermissionError(13, "Permission denied", sys.executable)
+    assert ray_variables.explain(error) == str(error)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pintag.serve import environment
 from pintag.serve.config import HttpConfig, LogConfig, ServeConfig
 from pintag.serve.deployment_config import ClassifierConfig, ImageConfig
 from pintag.serve.environment import folders, has_haproxy, variables
@@ -115,6 +116,16 @@ def test_each_user_has_a_folder_for_haproxy_with_short_paths(
         socket = path.parent / ("0" * 56) / f"{path.name}.own.4194304.tmp"
         assert len(str(socket)) <= 107
     assert len(paths) == 3
+
+
+def test_the_folder_of_one_node_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_SERVE_HAPROXY_SERVER_STATE_BASE", str(tmp_path))
+    for node in ("mine", "other"):
+        (tmp_path / node).mkdir()
+        (tmp_path / node / "haproxy.cfg").write_text("")
+    environment.remove_folder("mine")
+    environment.remove_folder("a node without a folder")
+    assert [folder.name for folder in tmp_path.iterdir()] == ["other"]
 
 
 def test_a_folder_that_the_user_chose_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from tests.conftest import (
     Server,
     descendants,
     free_port,
+    haproxy_files,
     lives,
     pintag,
     serving,
@@ -269,7 +270,10 @@ def test_sigterm_ends_all_processes_after_the_answers_in_flight(
     bundle_dir: Path, picture: bytes, tmp_path: Path
 ) -> None:
     with serving(bundle_dir, tmp_path / "log", *SMALL) as server:
+        files = haproxy_files(server.process) if has_haproxy() else set()
+        assert all(path.exists() for path in files)
         names, answer = stop_during_upload(server, signal.SIGTERM, picture)
+        assert not any(path.exists() or path.parent.exists() for path in files)
         assert "raylet" in names
         assert ("haproxy" in names) == has_haproxy()
         assert answer.startswith(b"HTTP/1.1 200 ")

@@ -32,12 +32,12 @@ def test_an_output_folder_is_required(cli: Cli, tmp_path: Path) -> None:
     [
         (
             JobSummary(images=300, tagged=200, errors=1, parts=1, tagging_s=4.0),
-            "tags: 300 images; 200 tagged now in 10.0 s (50 per second without the start of Ray);"
-            " 1 have an error\n",
+            "tags: 300 images, 200 of them processed now in 10.0 s (50 per second without the "
+            "start of Ray); 1 image without tags: see the column error\n",
         ),
         (
             JobSummary(images=300, tagged=0, errors=0, parts=1),
-            "tags: 300 images; 0 tagged now in 10.0 s; 0 have an error\n",
+            "tags: 300 images, 0 of them processed now in 10.0 s; no errors\n",
         ),
     ],
 )

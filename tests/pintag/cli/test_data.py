@@ -63,6 +63,8 @@ def test_a_check_counts_images_by_label_and_split(cli: Cli, root: Path) -> None:
     (root / "test" / "food").joinpath("food-0003.jpg").unlink()
     done = cli("data", "check", root)
     assert done.code == 0
+    # Without spaces at its end.
+    assert done.out.startswith(f"{root}\n")
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.out.splitlines()]
     assert [row for row in rows if row] == [
         ["art", "3", "3", "3"],

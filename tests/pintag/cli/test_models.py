@@ -69,7 +69,8 @@ def test_a_version_is_printed_in_full_and_may_be_shortened(
 
 
 def test_an_unknown_version_is_reported(cli: Cli, models: str, tmp_path: Path) -> None:
-    assert "not a model registry; create one with" in cli("models", "list", models).err
+    for command in (("list",), ("use", "one")):
+        assert "not a model registry; create one with" in cli("models", *command, models).err
     cli("models", "add", bundles.write(tmp_path / "one", "one"), models)
     done = cli("models", "use", "two", models)
     assert (done.code, done.out) == (1, "")

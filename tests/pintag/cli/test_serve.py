@@ -22,7 +22,7 @@ def nothing(tmp_path: Path) -> Path:
 def test_a_missing_bundle_is_reported(cli: Cli, nothing: Path) -> None:
     done = cli("serve", "--bundle", nothing)
     assert (done.code, done.out) == (1, "")
-    assert f"error: {nothing}: no bundle here: bundle.json is missing" in done.err
+    assert f"error: {nothing}: no bundle here: there is no such folder" in done.err
 
 
 @pytest.mark.parametrize(

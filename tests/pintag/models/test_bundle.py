@@ -136,10 +136,18 @@ def test_an_invalid_weights_file_is_reported(saved: Path) -> None:
     assert str(caught.value).startswith(f"{saved / WEIGHTS}: does not fit its network")
 
 
-@pytest.mark.parametrize("name", ["nothing", "empty", "file", "file/below"])
-def test_a_path_without_a_bundle_is_reported(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nothing", "there is no such folder"),
+        ("empty", "bundle.json is missing"),
+        ("file", "it is a file"),
+        ("file/below", "there is no such folder"),
+    ],
+)
+def test_a_path_without_a_bundle_is_reported(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
-    with pytest.raises(BundleError, match=r"no bundle here: bundle\.json is missing") as caught:
+    with pytest.raises(BundleError) as caught:
         bundle.load(tmp_path / name)
-    assert str(tmp_path / name) in str(caught.value)
+    assert str(caught.value) == f"{tmp_path / name}: no bundle here: {reason}"

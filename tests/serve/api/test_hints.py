@@ -56,7 +56,14 @@ def test_a_picture_without_line_ends_in_a_form_was_sent_by_curl_d(dropped: bytes
 
 @pytest.mark.parametrize(
     ("data", "kind"),
-    [(b"", ""), (JPEG, FORM), (JPEG, "image/jpeg"), (b"picture", ""), (b"\0\1\2", "image/png")],
+    [
+        (b"", ""),
+        (JPEG, FORM),
+        (JPEG, "image/jpeg"),
+        (b"picture", ""),
+        (b"\0\1\2", "image/png"),
+        (b"zz", FORM),
+    ],
 )
 def test_other_bytes_keep_their_error(data: bytes, kind: str) -> None:
     assert hints.explain(REFUSED, data, kind) is REFUSED

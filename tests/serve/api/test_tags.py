@@ -287,7 +287,10 @@ def test_a_wrong_path_or_method_is_a_problem(
     allow: str | None,
 ) -> None:
     response = client.request(method, path)
-    assert problem(response, status).kind == kind
+    answer = problem(response, status)
+    assert answer.kind == kind
+    if allow:
+        assert answer.detail == f"{method} is not a method of this path; use {allow}"
     assert response.headers.get("Allow") == allow
     assert tagger.metrics.errors == {kind: 1}
 
