@@ -33,6 +33,7 @@ _CREDENTIALS_HINT = (
     "RAY_AUTH_TOKEN_PATH to that of its head (`ray get-auth-token` prints it there)"
 )
 _ADDRESS_HINT = "check RAY_ADDRESS, or unset it to start a local cluster"
+_BUSY_HINT = "the machine is too busy or short of memory: end other programs, and try again"
 _FOLDER_HINT = "set RAY_TMPDIR to a folder with a shorter path that you can write to"
 
 
@@ -126,7 +127,14 @@ def explain(error: BaseException) -> str:
         return f"{first}; {_CREDENTIALS_HINT}"
     if "af_unix" in text or "socket path" in text or isinstance(error, PermissionError):
         return f"{first}; {_FOLDER_HINT}"
-    return first if is_local() else f"{first}; {_ADDRESS_HINT}"
+    if is_local():
+        return f"{first}; {_BUSY_HINT}" if _is_late(text) else first
+    return f"{first}; {_ADDRESS_HINT}"
+
+
+def _is_late(text: str) -> bool:
+    """Whether one of Ray's processes did not start in time, by its message in lower case."""
+    return any(words in text for words in ("timed out", "overloaded"))
 
 
 def _last_cluster() -> str:

@@ -144,3 +144,13 @@ def test_rays_errors_get_a_remedy_and_stay_one_line(error: Exception, remedy: st
     message = ray_variables.explain(error)
     assert remedy in message
     assert "\n" not in message
+
+
+def test_a_cluster_that_does_not_start_in_time_gets_a_remedy() -> None:
+    os.environ.pop("RAY_ADDRESS", None)
+    message = ray_variables.explain(
+        Exception("The current node timed out during startup. The GCS has become overloaded.")
+    )
+    remedy = "the machine is too busy or short of memory: end other programs, and try again"
+    assert message.endswith(f"overloaded.; {remedy}")
+    assert ray_variables.explain(Exception("something else")) == "something else"
