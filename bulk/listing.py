@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from pintag.bulk import folders, lists, tables
 from pintag.bulk.folders import Folder
-from pintag.bulk.tables import TableColumn
+from pintag.bulk.tables import Kind, TableColumn
 from pintag.core import text
 from pintag.core.errors import DataError
 from pintag.core.store import Store, is_remote, local
@@ -72,15 +72,35 @@ def create(source: InputSource, out: Store) -> Listing:
         uris = map(store.file_uri, found.images)
     if not found.tables:
         return _write(source, uris, out, found.left_out)
-    kinds = {tables.kind(store, path, source.table_column) for path in found.tables}
-    if len(kinds) > 1:
+    kinds = _kinds(store, found, source.table_column)
+    if len(kinds) > 1 and "text" in kinds:
         raise DataError(
             f"{source.uri}: column {source.column!r} has bytes in one file and text in another"
         )
-    if kinds != {"text"}:
+    if "text" not in kinds:
         return _groups(source, store, found)
     texts = tables.texts(store, found.tables, source.column, PART)
     return _write(source, texts, out, found.left_out)
+
+
+def _kinds(store: Store, found: Folder, column: TableColumn) -> set[Kind]:
+    """What the tables contain; if others can be used, those that cannot are left out.
+
+    Raises:
+        DataError: none can be used.
+    """
+    kinds: dict[str, Kind] = {}
+    problems: dict[str, DataError] = {}
+    for path in found.tables:
+        try:
+            kinds[path] = tables.kind(store, path, column)
+        except DataError as error:
+            problems[path] = error
+    if not kinds:
+        raise next(iter(problems.values()))
+    found.tables = list(kinds)
+    found.left_out += [LeftOut(Path(path), str(error)) for path, error in problems.items()]
+    return set(kinds.values())
 
 
 def read(out: Store, number: int) -> list[str]:

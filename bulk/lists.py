@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from pintag.core.errors import DataError
-from pintag.core.store import Store, is_remote
+from pintag.core.store import Store
+from pintag.data.image_formats import PREFIX_BYTES, looks_like_image
 
 # UTF-32 first: its mark begins with that of UTF-16.
 _MARKS = (
@@ -19,6 +20,14 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# The first bytes of ZIP, gzip, bzip2, xz, Zstandard, 7-Zip and RAR.
+_ARCHIVES = (
+    b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf", b"Rar!",
+)  # fmt: skip
+# A list has at most this share of NUL characters: UTF-16 has about a half, other files have more.
+_MAX_NUL_SHARE = 0.1
+_CSV, _JSON = (".csv", ".tsv"), (".json", ".jsonl", ".ndjson")
+_LIST = "a list is text with one path or URI in each line"
 
 
 def read(store: Store) -> Iterator[str]:
@@ -27,32 +36,57 @@ def read(store: Store) -> Iterator[str]:
     The encoding is UTF-8, UTF-16 or UTF-32 by its byte order mark. Other bytes are those of the
     names: a list in Latin-1 names files in Latin-1. Empty lines are skipped, and so are lines that
     begin with # unless there is such a file.
+
+    Raises:
+        DataError: the file is of another kind, such as an image or CSV.
     """
-    folder = posixpath.dirname(store.root)
-    with store.open(store.root) as file, _text(file) as lines:
+    with store.open(store.root) as file, _text(file, store) as lines:
         for line in lines:
             name = line.strip()
             if not name:
                 continue
-            path = posixpath.join(folder, name)
-            if name.startswith("#") and not _names_file(store, path):
+            if name.startswith("#") and not _names_file(store, name):
                 continue
-            has_scheme = is_remote(name) or name.startswith("file://")
-            yield name if has_scheme else store.file_uri(path)
+            yield store.beside(store.root, name)
 
 
-def _names_file(store: Store, path: str) -> bool:
+def _names_file(store: Store, name: str) -> bool:
     # Whatever a comment contains, it is no error of the list.
     try:
-        return store.has_file(path)
+        return store.has_file(posixpath.join(posixpath.dirname(store.root), name))
     except DataError:
         return False
 
 
-def _text(file: Any) -> io.TextIOWrapper:
+def _text(file: Any, store: Store) -> io.TextIOWrapper:
     # A stream of a pipe cannot go back to its beginning, so it is buffered.
     buffered = io.BufferedReader(file)
-    head = buffered.peek(4)
+    head = buffered.peek(PREFIX_BYTES)[:PREFIX_BYTES]
+    if problem := _problem(head, posixpath.splitext(store.root)[1].lower()):
+        raise DataError(f"{store.file_uri(store.root)}: {problem}")
     encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
     errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
     return io.TextIOWrapper(buffered, encoding=encoding, errors=errors)
+
+
+def _problem(head: bytes, suffix: str) -> str:
+    """Why a file is not a list, by its first bytes and the end of its name; empty: it may be one.
+
+    An entry of a list may contain anything, but a file of another kind has only such entries.
+    """
+    line = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")[0]
+    if looks_like_image(head):
+        return "an image, not a list of paths; give its folder, or tag it with `pintag tag`"
+    if head.startswith(_ARCHIVES) or head[257:262] == b"ustar":
+        return "an archive, not a list of paths; unpack it, and give the folder"
+    if head.startswith(b"PAR1"):
+        return "a Parquet file; its name must end in .parquet"
+    if suffix in _CSV and any(mark in line for mark in (b",", b";", b"\t")):
+        return "a CSV file; convert it to Parquet, or to a list of paths"
+    if line.startswith(b'{"') or (suffix in _JSON and line.startswith((b"{", b"["))):
+        return "a JSON file; convert it to Parquet, or to a list of paths"
+    if head.startswith(tuple(mark for mark, _ in _MARKS)) or b"\0" not in head:
+        return ""
+    if b"\n" not in head or head.count(0) > _MAX_NUL_SHARE * len(head):
+        return f"contains NUL characters; {_LIST}, and UTF-16 needs a byte order mark"
+    return ""

@@ -121,7 +121,7 @@ def kind(store: Store, path: str, column: TableColumn) -> Kind:
 
 
 def texts(store: Store, tables: Sequence[str], column: str, batch: int) -> Iterator[str]:
-    """The value of each row of a column of text; a missing value is empty.
+    """The path or URI in each row of a column of text; a missing value is empty.
 
     Raises:
         DataError: a row group is damaged.
@@ -131,7 +131,9 @@ def texts(store: Store, tables: Sequence[str], column: str, batch: int) -> Itera
             for group in range(file.metadata.num_row_groups):
                 with _damage(store, path, f"row group {group}"):
                     for rows in file.iter_batches(batch, row_groups=[group], columns=[column]):
-                        yield from (_value(row, column) or "" for row in rows.to_pylist())
+                        for row in rows.to_pylist():
+                            value = _value(row, column)
+                            yield store.beside(path, value) if value else ""
 
 
 def images(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import posixpath
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -125,10 +124,8 @@ class PartTagger:
         rows = tables.images(store, path, group, source.table_column, BATCH)
         for index, (name, data, inner) in enumerate(rows, start=first):
             # A name may be 0 or any other value of a column.
-            uri = f"{store.file_uri(path)}#{index}" if name is None else _name(name)
-            if data is None and inner and not is_remote(inner):
-                inner = store.file_uri(posixpath.join(posixpath.dirname(path), inner))
-            yield uri, data, inner
+            uri = f"{store.file_uri(path)}#{index}" if _is_missing(name) else _name(name)
+            yield uri, data, store.beside(path, inner) if inner else ""
 
     def _decode_all(self, items: Sequence[Item]) -> list[Decoded]:
         return [self._decode(*item) for item in items]
@@ -217,8 +214,16 @@ def map_ahead(
         yield pending.popleft().result()
 
 
+def _is_missing(value: object) -> bool:
+    """Whether a row has no name: None, or NaN, which no number equals."""
+    return value is None or value != value
+
+
 def _name(value: object) -> str:
     """The name of a row: any value of a column, as text."""
+    # pandas stores integers as floats if one of them is missing.
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 

@@ -36,6 +36,7 @@ _CREDENTIALS_HINT = (
 _ADDRESS_HINT = "check RAY_ADDRESS, or unset it to start a local cluster"
 # The words of Ray's errors about a token that is missing or wrong.
 _REFUSED = ("authenticat", "token")
+_BUSY_HINT = "the machine is too busy or short of memory: end other programs, and try again"
 _FOLDER_HINT = "set RAY_TMPDIR to a folder with a shorter path that you can write to"
 
 
@@ -139,7 +140,9 @@ def explain(error: BaseException) -> str:
         return f"{first}; {_FOLDER_HINT}"
     if any(word in text for word in _REFUSED):
         return f"{first}; {_CREDENTIALS_HINT}"
-    return first if is_local() else f"{first}; {_ADDRESS_HINT}; or {_CREDENTIALS_HINT}"
+    if is_local():
+        return f"{first}; {_BUSY_HINT}" if _is_late(text) else first
+    return f"{first}; {_ADDRESS_HINT}; or {_CREDENTIALS_HINT}"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -152,6 +155,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _denies_folder(error: BaseException) -> bool:
     """Whether a folder cannot be written to; a program that cannot be run is no such error."""
     return isinstance(error, PermissionError) and not Path(error.filename or "").is_file()
+
+
+def _is_late(text: str) -> bool:
+    """Whether one of Ray's processes did not start in time, by its message in lower case."""
+    return any(words in text for words in ("timed out", "overloaded"))
 
 
 def _last_cluster() -> str:

@@ -73,6 +73,12 @@ class Store:
         """The URI of a file for messages, without the query; in a local folder, its path."""
         return f"{self.scheme}://{path}" if self.scheme else path
 
+    def beside(self, path: str, name: str) -> str:
+        """The file that a list or table at `path` names: by a URI, or a path from its folder."""
+        if is_remote(name) or name.startswith(("file://", "/")):
+            return name
+        return self.file_uri(posixpath.join(posixpath.dirname(path), name))
+
     def join(self, name: str) -> str:
         """The path of a file inside this folder."""
         return posixpath.join(self.root, name)

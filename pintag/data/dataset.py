@@ -126,7 +126,7 @@ def scan(root: Folder, *, seed: int = 0, progress: Progress | None = None) -> Da
     root = Path(root)
     layout = layouts.find(root)
     folders = [(split, folder) for split, group in layout.folders.items() for folder in group]
-    labels = Labels(tuple(sorted({layouts.label_name(folder) for _, folder in folders})))
+    labels = _labels(root, [folder for _, folder in folders])
     walks = {folder: layout.files(folder) for _, folder in folders}
     files = [
         (TRAIN if split == FLAT else split, path, labels.index(layouts.label_name(folder)))
@@ -187,6 +187,15 @@ def scan_split(
 
 def _left_out(layout: DataLayout, walks: Mapping[Path, Walk]) -> tuple[LeftOut, ...]:
     return (*layout.left_out, *(item for walk in walks.values() for item in walk.left_out))
+
+
+def _labels(root: Path, folders: Sequence[Path]) -> Labels:
+    try:
+        return Labels(tuple(sorted({layouts.label_name(folder) for folder in folders})))
+    except DataError as error:
+        raise DataError(
+            f"{root}: {error}; a data set has a folder of images for each label"
+        ) from error
 
 
 def _target(folder: Path, labels: Labels) -> int:

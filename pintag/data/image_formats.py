@@ -5,15 +5,17 @@ The content decides, never the ending of a file's name: phones and browsers misn
 
 from __future__ import annotations
 
+import codecs
 import re
+import zlib
 from pathlib import Path
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """The formats that are always accepted."""
 OPTIONAL_FORMATS = ("HEIC", "HEIF", "AVIF")
 """The formats that are accepted where a decoder is installed; see `pintag.data.image_pixels`."""
-PREFIX_BYTES = 1024
-"""How many bytes of a file are enough to recognise its format."""
+PREFIX_BYTES = 8192
+"""How many bytes of a file are enough to recognise its format: an SVG begins with a licence."""
 
 # The brands of the ISO base media file format, in which phones and cameras wrap pictures. A brand
 # of video, such as `isom`, is not among them.
@@ -21,7 +23,12 @@ _BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis"), "HEIC"),
     **dict.fromkeys((b"hevc", b"hevx", b"hevm", b"hevs"), "HEIC"),
     **dict.fromkeys((b"avif", b"avis", b"avio"), "AVIF"),
-    **dict.fromkeys((b"mif1", b"mif2", b"mif3", b"msf1", b"miaf", b"1pic"), "HEIF"),
+    **dict.fromkeys((b"mif1", b"mif2", b"mif3", b"msf1", b"miaf", b"1pic", b"unif"), "HEIF"),
+    **dict.fromkeys((b"MiHE", b"MiHB", b"MiHA", b"MiPr"), "HEIF"),
+    **dict.fromkeys((b"avci", b"avcs"), "HEIF with AVC"),
+    **dict.fromkeys((b"jpeg", b"jpgs"), "HEIF with JPEG"),
+    **dict.fromkeys((b"j2ki", b"j2is"), "HEIF with JPEG2000"),
+    **dict.fromkeys((b"vvic", b"vvis"), "HEIF with VVC"),
     b"crx ": "CR3",
     b"jxl ": "JPEG XL",
 }
@@ -48,8 +55,6 @@ _SIGNATURES = (
     (b"gimp xcf", "XCF"),
     (b"qoif", "QOI"),
     (b"icns", "ICNS"),
-    (b"\0\0\1\0", "ICO"),
-    (b"\0\0\2\0", "CUR"),
     (b"\x76\x2f\x31\x01", "EXR"),
     (b"#?RADIANCE", "HDR"),
     (b"DDS ", "DDS"),
@@ -58,19 +63,35 @@ _SIGNATURES = (
     (b"\x8aMNG\r\n\x1a\n", "MNG"),
     (b"AT&TFORM", "DJVU"),
     (b"\xd7\xcd\xc6\x9a", "WMF"),
+    (b"\xc5\xd0\xd3\xc6", "EPS"),
+    (b"%!PS", "EPS"),
+    (b"SIMPLE  =", "FITS"),
+    (b"\xabKTX 11\xbb\r\n\x1a\n", "KTX"),
+    (b"\xabKTX 20\xbb\r\n\x1a\n", "KTX"),
+    (b"%PDF-", "PDF"),
 )
+# Documents are named when somebody sends one, but are no images among the files of a folder.
+_DOCUMENTS = ("PDF",)
 _PNM = re.compile(rb"P[1-7][ \t\r\n]")
-# A root element <svg> after a byte order mark, an XML header, comments and a document type.
-_SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml|<!DOCTYPE svg|<!--|<svg)", re.IGNORECASE)
-_SVG_ROOT = re.compile(rb"<(?:[a-z]+:)?svg[\s>/]", re.IGNORECASE)
+# A root element <svg> after a byte order mark, an XML header, comments and a document type. No part
+# is tried again in another way, so the time does not grow with the number of comments.
+_SVG = re.compile(
+    rb"(?:\xef\xbb\xbf)?"
+    rb"(?>\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>)*+"
+    rb"<(?:[a-z]+:)?svg[\s>/]",
+    re.IGNORECASE | re.DOTALL,
+)
 # The sizes of the header that follows the 14 bytes of a bitmap file.
 _DIB_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+# The markers of a JPEG that may come before its frame: of applications, tables and comments.
+_BEFORE_FRAME = frozenset((*range(0xE0, 0xF0), 0xC4, 0xDB, 0xDD, 0xF8, 0xFE))
+_JPEG_LS_FRAME = 0xF7
 
 
 def recognise(data: bytes) -> str | None:
     """The format of an image file, from its first `PREFIX_BYTES` bytes; None: it is no image."""
     if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
+        return "JPEG-LS" if _is_jpeg_ls(data[:PREFIX_BYTES]) else "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
@@ -88,7 +109,7 @@ def looks_like_image(prefix: bytes) -> bool:
     Args:
         prefix: the first `PREFIX_BYTES` bytes of the file, or all of a smaller one.
     """
-    return recognise(prefix) is not None
+    return recognise(prefix) not in (None, *_DOCUMENTS)
 
 
 def is_image_file(path: Path) -> bool:
@@ -111,18 +132,69 @@ def _other_format(prefix: bytes) -> str | None:
             return name
     if _PNM.match(prefix):
         return "PPM"
-    return "SVG" if _SVG.match(prefix) and _SVG_ROOT.search(prefix) else None
+    return _by_fields(prefix) or ("SVG" if _is_svg(prefix) else None)
+
+
+def _by_fields(prefix: bytes) -> str | None:
+    """The format of a file that begins with no signature, by the fields of its header."""
+    if prefix[128:132] == b"DICM":
+        return "DICOM"
+    if prefix.startswith(b"\1\0\0\0") and prefix[40:44] == b" EMF":
+        return "EMF"
+    if prefix[:1] == b"\n" and prefix[2:3] == b"\1" and prefix[1:2] in b"\0\2\3\4\5":
+        return "PCX"
+    # The number of pictures is not zero, as its bytes are in most files of TGA.
+    if prefix[:4] in (b"\0\0\1\0", b"\0\0\2\0") and any(prefix[4:6]):
+        return "ICO" if prefix[2] == 1 else "CUR"
+    return "TGA" if _is_tga(prefix) else None
+
+
+def _is_tga(prefix: bytes) -> bool:
+    """Whether all fields of a header of 18 bytes have values that TGA allows."""
+    if len(prefix) < 18:
+        return False
+    has_palette, kind, palette = prefix[1], prefix[2], prefix[3:8]
+    kinds = (1, 9) if has_palette else (2, 3, 10, 11)
+    return (
+        has_palette in (0, 1)
+        and kind in kinds
+        and any(palette) == bool(has_palette)
+        and any(prefix[12:14])
+        and any(prefix[14:16])
+        and prefix[16] in (1, 8, 15, 16, 24, 32)
+        and prefix[17] < 64
+    )
+
+
+def _is_svg(prefix: bytes) -> bool:
+    """Whether this is an SVG, perhaps in UTF-16, or compressed (`.svgz`)."""
+    if prefix.startswith(b"\x1f\x8b"):
+        try:
+            prefix = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(prefix, PREFIX_BYTES)
+        except zlib.error:
+            return False
+    if prefix.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        prefix = prefix.decode("utf-16", "ignore").encode("utf-8", "ignore")
+    return _SVG.match(prefix) is not None
+
+
+def _is_jpeg_ls(prefix: bytes) -> bool:
+    """Whether the frame of a JPEG is of the kind JPEG-LS, which needs another decoder."""
+    at = 2
+    while prefix[at : at + 1] == b"\xff" and at + 4 <= len(prefix):
+        if prefix[at + 1] not in _BEFORE_FRAME:
+            return prefix[at + 1] == _JPEG_LS_FRAME
+        at += 2 + int.from_bytes(prefix[at + 2 : at + 4])
+    return False
 
 
 def _brand(prefix: bytes) -> str | None:
     """The format named by the major brand; if it is a general one, by the compatible brands."""
     major = _BRANDS.get(prefix[8:12])
-    if major not in (None, "HEIF"):
+    # A video may name them for its still frames, so the major brand has to be one of images.
+    if major != "HEIF":
         return major
     end = min(int.from_bytes(prefix[:4]), len(prefix))
-    compatible = [_BRANDS.get(prefix[at : at + 4]) for at in range(16, end, 4)]
-    for name in ("AVIF", "HEIC"):
-        # A video may name them for its still frames, so the major brand has to be one of images.
-        if major and name in compatible:
-            return name
-    return major
+    compatible = {_BRANDS.get(prefix[at : at + 4]) for at in range(16, end, 4)}
+    special = sorted(name for name in compatible - {"AVIF", "HEIC", "HEIF"} if name)
+    return next((name for name in ("AVIF", "HEIC", *special) if name in compatible), major)

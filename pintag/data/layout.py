@@ -39,8 +39,8 @@ class DataLayout:
     not followed."""
 
     def files(self, folder: Path) -> walker.Walk:
-        """The files of a label folder."""
-        return walker.walk(folder, self.known)
+        """The images of a label folder."""
+        return walker.find_images(folder, self.known)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -56,7 +56,8 @@ class DataLayout:
     def warnings(self) -> tuple[str, ...]:
         """Folders whose names look the same and have different code points."""
         forms: dict[str, dict[str, Path]] = {}
-        for folder in self._all():
+        # A name that is not UTF-8 has no form; it is one of the problems.
+        for folder in (folder for folder in self._all() if text.is_utf8(folder.name)):
             forms.setdefault(label_name(folder), {}).setdefault(folder.name, folder)
         return tuple(
             f"{' and '.join(map(_with_form, same.values()))} differ only in Unicode normalisation:"

@@ -115,12 +115,15 @@ def walk(folder: Path, known: Collection[str] = ()) -> Walk:
     return Walk(tuple(sorted(files)), tuple(sorted(left_out)))
 
 
-def find_images(folder: Path) -> Walk:
+def find_images(folder: Path, known: Collection[str] = ()) -> Walk:
     """The files of a folder and below that are images by their content.
 
     A file with the name of an image is listed in any case, so that a corrupt one is reported.
+
+    Args:
+        known: real paths of further folders that count as listed already.
     """
-    found = walk(folder)
+    found = walk(folder, known)
     images, others = [], list(found.left_out)
     for path in found.files:
         if path.suffix.lower() in SUFFIXES or image_formats.is_image_file(path):

@@ -130,6 +130,35 @@ def test_a_list_may_be_a_pipe(root: Path, tmp_path: Path) -> None:
     assert uris(rows) == [f"{root}/a b.jpg"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.png", picture(1), "an image, not a list of paths"),
+        ("a.zip", b"PK\3\4 and more", "an archive"),
+        ("a.tar", b"a.jpg".ljust(257, b"\0") + b"ustar", "an archive"),
+        ("a", b"PAR1", "its name must end in .parquet"),
+        ("a.csv", b"path,label\na.jpg,cat\n", "a CSV file; convert it to Parquet"),
+        ("a.CSV", b"\xef\xbb\xbfpath;label\na.jpg;cat\n", "a CSV file"),
+        ("a.jsonl", b'{ "path": "a.jpg"}\n', "a JSON file; convert it to Parquet"),
+        ("a.txt", b'{"path": "a.jpg"}\n', "a JSON file"),
+        ("a.txt", "a b.jpg\n100%.jpg\n".encode("utf-16-le"), "contains NUL"),
+        ("a.txt", b"pictures/a b.jpg\0pictures/100%.jpg\0", "contains NUL"),
+        ("a.bin", b"\n\0\0\0" * 99, "contains NUL"),
+    ],
+)
+def test_a_file_that_is_no_list_is_one_line(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{tmp_path}/{name}: .*{words}"):
+        run(tmp_path / name, tmp_path / "out")
+
+
+def test_a_list_of_one_column_may_be_called_csv(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("pictures/a b.jpg\n")
+    assert uris(run(tmp_path / "list.csv", tmp_path / "out")) == [f"{root}/a b.jpg"]
+
+
 # Folders
 
 
@@ -176,12 +205,30 @@ def test_hugging_faces_column_of_images(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "ids", [[0, 1], [0.0, float("nan")], ["", "b"], [b"a", b"b"], [True, False]]
+    ("ids", "names"),
+    [
+        ([0, 1], ["0", "1"]),
+        # What pandas makes of integers, one of which is missing.
+        ([7.0, float("nan")], ["7", "{path}#1"]),
+        ([0.5, None], ["0.5", "{path}#1"]),
+        (["", "b"], ["", "b"]),
+        ([b"a", b"b"], ["a", "b"]),
+        ([True, False], ["True", "False"]),
+    ],
 )
-def test_ids_of_any_type_are_names(tmp_path: Path, ids: list[Any]) -> None:
+def test_ids_of_any_type_are_names(tmp_path: Path, ids: list[Any], names: list[str]) -> None:
     path = table(tmp_path / "0.parquet", {"image": [picture(1), picture(2)], "id": ids})
-    expected = [each.decode() if isinstance(each, bytes) else str(each) for each in ids]
+    expected = [name.format(path=path) for name in names]
     assert uris(run(path, tmp_path / "out", uri_column="id")) == expected
+
+
+def test_relative_paths_in_a_table_begin_at_its_folder(root: Path, tmp_path: Path) -> None:
+    names = ["a b.jpg", f"{root}/a b.jpg", (root / "a b.jpg").as_uri()]
+    rows = run(table(root / "0.parquet", {"image": names}), tmp_path / "out")
+    assert uris(rows) == [f"{root}/a b.jpg", *names[1:]]
+    images = [{"bytes": None, "path": name} for name in names]
+    rows += run(table(root / "1.parquet", {"image": images}), tmp_path / "struct")
+    assert errors(rows) == []
 
 
 def test_a_categorical_column_contains_text(root: Path, tmp_path: Path) -> None:
@@ -229,6 +276,25 @@ def test_tables_of_different_kinds_are_refused(tmp_path: Path) -> None:
     table(tmp_path / "t" / "1.parquet", {"image": ["a.jpg"]})
     with pytest.raises(DataError, match="bytes in one file and text in another"):
         run(tmp_path / "t", tmp_path / "out")
+
+
+def test_bytes_may_be_plain_in_one_file_and_in_a_struct_in_another(tmp_path: Path) -> None:
+    table(tmp_path / "t" / "0.parquet", {"image": [picture(0)]})
+    table(tmp_path / "t" / "1.parquet", {"image": [{"bytes": picture(1), "path": "1.jpg"}]})
+    rows = run(tmp_path / "t", tmp_path / "out")
+    assert (len(rows), errors(rows)) == (2, [])
+
+
+def test_a_table_that_cannot_be_used_is_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    table(folder / "1.parquet", {"image": [picture(0)]})
+    table(folder / "2.parquet", {"other": [1]})
+    (folder / "0.parquet").write_bytes(b"cut off")
+    parts, rows = run_listed(InputSource(str(folder)), tmp_path / "out")
+    assert uris(rows) == [f"{folder}/1.parquet#0"]
+    reasons = sorted(reason for reason, _ in parts.left_out)
+    assert reasons[0].startswith(f"{folder}/0.parquet: not a Parquet file")
+    assert reasons[1].startswith(f"{folder}/2.parquet: there is no column 'image'")
 
 
 # Pictures

@@ -160,3 +160,13 @@ def test_a_reason_that_only_the_cause_of_rays_error_names_is_found() -> None:
 def test_a_program_that_cannot_be_run_is_no_folder_to_choose() -> None:
     error = PermissionError(13, "Permission denied", sys.executable)
     assert ray_variables.explain(error) == str(error)
+
+
+def test_a_cluster_that_does_not_start_in_time_gets_a_remedy() -> None:
+    os.environ.pop("RAY_ADDRESS", None)
+    message = ray_variables.explain(
+        Exception("The current node timed out during startup. The GCS has become overloaded.")
+    )
+    remedy = "the machine is too busy or short of memory: end other programs, and try again"
+    assert message.endswith(f"overloaded.; {remedy}")
+    assert ray_variables.explain(Exception("something else")) == "something else"

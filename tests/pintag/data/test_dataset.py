@@ -11,6 +11,7 @@ from pintag.core.errors import DataError
 from pintag.data import dataset, images
 from pintag.data.dataset import scan
 from pintag.data.labels import Labels
+from pintag.data.walker import NO_IMAGE, LeftOut
 from tests.pintag.data.folders import SPLITS, draw, fill, names, split_layout
 from tests.pintag.data.hostile import progressive_jpeg
 
@@ -110,7 +111,7 @@ def test_unreadable_files_are_listed_with_the_reason(tmp_path: Path) -> None:
     contents = {
         "broken.png": whole[: len(whole) // 2],
         "empty.jpg": b"",
-        "notes.txt": b"not a picture at all",
+        "notes.jpg": b"not a picture at all",
         "scan.tif": b"II*\0" + bytes(20),
         "scans.jpg": progressive_jpeg(400, 390, 600),
     }
@@ -119,6 +120,7 @@ def test_unreadable_files_are_listed_with_the_reason(tmp_path: Path) -> None:
     result = scan(tmp_path)
     assert len(result) == 12
     assert [item.path.name for item in result.unreadable] == sorted(contents)
+    assert result.left_out == ()
     for item, reason in zip(
         result.unreadable,
         ("corrupt", "empty", "not an image", "TIFF is not", "more than 100 scans"),
@@ -128,9 +130,18 @@ def test_unreadable_files_are_listed_with_the_reason(tmp_path: Path) -> None:
         assert reason in item.reason
 
 
+def test_a_file_that_is_no_image_is_left_out_as_by_every_other_command(tmp_path: Path) -> None:
+    split_layout(tmp_path)
+    notes = tmp_path / "train" / "cat" / "notes.txt"
+    notes.write_bytes(b"not a picture at all")
+    result = scan(tmp_path)
+    assert (len(result), result.unreadable) == (12, ())
+    assert result.left_out == (LeftOut(notes, NO_IMAGE),)
+
+
 def test_a_huge_file_is_listed_and_not_read(tmp_path: Path) -> None:
     split_layout(tmp_path)
-    with (tmp_path / "train" / "cat" / "film.mp4").open("wb") as film:
+    with (tmp_path / "train" / "cat" / "film.gif").open("wb") as film:
         # A sparse file: it takes no space on the disk, but would not fit into memory.
         film.truncate(2**40)
     (listed,) = scan(tmp_path).unreadable
@@ -169,7 +180,9 @@ def test_a_folder_without_labels_error_shows_the_layouts(
 
 
 def test_a_single_label_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"at least two labels are needed, not \['cat'\]"):
+    with pytest.raises(
+        DataError, match=rf"^{tmp_path}: at least two labels are needed, not \['cat'\]; a data set"
+    ):
         scan(fill(tmp_path, {"cat": 3}))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from PIL import Image
 
@@ -38,13 +40,35 @@ FOREIGN = [
     (b"\xef\xbb\xbf  <svg width='9'>", "SVG"),
     (b"<!DOCTYPE svg PUBLIC '-//W3C//DTD SVG 1.1//EN'><svg:svg >", "SVG"),
     (b"P6\n8 8\n255\n", "PPM"),
+    (b"<!-- " + b"a licence of 4 KB " * 228 + b"-->\n<svg/>", "SVG"),
+    ('<?xml version="1.0" encoding="UTF-16"?><svg/>'.encode("utf-16"), "SVG"),
+    (b"\xfe\xff" + "<svg/>".encode("utf-16-be"), "SVG"),
+    (gzip.compress(b"<svg/>" + bytes(100_000)), "SVG"),
+    (b"<svg:svg xmlns:svg='http://www.w3.org/2000/svg'/>", "SVG"),
+    (b"<!DOCTYPE svg PUBLIC 'a' 'b' [<!ENTITY ns 'c'>]>\n<svg/>", "SVG"),
+    (b"%!PS-Adobe-3.0 EPSF-3.0\n", "EPS"),
+    (b"\xc5\xd0\xd3\xc6\x20\0\0\0", "EPS"),
+    (b"\n\5\1\x08\0\0\0\0", "PCX"),
+    (b"SIMPLE  =                    T", "FITS"),
+    (bytes(128) + b"DICM\2\0", "DICOM"),
+    (b"\xabKTX 20\xbb\r\n\x1a\n", "KTX"),
+    (b"\1\0\0\0" + bytes(36) + b" EMF", "EMF"),
+    (b"\xff\xd8\xff\xf7\0\x0b\x08", "JPEG-LS"),
+    (b"\xff\xd8\xff\xe0\0\x04AB\xff\xf8\0\2\xff\xf7\0\x0b\x08", "JPEG-LS"),
+    (brand(b"avci", b"mif1"), "HEIF with AVC"),
+    (brand(b"mif1", b"mif1", b"avci"), "HEIF with AVC"),
+    (brand(b"avcs"), "HEIF with AVC"),
+    (brand(b"jpeg"), "HEIF with JPEG"),
+    (brand(b"jpgs"), "HEIF with JPEG"),
+    (brand(b"j2ki"), "HEIF with JPEG2000"),
+    (brand(b"vvic"), "HEIF with VVC"),
 ]
 APPLE = [
     *((brand(name), "HEIC") for name in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")),
     *((brand(name), "HEIC") for name in (b"hevm", b"hevs")),
     (brand(b"mif1", b"mif1", b"heic"), "HEIC"),
     (brand(b"msf1", b"hevc"), "HEIC"),
-    (brand(b"mif1"), "HEIF"),
+    *((brand(name), "HEIF") for name in (b"mif1", b"unif", b"MiHE", b"MiHB", b"MiHA", b"MiPr")),
     (brand(b"mif1", b"mif1", b"avif"), "AVIF"),
     (brand(b"avis"), "AVIF"),
 ]
@@ -58,10 +82,32 @@ def test_a_format_that_is_not_accepted_is_named(prefix: bytes, name: str) -> Non
             decode(data)
 
 
-@pytest.mark.parametrize("form", ["TIFF", "ICO", "JPEG2000", "PPM", "ICNS", "DDS"])
+@pytest.mark.parametrize(
+    "form", ["TIFF", "ICO", "JPEG2000", "PPM", "ICNS", "DDS", "TGA", "PCX", "EPS"]
+)
 def test_an_image_of_another_format_is_recognised(form: str) -> None:
     with pytest.raises(UnsupportedFormatError, match=rf"^{form} is not accepted; send JPEG, PNG"):
         decode(encode(Image.new("RGB", (32, 32)), form))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("compression", [None, "tga_rle"])
+def test_every_kind_of_tga_is_recognised(mode: str, compression: str | None) -> None:
+    if mode == "1" and compression:
+        pytest.skip("Pillow does not write it")
+    data = encode(Image.new(mode, (300, 40)), "TGA", compression=compression)
+    assert recognise(data) == "TGA"
+
+
+def test_a_cursor_is_not_taken_for_tga() -> None:
+    icon = encode(Image.new("RGB", (32, 32)), "ICO")
+    assert recognise(icon[:2] + b"\2" + icon[3:]) == "CUR"
+
+
+def test_a_document_is_named_but_is_no_image() -> None:
+    assert not looks_like_image(b"%PDF-1.7")
+    with pytest.raises(UnsupportedFormatError, match=r"^PDF is not accepted; send JPEG, P"):
+        decode(b"%PDF-1.7\n")
 
 
 @pytest.mark.parametrize(("prefix", "name"), APPLE)
@@ -110,6 +156,13 @@ def test_heic_and_avif_are_decoded_within_the_limits(form: str) -> None:
         b"P9\n",
         bytes(100),
         b"<html>",
+        b"<!-- a licence --><html><svg></svg></html>",
+        b"<?xml version='1.0'?><project><svg/></project>",
+        b"<!---->" * 1000 + b"<html>",
+        gzip.compress(b"a log"),
+        b"\x1f\x8b cut off",
+        b"\xff\xfea\0",
+        b"\0\1\0\0\0\x0f\0\x80\0\3\0\x70GSUB\0\0",
     ],
 )
 def test_other_files_do_not_look_like_images(data: bytes) -> None:

@@ -52,6 +52,14 @@ def test_a_label_folder_that_is_not_utf8_is_a_problem(tmp_path: Path) -> None:
     assert len(result.fingerprint) == 64
 
 
+def test_a_name_that_only_looks_like_one_that_is_not_utf8_is_no_other_form_of_it(
+    tmp_path: Path,
+) -> None:
+    fill(tmp_path, {os.fsdecode(b"\xff"): 3, "\\xff": 3, "cat": 3})
+    result = scan(tmp_path)
+    assert (len(result.problems), result.warnings) == (1, ())
+
+
 def test_metadata_and_stray_files_are_reported(tmp_path: Path) -> None:
     fill(tmp_path, {"cat": 3, "dog": 3, "__MACOSX/cat": 1})
     for name in ("Thumbs.db", "stray.png", "SYNTHETIC.txt", "cat/.DS_Store"):
