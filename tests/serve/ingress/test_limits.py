@@ -23,8 +23,8 @@ LIMIT = 3
 SETTINGS = IngressSettings(
     host="127.0.0.1", max_ongoing_requests=LIMIT, body_timeout_s=30, max_waiting_bodies=1000
 )
-# One client may have a sixteenth of the large requests, here four of 64.
-SHARE, MANY = 4, replace(SETTINGS, max_ongoing_requests=32)
+# One client may have a quarter of the large requests, here four of 16.
+SHARE, MANY = 4, replace(SETTINGS, max_ongoing_requests=8)
 HEAD = b"POST /v1/tags HTTP/1.1\r\nHost: here\r\n"
 LARGE = HEAD + b"Content-Length: 400000\r\n\r\n" + bytes(2 * BUFFER)
 # What a client sends before it stops. Each replica admits three requests; there are two replicas.
@@ -167,7 +167,7 @@ def is_refused(ingress: Ingress, source: str = "127.0.0.1") -> bool:
         return read(connection).startswith(b"HTTP/1.1 503 ")
 
 
-def test_one_address_gets_a_small_share_of_the_large_requests(start: Start) -> None:
+def test_one_address_gets_a_quarter_of_the_large_requests(start: Start) -> None:
     """Three addresses send more of a large body than the buffer, and stop."""
     with start(MANY) as ingress, contextlib.ExitStack() as stack:
         for source in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):
