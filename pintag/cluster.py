@@ -14,6 +14,10 @@ from pintag.core import signals
 from pintag.core.errors import ClusterError, PintagError
 from pintag.core.quiet import quiet
 
+log = logging.getLogger("pintag.cluster")
+# Replicas, workers and actors write their own errors there.
+_LOGS_HINT = "Ray's logs name the cause (ray/session_latest/logs below RAY_TMPDIR or /tmp)"
+
 
 @contextmanager
 def connected(workers: int = 1) -> Iterator[None]:
@@ -95,12 +99,33 @@ def quiet_data() -> None:
 def cause(error: BaseException) -> PintagError | None:
     """Return the pintag error that caused one of Ray's errors, or None."""
     current: BaseException | None = error
-    while current is not None and not isinstance(current, PintagError):
-        current = getattr(current, "cause", None) or current.__cause__
-    return current
+    while current is not None:
+        # Ray's error of a task has the class of the task's error, too, but Ray's own long text.
+        inner = getattr(current, "cause", None)
+        if inner is None and isinstance(current, PintagError):
+            return current
+        current = inner or current.__cause__
+    return None
+
+
+def reason(error: BaseException) -> str:
+    """Why one of Ray's errors was raised, in one line: Ray's own text has many, with tracebacks.
+
+    The rest is logged at INFO, with the error and its causes.
+    """
+    from ray.exceptions import RayActorError, RayError, RayTaskError, WorkerCrashedError
+
+    log.info("an error of Ray", exc_info=error)
+    if known := cause(error):
+        return first_line(known)
+    if isinstance(error, (RayActorError, WorkerCrashedError)):
+        return f"a process of Ray ended unexpectedly, perhaps for lack of memory; {_LOGS_HINT}"
+    root = error.cause if isinstance(error, RayTaskError) else error
+    is_complete = not isinstance(error, RayError) and len(str(root).strip().splitlines()) < 2
+    return first_line(root) if is_complete else f"{first_line(root)}; {_LOGS_HINT}"
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message; those of Ray's have many, with tracebacks."""
+    """The first line of an error's message, or its type if it has none."""
     lines = (line.strip() for line in str(error).splitlines())
     return next(filter(None, lines), type(error).__name__)
