@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,7 +76,11 @@ def start(options: dict[str, Any]) -> Any:
         ClusterError: the cluster cannot be reached or started; the message names the remedy.
     """
     import ray
+    from ray._private import worker
 
+    # Ray prints what raylets report to standard output, even without `log_to_driver`. There it
+    # would be among the results of a command.
+    worker.print_to_stdstream = _log_report
     try:
         # Ray's own handler of SIGTERM would end this process without any cleanup.
         with quiet(), signals.kept(signal.SIGTERM):
@@ -84,6 +88,10 @@ def start(options: dict[str, Any]) -> Any:
     # Ray raises a plain Exception when a node does not start in time on a busy machine.
     except Exception as error:
         raise ClusterError(f"no Ray cluster: {ray_variables.explain(error)}") from error
+
+
+def _log_report(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+    log.info("%s: %s", data["pid"], "\n".join(data["lines"]))
 
 
 def quiet_data() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from pintag import cluster
 from pintag.core.errors import DataError
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT, free_port, wait_for
 
 pytestmark = pytest.mark.ray
 
@@ -68,8 +68,11 @@ def test_workers_import_no_module_of_the_working_directory(tmp_path: Path, comma
     assert [origin for origin in origins if origin.startswith(str(tmp_path))] == []
 
 
-def test_rays_errors_become_one_line(ray_cluster: None) -> None:
+def test_rays_errors_become_one_line(
+    ray_cluster: None, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Errors of a real cluster: an actor that is killed, and tasks that raise."""
+    caplog.set_level("INFO", "pintag.cluster")
     import ray
 
     @ray.remote(num_cpus=0)
@@ -90,6 +93,10 @@ def test_rays_errors_become_one_line(ray_cluster: None) -> None:
     assert reason(Actor.remote().die.remote()) == died + LOGS  # type: ignore[attr-defined]
     assert reason(fail.remote(ValueError("bad\nsecond line"))) == "bad" + LOGS
     assert reason(fail.remote(DataError("no images"))) == "no images"
+    # What the raylet reports about the actor is logged. On standard output it would be among the
+    # results of a command.
+    wait_for(lambda: "raylet: A worker died" in caplog.text, 60, "the report")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_error_of_one_line_is_kept_as_it_is() -> None:
