@@ -95,6 +95,12 @@ def hide_rays_headers() -> list[str]:
     ]
 
 
+def refuse_websockets() -> list[str]:
+    """Refuse what asks for a WebSocket: a replica would answer 403, without a body."""
+    problem = reply(400, "bad_request", "there are no WebSockets here; send an ordinary request")
+    return [f"http-request return {problem} if {{ req.hdr(upgrade) -i websocket }}"]
+
+
 def replace_rays_answers() -> list[str]:
     """Replace errors that are no problems: Ray, its proxy or its HTTP server wrote them."""
     ray = "!{ res.hdr(content-type) -m beg application/problem+json }"

@@ -70,6 +70,7 @@ def _for_every_request(settings: IngressSettings) -> list[str]:
         *remove_root_path(settings),
         *answers.identify_requests(),
         *answers.hide_rays_headers(),
+        *answers.refuse_websockets(),
         *limits.wait_for_body(settings),
         *answers.replace_rays_answers(),
         *answers.accept_own_replicas_only(settings),

@@ -63,6 +63,17 @@ def test_answers_of_the_api_are_passed_on_as_they_are(start: Start) -> None:
             assert "x-pintag-cluster" not in answer.headers
 
 
+def test_a_websocket_is_refused_and_reaches_no_replica(start: Start) -> None:
+    upgrade = {"Connection": "Upgrade", "Upgrade": "WebSocket", "Sec-WebSocket-Version": "13"}
+    with start(SETTINGS) as ingress:
+        # HAProxy refuses a handshake without a key itself.
+        headers = {**upgrade, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+        for path in ("/", "/v1/tags", "/v1/explanations"):
+            answer = httpx.get(ingress.url + path, headers=headers)
+            assert (problem(answer).status, problem(answer).kind) == (400, "bad_request")
+            assert "WebSockets" in problem(answer).detail
+
+
 def test_without_a_replica_the_answer_is_a_problem(start: Start) -> None:
     with start(SETTINGS, running="") as ingress:
         answer = httpx.post(f"{ingress.url}/v1/tags", content=b"image", timeout=60)
