@@ -130,7 +130,8 @@ def reason(error: BaseException) -> str:
         return f"a process of Ray ended unexpectedly, perhaps for lack of memory; {_LOGS_HINT}"
     root = error.cause if isinstance(error, RayTaskError) else error
     is_complete = not isinstance(error, RayError) and len(str(root).strip().splitlines()) < 2
-    return first_line(root) if is_complete else f"{first_line(root)}; {_LOGS_HINT}"
+    first = first_line(root)
+    return first if is_complete else f"{first.rstrip(' .:')}; {_LOGS_HINT}"
 
 
 def first_line(error: BaseException) -> str:
