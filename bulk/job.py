@@ -133,6 +133,7 @@ def _tag(
         if cause := cluster.cause(error):
             raise cause from error
         raise ClusterError(
-            f"the job was interrupted; run the same command again to resume it: {error}"
+            "the job was interrupted; run the same command again to resume it: "
+            f"{cluster.reason(error)}"
         ) from error
     return tagged, errors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,10 @@ from pintag import ray_variables
 from pintag.core import signals
 from pintag.core.errors import ClusterError, PintagError
 from pintag.core.quiet import quiet
+
+log = logging.getLogger("pintag.cluster")
+# Replicas, workers and actors write their own errors there.
+_LOGS_HINT = "Ray's logs name the cause (ray/session_latest/logs below RAY_TMPDIR or /tmp)"
 
 
 @contextmanager
@@ -72,7 +76,11 @@ def start(options: dict[str, Any]) -> Any:
         ClusterError: the cluster cannot be reached or started; the message names the remedy.
     """
     import ray
+    from ray._private import worker
 
+    # Ray prints what raylets report to standard output, even without `log_to_driver`. There it
+    # would be among the results of a command.
+    worker.print_to_stdstream = _log_report
     try:
         # Ray's own handler of SIGTERM would end this process without any cleanup.
         with quiet(), signals.kept(signal.SIGTERM):
@@ -80,6 +88,10 @@ def start(options: dict[str, Any]) -> Any:
     # Ray raises a plain Exception when a node does not start in time on a busy machine.
     except Exception as error:
         raise ClusterError(f"no Ray cluster: {ray_variables.explain(error)}") from error
+
+
+def _log_report(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+    log.info("%s: %s", data["pid"], "\n".join(data["lines"]))
 
 
 def quiet_data() -> None:
@@ -95,12 +107,34 @@ def quiet_data() -> None:
 def cause(error: BaseException) -> PintagError | None:
     """Return the pintag error that caused one of Ray's errors, or None."""
     current: BaseException | None = error
-    while current is not None and not isinstance(current, PintagError):
-        current = getattr(current, "cause", None) or current.__cause__
-    return current
+    while current is not None:
+        # Ray's error of a task has the class of the task's error, too, but Ray's own long text.
+        inner = getattr(current, "cause", None)
+        if inner is None and isinstance(current, PintagError):
+            return current
+        current = inner or current.__cause__
+    return None
+
+
+def reason(error: BaseException) -> str:
+    """Why one of Ray's errors was raised, in one line: Ray's own text has many, with tracebacks.
+
+    The rest is logged at INFO, with the error and its causes.
+    """
+    from ray.exceptions import RayActorError, RayError, RayTaskError, WorkerCrashedError
+
+    log.info("an error of Ray", exc_info=error)
+    if known := cause(error):
+        return first_line(known)
+    if isinstance(error, (RayActorError, WorkerCrashedError)):
+        return f"a process of Ray ended unexpectedly, perhaps for lack of memory; {_LOGS_HINT}"
+    root = error.cause if isinstance(error, RayTaskError) else error
+    is_complete = not isinstance(error, RayError) and len(str(root).strip().splitlines()) < 2
+    first = first_line(root)
+    return first if is_complete else f"{first.rstrip(' .:')}; {_LOGS_HINT}"
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message; those of Ray's have many, with tracebacks."""
+    """The first line of an error's message, or its type if it has none."""
     lines = (line.strip() for line in str(error).splitlines())
     return next(filter(None, lines), type(error).__name__)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pintag import cluster
 from pintag.core.errors import BundleError, DataError, PintagError, ServerError
 from pintag.core.store import absolute, last_name
 from pintag.models import remote
@@ -75,7 +76,7 @@ class Applications:
             answer = ray.get(ask.remote(), timeout=_CANDIDATE_TIMEOUT_S)
         # The server works without a candidate, whatever it raises.
         except Exception as error:
-            answer = str(error)
+            answer = cluster.reason(error)
         if isinstance(answer, str):
             self._notify(f"the candidate gets no requests, the server runs without it: {answer}")
         else:
@@ -123,7 +124,7 @@ def server_errors() -> Iterator[None]:
     except PintagError:
         raise
     except Exception as error:
-        raise ServerError(f"the server does not start: {error}") from error
+        raise ServerError(f"the server does not start: {cluster.reason(error)}") from error
 
 
 def _is_candidate(config: ServeConfig, uri: str) -> bool:

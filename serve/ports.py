@@ -168,10 +168,7 @@ def _answer(address: str, result: Any) -> Any:
     except ray.exceptions.RayError as error:
         if reason := cluster.cause(error):
             raise reason from error
-        raise ServerError(
-            f"node {address} does not answer: {cluster.first_line(error)}; `ray status` lists the "
-            "nodes, and pintag must be installed on each"
-        ) from error
+        raise ServerError(f"node {address} does not answer: {cluster.reason(error)}") from error
 
 
 def taken(host: str, port: int) -> str | None:

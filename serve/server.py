@@ -123,8 +123,9 @@ def _connected(config: ServeConfig) -> Iterator[Path]:
     """
     with signals.handled(signal.default_int_handler, signal.SIGINT, signal.SIGTERM):
         logs = _connect_unless_interrupted(config)
-        is_shared = ports.serve_runs()
+        is_shared = True
         try:
+            is_shared = ports.serve_runs()
             _start(config)
             yield logs
         finally:

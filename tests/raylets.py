@@ -80,7 +80,10 @@ class Node:
 
     def terminate(self, seconds: float = 60.0) -> str:
         """End the node as an orchestrator does, by SIGTERM, and return what Ray prints."""
-        self.process.terminate()
+        process = psutil.Process(self.process.pid)
+        # A command that runs `ray start` may not pass the signal on.
+        started = [each for each in process.children() if "--block" in each.cmdline()]
+        (started or [process])[0].terminate()
         output, _ = self.process.communicate(timeout=seconds)
         return output
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pintag.bulk import job
 from pintag.bulk.listing import InputSource
 from pintag.bulk.tagger import TaggingSettings
 from pintag.cli.bulk import SOME_FAILED
-from pintag.core.errors import DataError
+from pintag.core.errors import ClusterError, DataError
 from pintag.data import images
 from pintag.models import bundle, remote
 from tests.bulk.conftest import picture
@@ -149,6 +150,29 @@ def test_a_list_may_contain_missing_files(quick_dir: Path, folder: Path, tmp_pat
     good, missing = results(tmp_path / "out")
     assert good["labels"]
     assert missing["error"] == "cannot be read: No such file or directory"
+
+
+def test_a_lost_process_of_ray_is_one_line_that_names_the_remedy(
+    folder: Path, quick_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    class Lost:
+        def map(self, *arguments: object, **options: object) -> Lost:
+            return self
+
+        def iter_rows(self) -> Iterator[dict[str, int]]:
+            raise ray.exceptions.ActorUnavailableError("many\nlines", None)
+
+    monkeypatch.setattr("ray.data.from_items", lambda rows, **options: Lost())
+    tagging = TaggingSettings(InputSource(str(folder)), str(quick_dir), str(tmp_path))
+    with pytest.raises(ClusterError) as raised:
+        job.run(tagging, "version")
+    message = str(raised.value)
+    assert message.startswith(
+        "the job was interrupted; run the same command again to resume it: a process of Ray ended "
+    )
+    assert "\n" not in message
 
 
 @pytest.mark.slow

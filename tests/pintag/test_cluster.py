@@ -6,13 +6,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, free_port
+from pintag import cluster
+from pintag.core.errors import DataError
+from tests.conftest import ROOT, free_port, wait_for
 
 pytestmark = pytest.mark.ray
 
+LOGS = "; Ray's logs name the cause (ray/session_latest/logs below RAY_TMPDIR or /tmp)"
 # Modules that workers import, and names of our own packages.
 NAMES = (
     "pintag", "train", "serve", "bulk", "ray", "numpy", "yaml", "keras", "lime", "pydantic", "PIL",
@@ -62,3 +66,42 @@ def test_workers_import_no_module_of_the_working_directory(tmp_path: Path, comma
     assert folder == str(tmp_path)
     assert len(origins) > len(NAMES) - 5
     assert [origin for origin in origins if origin.startswith(str(tmp_path))] == []
+
+
+def test_rays_errors_become_one_line(
+    ray_cluster: None, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Errors of a real cluster: an actor that is killed, and tasks that raise."""
+    caplog.set_level("INFO", "pintag.cluster")
+    import ray
+
+    @ray.remote(num_cpus=0)
+    class Actor:
+        def die(self) -> None:
+            os._exit(1)
+
+    @ray.remote(num_cpus=0)
+    def fail(error: Exception) -> None:
+        raise error
+
+    def reason(result: Any) -> str:
+        with pytest.raises(ray.exceptions.RayError) as raised:
+            ray.get(result)
+        return cluster.reason(raised.value)
+
+    died = "a process of Ray ended unexpectedly, perhaps for lack of memory"
+    assert reason(Actor.remote().die.remote()) == died + LOGS  # type: ignore[attr-defined]
+    assert reason(fail.remote(ValueError("bad\nsecond line"))) == "bad" + LOGS
+    assert reason(fail.remote(DataError("no images"))) == "no images"
+    # What the raylet reports about the actor is logged. On standard output it would be among the
+    # results of a command.
+    wait_for(lambda: "raylet: A worker died" in caplog.text, 60, "the report")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_error_of_one_line_is_kept_as_it_is() -> None:
+    assert cluster.reason(RuntimeError("no replica starts")) == "no replica starts"
+    assert cluster.reason(RuntimeError("deploying failed\n  File x, line 1")) == (
+        "deploying failed" + LOGS
+    )
+    assert cluster.reason(KeyError()) == "KeyError"

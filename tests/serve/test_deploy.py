@@ -88,6 +88,21 @@ def test_a_candidate_stays_when_its_roll_out_fails(fake: FakeServe, old: str, ne
     assert (fake.candidates, fake.deleted) == ([new], [])
 
 
+def test_an_error_of_ray_serve_with_many_lines_becomes_one(
+    fake: FakeServe, old: str, new: str
+) -> None:
+    messages: list[str] = []
+    applications = deploy.Applications(config(new), messages.append)
+    fake.error = RuntimeError("Deploying failed:\n\x1b[36mray::ServeReplica()\x1b[39m\n  File x")
+    with pytest.raises(ServerError) as raised:
+        applications.deploy(old)
+    applications.start_candidate(old)
+    for text in (str(raised.value), *messages):
+        assert "Deploying failed; Ray's logs name the cause" in text
+        assert "\n" not in text
+    assert len(messages) == 1
+
+
 def test_no_error_of_a_candidate_reaches_the_server(fake: FakeServe, old: str, new: str) -> None:
     messages: list[str] = []
     fake.error = KeyError("the controller")

@@ -185,7 +185,7 @@ def _reason(error: Exception) -> PintagError:
     """Return the pintag error behind a failed run, or a TrainingError with the first failure."""
     failures = getattr(error, "worker_failures", None) or {0: error}
     first = next(iter(failures.values()))
-    return cluster.cause(first) or TrainingError(f"the fit failed: {first}")
+    return cluster.cause(first) or TrainingError(f"the fit failed: {cluster.reason(first)}")
 
 
 def _finish(

@@ -141,7 +141,7 @@ def _run(
             if progress:
                 progress(done, total)
     except ray.exceptions.RayError as error:
-        raise TrainingError(f"features could not be computed: {error}") from error
+        raise TrainingError(f"features could not be computed: {cluster.reason(error)}") from error
 
 
 class _Extractor:
