@@ -5,13 +5,17 @@ The content decides, never the ending of a file's name: phones and browsers misn
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import re
 from pathlib import Path
+
+from PIL import features
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """The formats that are always accepted."""
 OPTIONAL_FORMATS = ("HEIC", "HEIF", "AVIF")
-"""The formats that are accepted where a decoder is installed; see `pintag.data.image_pixels`."""
+"""The formats that are accepted where a decoder is installed; see `accepted`."""
 PREFIX_BYTES = 1024
 """How many bytes of a file are enough to recognise its format."""
 
@@ -65,6 +69,23 @@ _SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml|<!DOCTYPE svg|<!--|<svg)", re
 _SVG_ROOT = re.compile(rb"<(?:[a-z]+:)?svg[\s>/]", re.IGNORECASE)
 # The sizes of the header that follows the 14 bytes of a bitmap file.
 _DIB_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+
+
+def has_decoder(name: str) -> bool:
+    """Whether a decoder of a format is installed: for HEIC pillow-heif, for AVIF Pillow's own."""
+    if name == "AVIF" and features.check("avif"):
+        return True
+    return name in FORMATS or importlib.util.find_spec("pillow_heif") is not None
+
+
+@functools.cache
+def accepted(heif: bool = True) -> tuple[str, ...]:
+    """The formats that are accepted on this installation.
+
+    Args:
+        heif: whether HEIC and AVIF are accepted where their decoders are installed.
+    """
+    return (*FORMATS, *(name for name in ("HEIC", "AVIF") if heif and has_decoder(name)))
 
 
 def recognise(data: bytes) -> str | None:
