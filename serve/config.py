@@ -122,7 +122,8 @@ class LogConfig(Strict):
     """The replicas' logs, which Ray keeps in its session's folder, logs/serve, on every node."""
 
     format: Literal["text", "json"] = "text"
-    """`json`: one JSON object per line, for programs, also in what the command prints."""
+    """`json`: one JSON object per line, for programs, also in what the command prints. A mistake in
+    the configuration is text in any case: the format is not known before it is read."""
     access: bool = False
     """Whether each request has a line with its id, status and milliseconds; it slows requests."""
     traces: float = Field(default=0.0, ge=0, le=1)

@@ -41,7 +41,8 @@ class AutoscalingConfig(Strict):
 
 
 class ImageConfig(Strict):
-    """The limits of an upload."""
+    """The limits of an upload. Commands that read files, such as `train`, `tag` and `bulk`, have
+    the defaults of these limits: the files are the user's own, not those of strangers."""
 
     renamed_keys: ClassVar[Mapping[str, str]] = {
         "body_seconds": "body_timeout_s",

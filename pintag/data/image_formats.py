@@ -6,14 +6,18 @@ The content decides, never the ending of a file's name: phones and browsers misn
 from __future__ import annotations
 
 import codecs
+import functools
+import importlib.util
 import re
 import zlib
 from pathlib import Path
 
+from PIL import features
+
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """The formats that are always accepted."""
 OPTIONAL_FORMATS = ("HEIC", "HEIF", "AVIF")
-"""The formats that are accepted where a decoder is installed; see `pintag.data.image_pixels`."""
+"""The formats that are accepted where a decoder is installed; see `accepted`."""
 PREFIX_BYTES = 8192
 """How many bytes of a file are enough to recognise its format: an SVG begins with a licence."""
 
@@ -86,6 +90,23 @@ _DIB_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 # The markers of a JPEG that may come before its frame: of applications, tables and comments.
 _BEFORE_FRAME = frozenset((*range(0xE0, 0xF0), 0xC4, 0xDB, 0xDD, 0xF8, 0xFE))
 _JPEG_LS_FRAME = 0xF7
+
+
+def has_decoder(name: str) -> bool:
+    """Whether a decoder of a format is installed: for HEIC pillow-heif, for AVIF Pillow's own."""
+    if name == "AVIF" and features.check("avif"):
+        return True
+    return name in FORMATS or importlib.util.find_spec("pillow_heif") is not None
+
+
+@functools.cache
+def accepted(heif: bool = True) -> tuple[str, ...]:
+    """The formats that are accepted on this installation.
+
+    Args:
+        heif: whether HEIC and AVIF are accepted where their decoders are installed.
+    """
+    return (*FORMATS, *(name for name in ("HEIC", "AVIF") if heif and has_decoder(name)))
 
 
 def recognise(data: bytes) -> str | None:

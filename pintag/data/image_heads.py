@@ -27,38 +27,41 @@ _EXTENT = re.compile(rb"ispe\0{4}(.{4})(.{4})", re.DOTALL)
 _EXTENT_BYTES, _MAX_EXTENTS = 2**16, 64
 
 
-def read(data: bytes, budget: Budget = QUICK) -> Head:
+def read(data: bytes, budget: Budget = QUICK, *, heif: bool = True) -> Head:
     """Read the head of an image file.
 
     Args:
         data: the whole file.
         budget: how much of the file is read.
+        heif: whether HEIC and AVIF are accepted where their decoders are installed.
 
     Raises:
-        UnsupportedFormatError: an image of a format that is never accepted.
+        UnsupportedFormatError: an image of a format that is not accepted.
         NotAnImageError: the file is not an image, or ends in its head.
     """
     name = image_formats.recognise(data)
     if name is None:
-        raise not_an_image()
-    if name in OPTIONAL_FORMATS:
+        raise not_an_image(heif)
+    if name in OPTIONAL_FORMATS and heif and image_formats.has_decoder(name):
         return _read_heif(name, data)
     if name not in FORMATS:
-        raise unsupported(name)
+        raise unsupported(name, heif)
     try:
         return _READERS[name](data, budget)
     except (HeadEndsError, IndexError):
         raise NotAnImageError(f"the image is corrupt (the {name} file ends in its head)") from None
 
 
-def not_an_image() -> NotAnImageError:
+def not_an_image(heif: bool = True) -> NotAnImageError:
     """The error for content in which no format is recognised."""
-    return NotAnImageError(f"not an image, or a corrupt one; send {', '.join(FORMATS)}")
+    formats = ", ".join(image_formats.accepted(heif))
+    return NotAnImageError(f"not an image, or a corrupt one; send {formats}")
 
 
-def unsupported(name: str) -> UnsupportedFormatError:
+def unsupported(name: str, heif: bool = True) -> UnsupportedFormatError:
     """The error for an image of another format."""
-    return UnsupportedFormatError(f"{name} is not accepted; send {', '.join(FORMATS)}")
+    formats = ", ".join(image_formats.accepted(heif))
+    return UnsupportedFormatError(f"{name} is not accepted; send {formats}")
 
 
 def _read_heif(name: str, data: bytes) -> Head:

@@ -9,7 +9,12 @@ from pintag.core.errors import ImageTooLargeError, NotAnImageError
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """The limits of one image. All but the time are checked before pixels are decoded."""
+    """The limits of one image. All but the time are checked before pixels are decoded.
+
+    Only a server can change them: it is open to strangers, and its memory is shared by many
+    requests. Commands that read files use the defaults, so that training, tagging and a server with
+    default settings refuse the same files.
+    """
 
     max_bytes: int = 20 * 2**20
     """Bytes of the file."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from PIL import (
 
 from pintag.core.errors import DecodingError, ImageError, ImageTooLargeError, NotAnImageError
 from pintag.core.types import Pixels
-from pintag.data import exif, image_heads
+from pintag.data import exif, image_formats, image_heads
 from pintag.data.image_head import Head
 from pintag.data.image_limits import ImageLimits
 
@@ -42,13 +41,6 @@ _OPENERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
     "GIF": GifImagePlugin.GifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
 }
-
-
-def accepts(name: str) -> bool:
-    """Whether a decoder of a format is installed: for HEIC pillow-heif, for AVIF Pillow's own."""
-    if name == "AVIF" and features.check("avif"):
-        return True
-    return name in _OPENERS or importlib.util.find_spec("pillow_heif") is not None
 
 
 def decode(
@@ -104,7 +96,7 @@ def _open(name: str, data: bytes) -> Image.Image:
 
 
 def _optional_opener(name: str) -> Callable[[io.BytesIO], Image.Image]:
-    if not accepts(name):
+    if not image_formats.has_decoder(name):
         raise image_heads.unsupported(name)
     if name == "AVIF" and features.check("avif"):
         from PIL import AvifImagePlugin

@@ -15,7 +15,6 @@ from PIL import Image
 from pintag.core.errors import DecodingError, ImageError, NotAnImageError
 from pintag.core.types import Pixels
 from pintag.data import decoder_pool, image_heads, image_pixels
-from pintag.data.image_formats import OPTIONAL_FORMATS
 from pintag.data.image_head import QUICK, Budget
 from pintag.data.image_limits import ImageLimits
 from pintag.data.jpeg_head import MAX_SCANS
@@ -68,11 +67,7 @@ class EncodedImage:
         """Read the head, within a budget, and check the limits. See the errors of `decode`."""
         limits.check_bytes(len(data))
         self._data, self._limits = data, limits
-        self._head = image_heads.read(data, budget)
-        if self._head.format in OPTIONAL_FORMATS and not (
-            limits.heif and image_pixels.accepts(self._head.format)
-        ):
-            raise image_heads.unsupported(self._head.format)
+        self._head = image_heads.read(data, budget, heif=limits.heif)
         if self._head.size:
             limits.check_declared(self._head.size)
         if self._head.scans > MAX_SCANS:

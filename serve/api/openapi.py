@@ -10,7 +10,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
-from pintag.core.errors import ImageTooLargeError, NotAnImageError, UnsupportedFormatError
+from pintag.core.errors import ImageTooLargeError, NotAnImageError
+from pintag.data import image_formats, image_heads
 from pintag.serve.api import multipart, parameters, schemas
 from pintag.serve.api.schemas import Problem
 from pintag.serve.errors import (
@@ -26,7 +27,7 @@ IMAGE_BODY = {
     "content": {
         **{
             f"image/{kind}": {"schema": {"type": "string", "format": "binary"}}
-            for kind in ("jpeg", "png", "webp", "gif", "bmp")
+            for kind in map(str.lower, image_formats.accepted())
         },
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         multipart.MEDIA_TYPE: {
@@ -153,11 +154,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     ),
     415: _error_example(
         "The format or the content encoding of the body is not accepted",
-        UnsupportedFormatError("TIFF is not accepted; send JPEG, PNG, WEBP, GIF, BMP"),
+        image_heads.unsupported("TIFF"),
     ),
     422: _error_example(
         "A parameter or the number of images is wrong, or decoding the image takes too long",
-        ParameterError("max_tags: Input should be greater than or equal to 1"),
+        ParameterError("max_tags: must be at least 1"),
     ),
     504: _error_example(
         "The answer was not ready before the deadline",

@@ -181,3 +181,8 @@ def test_the_image_has_no_folders_that_nobody_needs(image: str) -> None:
     assert "pintag" in names
     assert "clang" not in names
     assert "jars" not in names
+    found = podman(
+        *RUN, "--rm", "--entrypoint=find", image, packages,
+        "-type", "d", "(", "-name", "tests", "-o", "-path", "*/tensorflow/include", ")",
+    ).stdout  # fmt: skip
+    assert found == ""

@@ -7,8 +7,8 @@ import gzip
 import pytest
 from PIL import Image
 
-from pintag.core.errors import NotAnImageError, UnsupportedFormatError
-from pintag.data import image_pixels
+from pintag.core.errors import ImageError, NotAnImageError, UnsupportedFormatError
+from pintag.data import image_formats
 from pintag.data.image_formats import PREFIX_BYTES, looks_like_image, recognise
 from pintag.data.image_limits import ImageLimits
 from pintag.data.images import EncodedImage, decode
@@ -110,6 +110,26 @@ def test_a_document_is_named_but_is_no_image() -> None:
         decode(b"%PDF-1.7\n")
 
 
+@pytest.mark.parametrize("data", [b"II*\0" + bytes(64), b"no picture"], ids=["other", "none"])
+def test_a_refusal_names_what_this_installation_accepts(
+    data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusal(decoders: set[str], heif: bool = True) -> str:
+        monkeypatch.setattr(image_formats, "has_decoder", decoders.__contains__)
+        image_formats.accepted.cache_clear()
+        with pytest.raises(ImageError) as refused:
+            decode(data, limits=ImageLimits(heif=heif))
+        return str(refused.value).partition("; send ")[2]
+
+    try:
+        assert refusal(set()) == "JPEG, PNG, WEBP, GIF, BMP"
+        assert refusal({"AVIF"}) == "JPEG, PNG, WEBP, GIF, BMP, AVIF"
+        assert refusal({"AVIF", "HEIC"}) == "JPEG, PNG, WEBP, GIF, BMP, HEIC, AVIF"
+        assert refusal({"AVIF", "HEIC"}, heif=False) == "JPEG, PNG, WEBP, GIF, BMP"
+    finally:
+        image_formats.accepted.cache_clear()
+
+
 @pytest.mark.parametrize(("prefix", "name"), APPLE)
 def test_heic_and_avif_are_named_where_they_are_not_accepted(prefix: bytes, name: str) -> None:
     assert recognise(prefix) == name
@@ -119,7 +139,7 @@ def test_heic_and_avif_are_named_where_they_are_not_accepted(prefix: bytes, name
 
 @pytest.mark.parametrize(("prefix", "name"), APPLE)
 def test_a_stub_of_heic_or_avif_is_not_an_image(prefix: bytes, name: str) -> None:
-    if not image_pixels.accepts(name):
+    if not image_formats.has_decoder(name):
         pytest.skip(f"no decoder of {name} is installed")
     with pytest.raises(NotAnImageError, match="not an image, or a corrupt one"):
         decode(prefix + bytes(200))
@@ -127,7 +147,7 @@ def test_a_stub_of_heic_or_avif_is_not_an_image(prefix: bytes, name: str) -> Non
 
 @pytest.mark.parametrize("form", ["AVIF", "HEIF"])
 def test_heic_and_avif_are_decoded_within_the_limits(form: str) -> None:
-    if not image_pixels.accepts(form):
+    if not image_formats.has_decoder(form):
         pytest.skip(f"no decoder of {form} is installed")
     if form == "HEIF":
         pytest.importorskip("pillow_heif").register_heif_opener()

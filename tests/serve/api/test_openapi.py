@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pintag.data import image_formats
 from pintag.explain.request import ExplanationRequest
 from pintag.serve.api import tags
 from pintag.serve.api.schemas import Problem, TagParameters
@@ -112,14 +113,9 @@ def test_the_openapi_document_describes_both_kinds_of_body(document: Any) -> Non
     form = body["content"].pop("multipart/form-data")["schema"]
     assert form["required"] == ["image"]
     assert form["properties"]["image"]["items"] == {"type": "string", "format": "binary"}
-    assert set(body["content"]) == {
-        "image/jpeg",
-        "image/png",
-        "image/webp",
-        "image/gif",
-        "image/bmp",
-        "application/octet-stream",
-    }
+    images = {f"image/{name.lower()}" for name in image_formats.accepted()}
+    assert {"image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp"} <= images
+    assert set(body["content"]) == {*images, "application/octet-stream"}
 
 
 def test_the_openapi_document_has_examples_of_answers_and_bounds_of_parameters(
@@ -134,3 +130,9 @@ def test_the_openapi_document_has_examples_of_answers_and_bounds_of_parameters(
     max_tags, min_confidence = document["paths"]["/v1/tags"]["post"]["parameters"]
     assert (max_tags["name"], max_tags["schema"]["minimum"]) == ("max_tags", 1)
     assert (min_confidence["name"], min_confidence["schema"]["maximum"]) == ("min_confidence", 1)
+
+
+def test_the_formats_of_this_installation_are_documented(document: Any) -> None:
+    response = document["paths"]["/v1/tags"]["post"]["responses"]["415"]
+    detail = response["content"]["application/problem+json"]["example"]["detail"]
+    assert detail == f"TIFF is not accepted; send {', '.join(image_formats.accepted())}"
