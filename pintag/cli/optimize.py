@@ -78,8 +78,8 @@ def _summarise(result: ModelBundle) -> None:
     console.out.print(table)
     for precision, record in records.items():
         if record.refused:
-            reasons = record.refused.replace("; ", "\n  ")
-            message = escape(f"{precision} is not in the bundle:\n  {reasons}")
-            console.out.print(message, soft_wrap=True)
+            console.out.print(f"{precision} is not in the bundle:")
+            for reason in record.refused.split("; "):
+                console.out.print(f"  {escape(reason)}", soft_wrap=True)
     path = escape(str(result.path))
     console.out.print(f"bundle {path}, version {result.manifest.version}", soft_wrap=True)

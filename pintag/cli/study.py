@@ -133,7 +133,7 @@ def _summarise(results: Results, timings: Timings, out: Path) -> None:
         )
     if leaks := len(results.leaks):
         action = "moved" if results.leaks[0].moved else "kept: --drop-leaks moves them"
-        console.out.print(f"{leaks} pairs of duplicates are in two splits ({action})")
+        console.out.print(f"pairs of duplicates in two splits: {leaks} ({action})")
     if results.data.synthetic:
         console.out.print("synthetic data: the scores say nothing about photographs")
     path = escape(str(out))

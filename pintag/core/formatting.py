@@ -96,6 +96,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def subject(number: int, noun: str, one: str, more: str) -> str:
+    """`1 image is`, `3 images are`: the verb follows the number."""
+    return f"{count(number, noun)} {one if number == 1 else more}"
+
+
 def names(items: Iterable[str], most: int = 20) -> str:
     """`cat, dog, emu`; of a longer list the first names: `cat, dog and 498 more`."""
     listed = list(items)

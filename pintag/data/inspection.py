@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from pintag.core import formatting
 from pintag.data.dataset import SPLITS, TRAIN, DataSet, Unreadable
 
 # Warn if the largest label has more than this many times the images of the smallest.
@@ -80,11 +81,14 @@ def _warnings(dataset: DataSet, duplicates: tuple[Duplicates, ...], imbalance: f
         missing = " or ".join(dataset.divided)
         warnings.append(f"no folder for {missing}: training images are held out for it")
     if dataset.unreadable:
-        warnings.append(f"{len(dataset.unreadable)} files are unreadable and will be skipped")
+        files = formatting.subject(len(dataset.unreadable), "file", "is", "are")
+        warnings.append(f"{files} unreadable and will be skipped")
     if across := sum(group.across_splits for group in duplicates):
-        warnings.append(f"{across} images are in more than one split: scores will be too high")
+        images = formatting.subject(across, "image", "is", "are")
+        warnings.append(f"{images} in more than one split: scores will be too high")
     if across := sum(group.across_labels for group in duplicates):
-        warnings.append(f"{across} images have more than one label")
+        images = formatting.subject(across, "image", "has", "have")
+        warnings.append(f"{images} more than one label")
     # Infinite means that a label has no images, which is already reported as a problem.
     if IMBALANCE < imbalance < float("inf"):
         warnings.append(

@@ -120,7 +120,7 @@ def test_duplicates_across_labels_give_a_warning() -> None:
     (group,) = checked.duplicates
     assert group.across_labels
     assert not group.across_splits
-    assert checked.warnings == ("1 images have more than one label",)
+    assert checked.warnings == ("1 image has more than one label",)
 
 
 def test_duplicates_across_splits_give_a_warning() -> None:
@@ -128,7 +128,7 @@ def test_duplicates_across_splits_give_a_warning() -> None:
     (group,) = checked.duplicates
     assert group.across_splits
     assert not group.across_labels
-    assert checked.warnings == ("1 images are in more than one split: scores will be too high",)
+    assert checked.warnings == ("1 image is in more than one split: scores will be too high",)
 
 
 def test_all_copies_of_an_image_count_once() -> None:
@@ -140,7 +140,7 @@ def test_all_copies_of_an_image_count_once() -> None:
     assert sorted(len(group.files) for group in checked.duplicates) == [2, 5]
     assert checked.warnings == (
         "2 images are in more than one split: scores will be too high",
-        "1 images have more than one label",
+        "1 image has more than one label",
     )
     assert checked.usable
 
