@@ -86,13 +86,18 @@ def logging_server(
         "explainer.enabled=false", "classifier.autoscaling.min_replicas=1", "log.traces=1e-9",
         AWS_SECRET_ACCESS_KEY=SECRET,
     ) as server:  # fmt: skip
-        (logs,) = {
-            Path(argument.removeprefix("--log_dir="))
-            for process in psutil.Process(server.process.pid).children()
-            for argument in process.cmdline()
-            if argument.startswith("--log_dir=")
-        }
-        yield LoggingServer(server, key, logs)
+        yield LoggingServer(server, key, log_folder(server))
+
+
+def log_folder(server: Server) -> Path:
+    """The log folder of Ray's session."""
+    (logs,) = {
+        Path(argument.removeprefix("--log_dir="))
+        for process in psutil.Process(server.process.pid).children()
+        for argument in process.cmdline()
+        if argument.startswith("--log_dir=")
+    }
+    return logs
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +179,21 @@ def test_neither_images_nor_keys_are_logged(logging_server: LoggingServer, pictu
         if secret in content
     ]
     assert leaks == []
+
+
+def test_a_traceback_is_printed_as_one_in_a_log_of_text(
+    overflowing_bundle: Path, picture: bytes, tmp_path: Path
+) -> None:
+    with serving(overflowing_bundle, tmp_path / "log", "explainer.enabled=false") as server:
+        folder = log_folder(server)
+        assert httpx.post(f"{server.url}/v1/tags", content=picture, timeout=60).status_code == 500
+
+        def lines() -> list[str]:
+            logs = folder.glob("serve/replica_*.log")
+            return [line for path in logs for line in path.read_text().splitlines()]
+
+        wait_for(lambda: "Traceback (most recent call last):" in lines(), 20, "the traceback")
+        assert any(line.startswith('  File "') for line in lines())
 
 
 def test_a_request_with_a_trace_id_is_a_span_of_that_trace(
