@@ -232,9 +232,11 @@ def _line(model: type[BaseModel], problems: Sequence[Any]) -> str:
         return message
     if problem["type"] == "missing":
         return f"{key!r} is missing, and has no default"
-    # A secret, or what was written in its place, must not get into a log.
-    found = f" (found {problem['input']!r})" if field is None or field.repr else ""
-    return f"{key!r}: {message}{found}"
+    # A secret, or what was written in its place, must not get into a log; a record may have one.
+    is_secret = isinstance(problem["input"], Mapping) or (field is not None and not field.repr)
+    return (
+        f"{key!r}: {message}" if is_secret else f"{key!r}: {message} (found {problem['input']!r})"
+    )
 
 
 def _locate(

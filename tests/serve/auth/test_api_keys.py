@@ -53,6 +53,14 @@ def test_a_key_in_place_of_its_hash_is_not_quoted(tmp_path: Path) -> None:
     assert MINE not in str(caught.value)
 
 
+def test_an_error_of_a_whole_entry_does_not_quote_its_hash(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text(yaml.safe_dump({"keys": [entry("a", MINE, burst=5)]}))
+    with pytest.raises(ConfigError, match="burst without per_second") as caught:
+        api_keys.load(path)
+    assert api_keys.digest(MINE) not in str(caught.value)
+
+
 def test_a_missing_file_raises_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"keys\.yaml: cannot be read: No such file"):
         api_keys.load(tmp_path / "keys.yaml")
