@@ -232,11 +232,12 @@ def _line(model: type[BaseModel], problems: Sequence[Any]) -> str:
         return message
     if problem["type"] == "missing":
         return f"{key!r} is missing, and has no default"
-    # A secret, or what was written in its place, must not get into a log; a record may have one.
-    is_secret = isinstance(problem["input"], Mapping) or (field is not None and not field.repr)
-    return (
-        f"{key!r}: {message}" if is_secret else f"{key!r}: {message} (found {problem['input']!r})"
-    )
+    value = problem["input"]
+    # A secret, or what was written in its place, must not get into a log. A record may have one.
+    is_record = isinstance(value, Mapping) and problem["type"] == "value_error"
+    if is_record or (field is not None and not field.repr):
+        return f"{key!r}: {message}"
+    return f"{key!r}: {message} (found {value!r})"
 
 
 def _locate(
