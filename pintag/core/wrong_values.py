@@ -39,6 +39,7 @@ _SENTENCES: Mapping[str, str] = {
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be {expected}",
+    "missing": "is missing",
     "model_attributes_type": _KEYS,
     "model_type": _KEYS,
     "none_required": "must be null",

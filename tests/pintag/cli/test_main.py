@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pintag.cli import commands, main
+from pintag.core import signals
 from pintag.core.version import __version__
 from pintag.data import sample
 from pintag.models.identity import Model
@@ -145,8 +146,10 @@ main()
 
 def test_an_interruption_of_the_imports_prints_no_traceback() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True
-    )
+        [sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True,
+        # A process in the background ignores it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "interrupted\n")
 
 
@@ -160,7 +163,8 @@ def test_an_interruption_of_a_native_module_prints_no_traceback(
             raise ImportError("initialization failed") from None
 
     monkeypatch.setattr(commands, "run", load)
-    done = cli("tag")
+    with signals.handled(signal.default_int_handler, signal.SIGINT):
+        done = cli("tag")
     assert (done.code, done.err) == (1, "interrupted\n")
 
 
@@ -279,4 +283,4 @@ def test_a_saved_file_of_another_form_is_one_line(
     monkeypatch.setattr(Registry, "versions", read)
     done = cli("models", "list", "models")
     assert (done.code, done.out) == (1, "")
-    assert done.err == "error: wrong Model in a saved file: version: Field required\n"
+    assert done.err == "error: wrong Model in a saved file: version: is missing\n"
