@@ -7,7 +7,7 @@ import socket
 
 import httpx
 
-from tests.conftest import Server, descendants, lives, wait_for
+from tests.conftest import HAPROXY, Server, descendants, lives, wait_for
 
 
 def post(server: Server, content: bytes) -> httpx.Response:
@@ -22,6 +22,8 @@ def stop_during_upload(
     Returns:
         The names of its processes, all of which have ended, and the answer to the upload.
     """
+    # A HAProxy that is being replaced may still take a connection, and it knows no application.
+    wait_for(lambda: len(descendants(server.process, HAPROXY)) <= 1, 60, "the old HAProxy's end")
     processes = descendants(server.process)
     names = set(processes.values())
     url = httpx.URL(server.url)
