@@ -27,6 +27,10 @@ RUN = (
     "--cap-drop=all", "--security-opt=no-new-privileges", "--stop-timeout=60",
     "--ulimit=nofile=20000:20000", "--ulimit=nproc=8192:8192",
 )  # fmt: skip
+# Words of pip and apt where they cannot reach what they download from.
+NO_NETWORK = ("NewConnectionError", "SSLError", "ReadTimeoutError", "Temporary failure resolving")
+# The layers, the image, and a copy of it on the way.
+NEEDED_DISK_BYTES = 15 * 10**9
 TAG = """
 import sys, urllib.request
 request = urllib.request.Request("http://{host}:8000/v1/tags", sys.stdin.buffer.read())
@@ -53,6 +57,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for program in ("podman", "runc", "debootstrap"):
         if shutil.which(program) is None or os.geteuid():
             pytest.skip(f"{program} is not installed, or the tests do not run as root")
+    if shutil.disk_usage("/var/lib").free < NEEDED_DISK_BYTES:
+        pytest.skip("/var/lib has less than 15 GB of free disk")
     if podman("image", "exists", BASE, check=False).returncode == 0:
         yield
         return
@@ -92,10 +98,14 @@ def settings_of_pip() -> list[str]:
 
 @pytest.fixture(scope="module")
 def image(base: None) -> Iterator[str]:
-    podman(
+    built = podman(
         "build", "--isolation=chroot", "--layers=false", "--format=docker", "--pull=never",
-        "--network=host", *settings_of_pip(), "--tag", IMAGE, ROOT,
+        "--network=host", *settings_of_pip(), "--tag", IMAGE, ROOT, check=False,
     )  # fmt: skip
+    output = built.stdout + built.stderr
+    if built.returncode and any(words in output for words in NO_NETWORK):
+        pytest.skip(f"a build cannot reach the registries of packages here: {output[-300:]}")
+    assert built.returncode == 0, output
     yield IMAGE
     podman("rmi", "--force", IMAGE)
 
