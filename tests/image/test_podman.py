@@ -81,12 +81,13 @@ def _import_debian(root: Path) -> None:
         )
     (root / "usr/bin/python").symlink_to("python3")
     path = "ENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-    archive = subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE)
-    subprocess.run(
-        ["podman", "import", "--change", path, "-", BASE],
-        stdin=archive.stdout, capture_output=True, check=True,
-    )  # fmt: skip
-    assert archive.wait() == 0
+    pack = ["tar", "-C", root, "-c", "."]
+    with subprocess.Popen(pack, stdout=subprocess.PIPE) as archive:
+        subprocess.run(
+            ["podman", "import", "--change", path, "-", BASE],
+            stdin=archive.stdout, capture_output=True, check=True,
+        )  # fmt: skip
+    assert archive.returncode == 0
     shutil.rmtree(root)
 
 
