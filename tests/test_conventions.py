@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import os
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,3 +113,13 @@ def test_pytest_xdist_groups_tests(request: pytest.FixtureRequest) -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         pytest.skip("one process runs all tests")
     assert request.node.nodeid.endswith("@tests/test_conventions.py")
+
+
+def test_every_process_gives_the_tests_the_same_names(request: pytest.FixtureRequest) -> None:
+    """An id with a time or an address in it keeps pytest-xdist from sharing the tests."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run([*command, "tests"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # pytest-xdist appends the group.
+    here = {item.nodeid.split("@tests/")[0] for item in request.session.items}
+    assert not here - set(done.stdout.splitlines())
