@@ -74,6 +74,13 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
             raise click.UsageError(f"{argument[:-1]} is empty; is a variable of the shell not set?")
 
 
+def _wrong_file(error: ValidationError) -> str:
+    """A message about a saved file, as of a study, that is damaged or of another version."""
+    problem = error.errors()[0]
+    key = ".".join(map(str, problem["loc"]))
+    return f"wrong {error.title} in a saved file: {key}: {wrong_values.sentence(problem)}"
+
+
 def run() -> None:
     """Run the command, and exit with its code. A `PintagError` is printed in one line."""
     # File names may be invalid UTF-8, and some terminals do not use UTF-8.
@@ -92,11 +99,7 @@ def run() -> None:
         console.error(str(error))
         sys.exit(1)
     except ValidationError as error:
-        # A saved file, as of a study, is damaged or of another version.
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
-        sentence = wrong_values.sentence(problem)
-        console.error(f"wrong {error.title} in a saved file: {key}: {sentence}")
+        console.error(_wrong_file(error))
         sys.exit(1)
     except click.Abort as error:
         # What click makes of Ctrl-C.

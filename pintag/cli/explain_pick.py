@@ -52,13 +52,17 @@ def run(
     content = {"folder": folder, **_content(local, explained, picked)}
     files.write_atomic(out / PAGE, page)
     files.write_atomic(out / DATA, formatting.to_json(content) + "\n")
-    for warning in _warnings(content, count):
-        console.err.print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
+    _warn(content, count)
     if as_json:
         console.print_json(content)
     else:
         _print(content, out)
     return len(chosen) - len(explained)
+
+
+def _warn(content: dict[str, Any], count: int) -> None:
+    for warning in _warnings(content, count):
+        console.err.print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
 
 
 def _limited(chosen: Sequence[Source], limit: int) -> Sequence[Source]:

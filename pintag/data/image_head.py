@@ -9,6 +9,14 @@ Part = tuple[int, int]
 """A part of a file: its start and its end, in bytes."""
 
 
+def append(parts: list[Part], start: int, end: int) -> None:
+    """Append a part; it extends the last one if that ends where this one starts."""
+    if parts[-1][1] == start:
+        parts[-1] = (parts[-1][0], end)
+    else:
+        parts.append((start, end))
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """How much of a file is read for its head."""

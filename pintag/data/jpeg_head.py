@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 
-from pintag.data.image_head import Budget, Head, HeadEndsError, Part
+from pintag.data.image_head import Budget, Head, HeadEndsError, Part, append
 
 _SOF0, _SOF1, _SOF2 = 0xC0, 0xC1, 0xC2
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
@@ -41,7 +41,8 @@ def read(data: bytes, budget: Budget) -> Head:
     for number in itertools.count():
         marker, end = _segment(data, at)
         if marker == _SOS:
-            head.parts = _joined([*parts, (at, len(data))])
+            append(parts, at, len(data))
+            head.parts = parts
             # Several frames are unusual: decoders differ in which of them counts.
             if head.size and frame in (_SOF0, _SOF1, _SOF2) and tables <= _MAX_TABLE_BYTES:
                 _read_scans(data, at, frame, head, budget)
@@ -55,7 +56,7 @@ def read(data: bytes, budget: Budget) -> Head:
         if marker == _APP1 and data.startswith(b"Exif\0\0", at + 4) and not head.exif:
             head.exif = data[at + 4 : end]
         if not _is_metadata(data, at, end, marker):
-            parts.append((at, end))
+            append(parts, at, end)
             tables += end - at
         at = end
     raise AssertionError("unreachable: segments are counted without end")
@@ -121,14 +122,3 @@ def _count_scans(data: bytes, at: int, budget: Budget) -> int:
             break
         at = found.start()
     return scans
-
-
-def _joined(parts: list[Part]) -> list[Part]:
-    """The same parts; adjacent ones become one."""
-    joined = parts[:1]
-    for start, end in parts[1:]:
-        if start == joined[-1][1]:
-            joined[-1] = (joined[-1][0], end)
-        else:
-            joined.append((start, end))
-    return joined

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 
-from pintag.data.image_head import Budget, Head, HeadEndsError, Part
+from pintag.data.image_head import Budget, Head, HeadEndsError, Part, append
 
 _CHUNK = struct.Struct(">I4s")
 # What Pillow needs for the pixels of the first picture. Everything else is metadata, which Pillow
@@ -36,10 +36,7 @@ def read(data: bytes, budget: Budget) -> Head:
         length, name = _CHUNK.unpack_from(data, at)
         end = at + 12 + length
         if name in _NEEDED:
-            if parts[-1][1] == at:
-                parts[-1] = (parts[-1][0], end)
-            else:
-                parts.append((at, end))
+            append(parts, at, end)
         elif name == b"eXIf" and not head.exif:
             head.exif = data[at + 8 : end - 4]
         at = end

@@ -49,7 +49,7 @@ def write(
     """
     try:
         target = root.resolve()
-        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        if not _is_free(target):
             raise DataError(f"{root}: is not an empty folder; remove it or name another folder")
         target.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(
@@ -63,6 +63,11 @@ def write(
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{root}: cannot be written: {reason}; name another folder") from error
+
+
+def _is_free(target: Path) -> bool:
+    """Whether there is nothing at this path, or an empty folder."""
+    return not target.exists() or (target.is_dir() and not any(target.iterdir()))
 
 
 def _rename(folder: Path, target: Path) -> None:

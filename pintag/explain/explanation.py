@@ -225,9 +225,7 @@ def explain_labels(
     Args:
         labels: the indices of the labels, or the number of most confident labels to explain.
     """
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
-        raise ValueError(f"expected an image [H,W,3], got {list(image.shape)}")
+    image = _checked(image)
     config = config or ExplainConfig()
     # lime draws the seed of its segmentation first, then the samples, from one generator.
     random = np.random.RandomState(config.seed)
@@ -246,6 +244,13 @@ def explain_labels(
     return [
         Explanation(image, segments, result, sampler.count, seconds, config) for result in results
     ]
+
+
+def _checked(image: Array) -> Array:
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        raise ValueError(f"expected an image [H,W,3], got {list(image.shape)}")
+    return image
 
 
 @cache

@@ -67,11 +67,7 @@ def find(
         ExplainError: there are more segments than a design supports.
     """
     segments = sampler.segments
-    if segments > mask_designs.MOST_SEGMENTS:
-        raise ExplainError(
-            f"{segments} superpixels; stable mode supports at most {mask_designs.MOST_SEGMENTS}:"
-            " choose a coarser segmentation"
-        )
+    _check_count(segments)
     rounds = mask_designs.rounds(segments, random)
     # The whole image is not part of the design. It determines the labels to explain.
     masks = np.vstack([np.ones((1, segments), bool), next(rounds)])[:budget]
@@ -92,6 +88,14 @@ def find(
         LabelExplanation(label, float(whole[label]), estimate.surrogate, outcome, claimed)
         for label, estimate, claimed in zip(sampler.labels, estimates, claims, strict=True)
     ]
+
+
+def _check_count(segments: int) -> None:
+    if segments > mask_designs.MOST_SEGMENTS:
+        raise ExplainError(
+            f"{segments} superpixels; stable mode supports at most {mask_designs.MOST_SEGMENTS}:"
+            " choose a coarser segmentation"
+        )
 
 
 def _outcome(sampler: Sampler, separated: bool, budget: int) -> Outcome | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -91,6 +91,8 @@ def replace_openvino(
         BundleError: the folder cannot be written.
     """
     kept = [name for name in bundle.manifest.files if not name.startswith("openvino-")]
+    # The layer numbers in a graph file differ from run to run, so the version is of weights only.
+    weights = sorted(name for name in content if name.endswith(".bin"))
     try:
         with files.atomic_folder(bundle.path) as folder:
             for name in kept:
@@ -98,12 +100,9 @@ def replace_openvino(
             for name, data in content.items():
                 (folder / name).write_bytes(data)
             digests = _digests(folder)
-            base = bundle.manifest.version.partition("-")[0]
-            # Only weights: the layer numbers in a graph file differ from run to run.
-            weights = "".join(digests[name] for name in sorted(content) if name.endswith(".bin"))
             manifest = bundle.manifest.model_copy(
                 update={
-                    "version": f"{base}-{hashlib.sha256(weights.encode()).hexdigest()[:6]}",
+                    "version": _optimized_version(bundle, [digests[name] for name in weights]),
                     "openvino": dict(records),
                     "files": digests,
                 }
@@ -112,6 +111,12 @@ def replace_openvino(
     except OSError as error:
         raise BundleError(f"{bundle.path}: cannot be written: {error}") from error
     return ModelBundle(bundle.path, manifest)
+
+
+def _optimized_version(bundle: ModelBundle, digests: Sequence[str]) -> str:
+    """The version of a bundle with other OpenVINO models, whose weights have these digests."""
+    base = bundle.manifest.version.partition("-")[0]
+    return f"{base}-{hashlib.sha256(''.join(digests).encode()).hexdigest()[:6]}"
 
 
 def _model_fields(

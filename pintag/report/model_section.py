@@ -60,8 +60,7 @@ def _trials(model: ModelResult) -> Table:
     keys = list(dict.fromkeys(key for trial in model.trials for key in trial.settings))
 
     def cells(index: int, trial: ReportedTrial) -> Iterator[Text]:
-        is_chosen = index == model.chosen
-        yield Strong(f"{index + 1} (chosen)") if is_chosen else str(index + 1)
+        yield Strong(f"{index + 1} (chosen)") if index == model.chosen else str(index + 1)
         for key in keys:
             yield formatting.setting(trial.settings[key]) if key in trial.settings else MISSING
         training = trial.training_accuracy

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
@@ -26,9 +27,7 @@ def chart(trials: Sequence[ReportedTrial], chosen: int | None) -> Figure | None:
     if keys is None:
         return None
     down, across = (_values(trials, key) for key in keys)
-    figure = chart_style.new_figure(
-        max(5.2, 1.15 * len(across) + 2.6), max(2.8, 0.62 * len(down) + 1.7)
-    )
+    figure = _new_figure(len(down), len(across))
     axes = figure.add_subplot()
     cells = np.full((len(down), len(across)), np.nan)
     tried = np.zeros(cells.shape, bool)
@@ -46,11 +45,19 @@ def chart(trials: Sequence[ReportedTrial], chosen: int | None) -> Figure | None:
     for row, column in np.argwhere(np.isnan(cells)):
         # An empty cell would be white, which looks like the lowest accuracy.
         _draw_hatching(axes, row, column, "failed" if tried[row, column] else "not tried")
-    axes.set_xticks(range(len(across)), [shorten(value) for value in across])
-    axes.set_yticks(range(len(down)), [shorten(value) for value in down])
-    axes.set(xlabel=chart_style.axis_name(keys[1]), ylabel=chart_style.axis_name(keys[0]))
+    _name_ticks(axes.xaxis, keys[1], across)
+    _name_ticks(axes.yaxis, keys[0], down)
     figure.colorbar(image, ax=axes, label="validation accuracy (%)", format=PERCENT)
     return figure
+
+
+def _new_figure(rows: int, columns: int) -> Figure:
+    return chart_style.new_figure(max(5.2, 1.15 * columns + 2.6), max(2.8, 0.62 * rows + 1.7))
+
+
+def _name_ticks(axis: Axis, key: str, values: Sequence[str]) -> None:
+    axis.set_ticks(range(len(values)), [shorten(value) for value in values])
+    axis.set_label_text(chart_style.axis_name(key))
 
 
 def _draw_cells(axes: Axes, cells: npt.NDArray[np.float64]) -> AxesImage:
