@@ -21,6 +21,7 @@ from pintag.serve.config import HttpConfig
 from pintag.serve.environment import has_haproxy
 from tests.conftest import Server, serving, wait_for
 from tests.faults.conftest import replicas, watched
+from tests.sockets import until_closed
 
 pytestmark = [
     pytest.mark.ray,
@@ -82,8 +83,7 @@ def test_clients_that_send_no_body_cost_others_nothing(server: Server, promise: 
         assert not watch.failed(), watch.summary()
         # Each connection is closed after its 408.
         for connection in held:
-            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))  # noqa: B023
-            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert until_closed(connection).startswith(b"HTTP/1.1 408 ")
 
 
 def test_large_uploads_that_stop_cost_other_addresses_nothing(server: Server) -> None:
@@ -110,15 +110,6 @@ def test_large_uploads_that_stop_cost_other_addresses_nothing(server: Server) ->
     # The places are free again, also for the addresses that had used their share.
     with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2")) as client:
         assert client.post(f"{server.url}/v1/tags", content=image).status_code == 200
-
-
-def until_closed(connection: socket.socket) -> bytes:
-    """All that the server sends until it closes a connection."""
-    parts = []
-    with contextlib.suppress(ConnectionResetError):
-        while part := connection.recv(1 << 16):
-            parts.append(part)
-    return b"".join(parts)
 
 
 def test_a_replica_killed_while_it_has_requests_loses_none_of_them(server: Server) -> None:
