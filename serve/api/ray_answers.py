@@ -5,7 +5,7 @@ Ray puts it around its proxies, before any code of its own
 a client's, and Ray's answers are plain text, with words about deployments and workers.
 
 Only a server without HAProxy needs it: HAProxy's rules do the same (`ingress/answers.py`,
-`ingress/limits.py`).
+`ingress/headers.py`, `ingress/refusals.py`, `ingress/limits.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pintag.serve.api import error_handlers, front, schemas
 from pintag.serve.api.schemas import Problem
 from pintag.serve.errors import LateBodyError, OverloadedError
-from pintag.serve.ingress.answers import RAYS_HEADERS
+from pintag.serve.ingress.headers import RAYS_HEADERS
 from pintag.serve.observability.logs import log
 
 # A client must not change Ray's time limit, keep its own request running after it has left, or

@@ -10,7 +10,7 @@ Standard library only: see main.py.
 
 from __future__ import annotations
 
-from .answers import reply
+from .problems import reply
 from .settings import IngressSettings
 
 # The backend of the application `classifier`, as Ray calls it.
