@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pintag.serve.api import error_handlers, front, schemas
 from pintag.serve.api.schemas import Problem
 from pintag.serve.errors import LateBodyError, OverloadedError
+from pintag.serve.ingress import answers, refusals
 from pintag.serve.ingress.headers import RAYS_HEADERS
 from pintag.serve.observability.logs import log
 
@@ -33,9 +34,7 @@ _IGNORED = frozenset(name.encode() for name in RAYS_HEADERS)
 _DECODED = frozenset({b"x-request-id", b"traceparent", b"tracestate"})
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,256}")
 _OWN_PATHS = "/-/"
-_NO_WEBSOCKETS = schemas.http_problem(
-    HTTPStatus.BAD_REQUEST, "there are no WebSockets here; send an ordinary request"
-)
+_NO_WEBSOCKETS = schemas.http_problem(HTTPStatus.BAD_REQUEST, refusals.NO_WEBSOCKETS)
 
 
 def middlewares() -> list[Middleware]:
@@ -168,7 +167,7 @@ class _Request:
                 message = await self._receive()
         except TimeoutError:
             self.late = (
-                TimeoutError("no replica answered in time; try again")
+                TimeoutError(answers.LATE)
                 if self._has_body
                 else LateBodyError("the body did not arrive in time")
             )
@@ -183,7 +182,7 @@ def _problem(status: int) -> Problem:
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return schemas.problem(OverloadedError("no replica can take the request; try again"))
     if status == HTTPStatus.REQUEST_TIMEOUT:
-        return schemas.problem(TimeoutError("not done within the time limit of the server"))
+        return schemas.problem(TimeoutError(answers.LATE))
     if status == HTTPStatus.NOT_FOUND:
         return schemas.http_problem(status, "there is nothing here yet; the server may be starting")
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:

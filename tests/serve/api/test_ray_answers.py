@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from pintag.serve.api import ray_answers
 from pintag.serve.api.ray_answers import RayAnswers
+from pintag.serve.ingress import refusals
 from tests.serve.conftest import (
     ANSWER,
     DISCONNECT,
@@ -158,7 +159,8 @@ def test_a_websocket_is_refused_by_a_problem() -> None:
     start, body = sent
     assert (start["type"], start["status"]) == ("websocket.http.response.start", 400)
     assert (b"content-type", b"application/problem+json") in start["headers"]
-    assert json.loads(body["body"])["kind"] == "bad_request"
+    refusal = json.loads(body["body"])
+    assert (refusal["kind"], refusal["detail"]) == ("bad_request", refusals.NO_WEBSOCKETS)
     assert not ray.scope
 
 
