@@ -20,16 +20,17 @@ from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pintag.serve.api import error_handlers, front, schemas
+from pintag.serve.api import clients, error_handlers, front, schemas
 from pintag.serve.api.schemas import Problem
 from pintag.serve.errors import LateBodyError, OverloadedError
 from pintag.serve.ingress import answers, refusals
+from pintag.serve.ingress.clients import HEADER
 from pintag.serve.ingress.headers import RAYS_HEADERS
 from pintag.serve.observability.logs import log
 
-# A client must not change Ray's time limit, keep its own request running after it has left, or
-# choose the replica. pintag's deadlines are settings.
-_IGNORED = frozenset(name.encode() for name in RAYS_HEADERS)
+# A client must not change Ray's time limit, keep its own request running after it has left, choose
+# the replica, or choose its name. pintag's deadlines are settings.
+_IGNORED = frozenset(name.encode() for name in (*RAYS_HEADERS, HEADER))
 # Ray decodes these as UTF-8, and fails if they are not.
 _DECODED = frozenset({b"x-request-id", b"traceparent", b"tracestate"})
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,256}")
@@ -78,7 +79,10 @@ class RayAnswers:
         if scope["type"] != "http" or scope["path"].startswith(_OWN_PATHS):
             await self._app(scope, receive, send)
             return
-        scope["headers"] = [item for item in scope["headers"] if _is_passed(*item)]
+        scope["headers"] = [
+            *(item for item in scope["headers"] if _is_passed(*item)),
+            (HEADER.encode(), _address(scope).encode()),
+        ]
         # Ray's proxy chooses the application by the path.
         if self._root_path:
             scope["path"] = front.without(scope["path"], self._root_path)
@@ -96,6 +100,12 @@ class RayAnswers:
         if not answer.has_started:
             answer.fail(request.late or RuntimeError())
         await answer.finish(scope, receive)
+
+
+def _address(scope: Scope) -> str:
+    """The address of the client, as HAProxy's rules write it."""
+    address: tuple[str, int] | None = scope.get("client")
+    return clients.network(address[0]) if address else ""
 
 
 def _is_passed(name: bytes, value: bytes) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from . import answers, headers, identity, limits, refusals
+from . import answers, clients, headers, identity, limits, refusals
 from .limits import CLASSIFIER
 from .settings import DEAD_NODE_S, IngressSettings
 
@@ -68,6 +68,7 @@ def _for_every_request(settings: IngressSettings) -> list[str]:
         *refusals.refuse_http_2(),
         *refusals.answer_what_has_no_path(),
         *headers.hide_rays_headers(),
+        *clients.name_clients(),
         *limits.wait_for_body(settings),
         *answers.tell_hanging_replicas(),
         *answers.replace_rays_answers(),

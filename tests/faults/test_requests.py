@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -110,6 +112,59 @@ def test_large_uploads_that_stop_cost_other_addresses_nothing(server: Server) ->
     # The places are free again, also for the addresses that had used their share.
     with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2")) as client:
         assert client.post(f"{server.url}/v1/tags", content=image).status_code == 200
+
+
+def photograph() -> bytes:
+    """A photograph of 24 megapixels."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(pixels).resize((6000, 4000)).save(content, "JPEG", quality=60)
+    return content.getvalue()
+
+
+def hostile_batches() -> list[bytes]:
+    """A few bytes that declare from 49 to 1,000 megapixels."""
+    content = io.BytesIO()
+    Image.new("1", (7000, 7000)).save(content, "PNG")
+    entry = len(content.getvalue()).to_bytes(4) + content.getvalue()
+    return [entry * count for count in (20, 10, 6, 5, 3, 2, 1, 1)]
+
+
+@contextlib.contextmanager
+def repeated(url: str, bodies: list[bytes], address: str) -> Iterator[Counter[int]]:
+    """Send each body again and again, all at the same time, from an address; their statuses."""
+    statuses, done = Counter[int](), threading.Event()
+
+    def repeat(body: bytes) -> None:
+        transport = httpx.HTTPTransport(local_address=address)
+        with httpx.Client(transport=transport, timeout=60) as client:
+            while not done.is_set():
+                statuses[client.post(url, content=body).status_code] += 1
+
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        threads = [pool.submit(repeat, body) for body in bodies]
+        try:
+            yield statuses
+        finally:
+            done.set()
+        for thread in threads:
+            thread.result()
+
+
+@pytest.mark.parametrize("times", [1, 6])
+def test_batches_that_take_long_to_decode_cost_other_addresses_nothing(
+    server: Server, times: int
+) -> None:
+    url, bodies = f"{server.url}/v1/tags", hostile_batches() * times
+    with (
+        repeated(f"{url}:batch", bodies, "127.0.0.2") as statuses,
+        watched(url, [photograph()], rate=1) as watch,
+    ):
+        watch.wait_for_answers(10)
+    print(f"\n{len(bodies)} hostile clients: {watch.summary()}; they got {dict(statuses)}")
+    assert watch.outcomes.statuses() == {200: len(watch.outcomes)}, watch.summary()
+    assert set(statuses) <= {200, 413, 503}
+    assert statuses[413]
 
 
 def test_a_replica_killed_while_it_has_requests_loses_none_of_them(server: Server) -> None:

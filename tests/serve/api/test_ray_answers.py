@@ -15,6 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pintag.serve.api import ray_answers
 from pintag.serve.api.ray_answers import RayAnswers
 from pintag.serve.ingress import refusals
+from pintag.serve.ingress.clients import HEADER
 from tests.serve.conftest import (
     ANSWER,
     DISCONNECT,
@@ -127,6 +128,7 @@ def test_the_answers_of_health_checks_pass_unchanged() -> None:
         ("X-Request-ID", b"\xff"),
         ("X-Request-ID", b"x" * 10_000),
         ("traceparent", b"\xff"),
+        (HEADER, b"another client"),
     ],
 )
 def test_a_header_that_ray_would_obey_or_fail_to_decode_is_dropped(name: str, value: bytes) -> None:
