@@ -126,6 +126,9 @@ class ClassifierConfig(DeploymentConfig):
         "lanes": "num_batch_threads",
         "deadline_seconds": "deadline_s",
     }
+    removed_keys: ClassVar[Mapping[str, str]] = {
+        "max_ongoing_pixels": "deadline_s limits what is decoded at once",
+    }
 
     autoscaling: ClassifierAutoscalingConfig = ClassifierAutoscalingConfig()
     num_batch_threads: int = Field(default=1, ge=1)
@@ -137,13 +140,11 @@ class ClassifierConfig(DeploymentConfig):
     request gets at most half of what is free, and has so many of its images in progress."""
     max_ongoing_bytes: int = Field(default=512 * 2**20, ge=2)
     """Bytes of encoded images in a replica at once; a request gets at most half of what is free."""
-    max_ongoing_pixels: int = Field(default=2_000_000_000, ge=2)
-    """Pixels of large images in a replica at once; a request gets at most half of what is free.
-    Images that take less than 5 ms to decode are not counted."""
     deadline_s: float = Field(default=10.0, gt=0)
     """An image that still waits or is in progress after this time gets status 504. It counts from
     the admission of the request. What an idle replica tags at once, in milliseconds, has no
-    deadline."""
+    deadline. A request whose images cannot be decoded by then, beside those in progress, is
+    refused."""
     cache_bytes: int = Field(default=16 * 2**20, ge=0)
     """The size of each replica's cache of answers, some 400 bytes each; 0: no cache."""
     niceness: int = Field(default=5, ge=0, le=19)

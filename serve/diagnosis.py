@@ -46,9 +46,13 @@ class Check:
 
 def diagnose(config: ServeConfig) -> list[Check]:
     """All checks: of the cluster of `RAY_ADDRESS` and its nodes, or else of this machine."""
-    if ray_variables.is_local():
-        return [*machine_checks(), *_port_checks(config), *_access_checks(config)]
-    return [*_cluster_checks(config), *_access_checks(config)]
+    is_local = ray_variables.is_local()
+    checks = machine_checks() if is_local else [*_cluster_checks(config)]
+    host = config.http.host
+    # Neither ports nor who can reach them can be judged without an address.
+    if reason := ports.unusable(host):
+        return [*checks, Check("http.host", False, f"{host}: {reason}", ports.HOST_REMEDY)]
+    return [*checks, *(_port_checks(config) if is_local else ()), *_access_checks(config)]
 
 
 def machine_checks() -> list[Check]:
@@ -84,7 +88,7 @@ def _node_ports(config: ServeConfig) -> Check:
     try:
         ports.check_nodes(config)
     except PintagError as error:
-        return Check("ports", False, "one is taken", str(error))
+        return Check("ports", False, "one cannot be used", str(error))
     return Check("ports", True, "free on each node, or Ray Serve has them")
 
 

@@ -126,7 +126,7 @@ def _background_work() -> dict[str, str]:
 def _own_answers(config: ServeConfig) -> dict[str, str]:
     """Put pintag's middleware around Ray's HTTP servers, unless the user chose another one.
 
-    HAProxy's rules do the same: see `ingress/answers.py`.
+    HAProxy's rules do the same: see `api/ray_answers.py`.
     """
     name = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
     longest = max(_tag_deadline_s(config), config.explainer.deadline_s)

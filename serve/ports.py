@@ -23,6 +23,10 @@ DEFAULTS = {
     "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
 }
+_HOST = "http.host"
+HOST_REMEDY = (
+    f"set {_HOST} to an address or a name of the machine, such as 127.0.0.1, or to 0.0.0.0 for all"
+)
 # Seconds within which each node of a cluster reports its ports.
 _NODES_TIMEOUT_S = 60.0
 # The file descriptors of this process's reservations, by port: see `_reserve`.
@@ -82,6 +86,16 @@ def shown(host: str) -> str:
     return "localhost" if host in ("", "0.0.0.0", "::") else host  # noqa: S104
 
 
+def check_host(host: str) -> None:
+    """Check that a server of this machine can listen on a host.
+
+    Raises:
+        ServerError: it is no name that is known here, or no address of this machine.
+    """
+    if reason := unusable(host):
+        raise ServerError(f"{_HOST}={host} cannot be used: {reason}; {HOST_REMEDY}")
+
+
 def check_free(host: str, port: int, key: str) -> None:
     """Check that a port is free. Ray would try for minutes, and then report another error.
 
@@ -113,12 +127,17 @@ def check_nodes(config: ServeConfig) -> None:
     Serve runs on the cluster already, it has the ports itself.
 
     Raises:
-        ServerError: one is taken.
+        ServerError: one is taken, or nothing can listen on `http.host` there.
     """
     if serve_runs():
         return
-    for address, found in on_nodes(_taken_here, config.http.host, config.http.port).items():
+    host = config.http.host
+    for address, found in on_nodes(_taken_here, host, config.http.port).items():
         for name, port, reason in found:
+            if name == _HOST:
+                raise ServerError(
+                    f"{_HOST}={host} cannot be used on node {address}: {reason}; {HOST_REMEDY}"
+                )
             raise ServerError(
                 f"port {port} of node {address} cannot be used: {reason}; choose another by "
                 + (f"{name}=PORT" if "." in name else f"{name}, set before `ray start` everywhere")
@@ -171,6 +190,12 @@ def _answer(address: str, result: Any) -> Any:
         raise ServerError(f"node {address} does not answer: {cluster.reason(error)}") from error
 
 
+def unusable(host: str) -> str | None:
+    """Why nothing can listen on a host, whatever the port; None if something can."""
+    # The system chooses a free port.
+    return taken(host, 0)
+
+
 def taken(host: str, port: int) -> str | None:
     """Why nothing can listen on an address; None if it is free."""
     try:
@@ -199,7 +224,9 @@ def serve_runs() -> bool:
 
 
 def _taken_here(host: str, port: int) -> list[tuple[str, int, str]]:
-    """The ports that are taken on this node: what chooses each, the port, and the reason."""
+    """What cannot be used on this node: what chooses it, the port, and the reason."""
+    if reason := unusable(host):
+        return [(_HOST, 0, reason)]
     ports = [("http.port", host, port)]
     ports += [(name, "", int(_chosen(name) or first)) for name, first in DEFAULTS.items()]
     found = ((name, number, taken(address, number)) for name, address, number in ports)

@@ -48,9 +48,10 @@ def run(
         BundleError: the bundle cannot be loaded; raised before anything starts.
         DataError: the bundle's store cannot be reached, or denies access.
         ConfigError: the file of API keys is wrong.
-        ServerError: a port is taken, the server does not start, or the candidate's labels differ.
+        ServerError: an address is not usable, no server starts, or the candidate's labels differ.
         ClusterError: nothing answers at `RAY_ADDRESS`.
     """
+    ports.check_host(config.http.host)
     access.check(config)
     if silent := access.silent_redis(config):
         notify(silent)

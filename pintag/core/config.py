@@ -1,7 +1,7 @@
 """Typed, strict configuration: YAML files and `key=value` overrides become pydantic models.
 
-An unknown key is an error that names it and the most similar valid key. A key that
-was renamed is accepted for one release, with a warning that names the new key.
+An unknown key is an error that names it and the most similar valid key. A key that was renamed or
+removed is accepted for one release, with a warning that names what is there instead.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ class Strict(BaseModel):
 
     renamed_keys: ClassVar[Mapping[str, str]] = {}
     """The keys that were renamed since the last release: the new name of each old name."""
+    removed_keys: ClassVar[Mapping[str, str]] = {}
+    """The keys that have no effect any more, and what is there instead. They are left out."""
     logger: ClassVar[logging.Logger] = logging.getLogger(__name__)
-    """The logger for warnings about renamed keys, of the outermost class. Without a handler, Python
+    """The logger for warnings about such keys, of the outermost class. Without a handler, Python
     prints them to stderr."""
 
     @model_validator(mode="before")
@@ -123,7 +125,7 @@ class _TwoNamesError(ValueError):
 def with_current_keys(model: type[Strict], values: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of `values` with every renamed key replaced by its new name, at every level.
 
-    Each replacement is logged as a warning that names both keys.
+    Removed keys are left out. Each of both is logged as a warning that says what to use.
 
     Raises:
         ValueError: a key is given under its old and its new name.
@@ -136,6 +138,11 @@ def _with_current_keys(
 ) -> dict[str, Any]:
     current: dict[str, Any] = {}
     for old, value in values.items():
+        if reason := model.removed_keys.get(old):
+            logger.warning(
+                "The configuration key %s%s has no effect: %s; remove it", prefix, old, reason
+            )
+            continue
         new = model.renamed_keys.get(old, old)
         if new != old:
             if new in values:

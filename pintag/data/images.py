@@ -80,13 +80,14 @@ class EncodedImage:
 
     @property
     def cost_s(self) -> float:
-        """The seconds of a core that decoding takes at most, by the head.
+        """The seconds of a core that decoding takes at most, by the head and the limit of time.
 
         If the head does not tell, those of a costly image of this size.
         """
-        if math.isfinite(self._head.cost_ns):
-            return self._head.cost_ns / 1e9
-        return (_UNKNOWN_PIXEL_NS * self.pixels + _UNKNOWN_BYTE_NS * len(self._data)) / 1e9
+        nanoseconds = self._head.cost_ns
+        if not math.isfinite(nanoseconds):
+            nanoseconds = _UNKNOWN_PIXEL_NS * self.pixels + _UNKNOWN_BYTE_NS * len(self._data)
+        return min(nanoseconds / 1e9, self._limits.decode_timeout_s)
 
     @property
     def pixels(self) -> int:

@@ -5,7 +5,7 @@ Ray puts it around its proxies, before any code of its own
 a client's, and Ray's answers are plain text, with words about deployments and workers.
 
 Only a server without HAProxy needs it: HAProxy's rules do the same (`ingress/answers.py`,
-`ingress/limits.py`).
+`ingress/headers.py`, `ingress/refusals.py`, `ingress/limits.py`).
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pintag.serve.api import error_handlers, front, schemas
+from pintag.serve.api import clients, error_handlers, front, schemas
 from pintag.serve.api.schemas import Problem
 from pintag.serve.errors import LateBodyError, OverloadedError
-from pintag.serve.ingress.answers import RAYS_HEADERS
+from pintag.serve.ingress import answers, refusals
+from pintag.serve.ingress.clients import HEADER
+from pintag.serve.ingress.headers import RAYS_HEADERS
 from pintag.serve.observability.logs import log
 
-# A client must not change Ray's time limit, keep its own request running after it has left, or
-# choose the replica. pintag's deadlines are settings.
-_IGNORED = frozenset(name.encode() for name in RAYS_HEADERS)
+# A client must not change Ray's time limit, keep its own request running after it has left, choose
+# the replica, or choose its name. pintag's deadlines are settings.
+_IGNORED = frozenset(name.encode() for name in (*RAYS_HEADERS, HEADER))
 # Ray decodes these as UTF-8, and fails if they are not.
 _DECODED = frozenset({b"x-request-id", b"traceparent", b"tracestate"})
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,256}")
 _OWN_PATHS = "/-/"
-_NO_WEBSOCKETS = schemas.http_problem(
-    HTTPStatus.BAD_REQUEST, "there are no WebSockets here; send an ordinary request"
-)
+_NO_WEBSOCKETS = schemas.http_problem(HTTPStatus.BAD_REQUEST, refusals.NO_WEBSOCKETS)
 
 
 def middlewares() -> list[Middleware]:
@@ -79,7 +79,10 @@ class RayAnswers:
         if scope["type"] != "http" or scope["path"].startswith(_OWN_PATHS):
             await self._app(scope, receive, send)
             return
-        scope["headers"] = [item for item in scope["headers"] if _is_passed(*item)]
+        scope["headers"] = [
+            *(item for item in scope["headers"] if _is_passed(*item)),
+            (HEADER.encode(), _address(scope).encode()),
+        ]
         # Ray's proxy chooses the application by the path.
         if self._root_path:
             scope["path"] = front.without(scope["path"], self._root_path)
@@ -97,6 +100,12 @@ class RayAnswers:
         if not answer.has_started:
             answer.fail(request.late or RuntimeError())
         await answer.finish(scope, receive)
+
+
+def _address(scope: Scope) -> str:
+    """The address of the client, as HAProxy's rules write it."""
+    address: tuple[str, int] | None = scope.get("client")
+    return clients.network(address[0]) if address else ""
 
 
 def _is_passed(name: bytes, value: bytes) -> bool:
@@ -168,7 +177,7 @@ class _Request:
                 message = await self._receive()
         except TimeoutError:
             self.late = (
-                TimeoutError("no replica answered in time; try again")
+                TimeoutError(answers.LATE)
                 if self._has_body
                 else LateBodyError("the body did not arrive in time")
             )
@@ -183,7 +192,7 @@ def _problem(status: int) -> Problem:
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return schemas.problem(OverloadedError("no replica can take the request; try again"))
     if status == HTTPStatus.REQUEST_TIMEOUT:
-        return schemas.problem(TimeoutError("not done within the time limit of the server"))
+        return schemas.problem(TimeoutError(answers.LATE))
     if status == HTTPStatus.NOT_FOUND:
         return schemas.http_problem(status, "there is nothing here yet; the server may be starting")
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from pintag.core.version import __version__
 from pintag.data.labels import Tag
 from pintag.serve.api import (
+    clients,
     error_handlers,
     explanations,
     hints,
@@ -168,6 +169,7 @@ class FastPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
+        clients.current.set(clients.of(scope))
         if not _has_one_image(scope):
             await self.app(scope, receive, send)
             return

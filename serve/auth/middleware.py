@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pintag.core import formatting
-from pintag.serve.api import error_handlers, image_limits
+from pintag.serve.api import clients, error_handlers, image_limits
 from pintag.serve.auth import rate_limit
 from pintag.serve.auth.api_keys import KeyHolder
 from pintag.serve.auth.key_file import ApiKeyFile
@@ -103,6 +103,7 @@ class ApiKeyMiddleware:
                 self._metrics.count_request(counter.client.name, counter.outcome)
             await self._refusal(error, counter)(scope, receive, send)
             return
+        scope = clients.with_key_holder(scope, client.id)
         if client.limits.is_limited:
             scope = image_limits.with_counter(scope, counter.count)
             send = _with_limit_headers(send, counter)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ray import serve
 
 from pintag.core.types import Confidences
-from pintag.serve.api import front, schemas, tags
+from pintag.serve.api import clients, front, schemas, tags
 from pintag.serve.auth import middleware, rate_limit
 from pintag.serve.config import AccessConfig, ApiConfig
 from pintag.serve.deployment_config import CandidateConfig, ClassifierConfig, EngineConfig
@@ -187,8 +187,9 @@ class Classifier:
         self, images: Sequence[bytes], digests: Sequence[bytes]
     ) -> list[Confidences | Exception]:
         """The served bundle's confidences, from the cache where it has them."""
+        client = clients.current.get()
         if not self._cache.is_on:
-            return await self._predictor.predict(images) if images else []
+            return await self._predictor.predict(images, client=client) if images else []
         rows: list[Confidences | Exception | None]
         rows = [self._cache.get(digest) for digest in digests]
         missing = [i for i, row in enumerate(rows) if row is None]
@@ -198,7 +199,9 @@ class Classifier:
             def cache_late(index: int, row: Confidences) -> None:
                 self._cache.put(digests[missing[index]], row)
 
-            predicted = await self._predictor.predict([images[i] for i in missing], cache_late)
+            predicted = await self._predictor.predict(
+                [images[i] for i in missing], cache_late, client
+            )
             for i, row in zip(missing, predicted, strict=True):
                 rows[i] = row
                 if not isinstance(row, Exception):

@@ -14,26 +14,21 @@ from pintag.serve.errors import OverloadedError
 from pintag.serve.inference.core_sharing import BusyLock
 from pintag.serve.inference.in_flight import InFlightTracker
 
-# The seconds that a pixel takes to decode at most: of a WebP or PNG on one core.
-_SECONDS_PER_PIXEL = 25e-9
-
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a request, or a whole replica, has to hold and to decode."""
+    """What a request, or a whole replica, has to hold."""
 
     images: int
     bytes: int = 0
     """Bytes of the encoded images."""
-    pixels: int = 0
-    """Declared pixels of the images that decoder processes decode. Other images are small."""
 
 
 class Admission:
     """Admits requests up to a load in flight and refuses the others.
 
     A request gets at most half of what is free. So neither one request nor a few can take all, and
-    there is room for the small requests of others.
+    there is room for the small requests of others. `DecodeQueue` admits what decoders have to do.
     """
 
     def __init__(self, limit: Load, busy: BusyLock) -> None:
@@ -45,7 +40,7 @@ class Admission:
         """
         self._limit, self._busy = limit, busy
         self._in_flight = InFlightTracker()
-        self._bytes = self._pixels = 0
+        self._bytes = 0
 
     @property
     def images(self) -> int:
@@ -64,12 +59,11 @@ class Admission:
             How many of its images the request may have in progress at a time.
 
         Raises:
-            ImageTooLargeError: the request is larger than half of the limit.
+            ImageTooLargeError: the request has more bytes than half of the limit.
             OverloadedError: too much is in flight.
         """
         images = self._admitted_images(load, seconds_per_image)
-        self._check("bytes", load.bytes, self._bytes, self._limit.bytes, seconds_per_image)
-        self._check("pixels", load.pixels, self._pixels, self._limit.pixels, _SECONDS_PER_PIXEL)
+        self._check_bytes(load.bytes, seconds_per_image)
         if not self.images:
             self._busy.set_busy()
         self._count(images, load, 1)
@@ -90,28 +84,30 @@ class Admission:
     def _admitted_images(self, load: Load, seconds_per_image: float) -> int:
         free = self._limit.images - self.images
         if free <= 0:
-            raise OverloadedError(
+            raise self._overloaded(
                 f"{self.images} images are in flight, the limit is {self._limit.images}; try again",
-                retry_after=math.ceil(self.images * seconds_per_image) or 1,
+                seconds_per_image,
             )
         return min(load.images, max(1, free // 2))
 
-    def _check(self, unit: str, own: int, used: int, limit: int, pace: float) -> None:
+    def _check_bytes(self, own: int, seconds_per_image: float) -> None:
+        limit = self._limit.bytes
         if own > limit // 2:
             raise ImageTooLargeError(
-                f"{own:,} {unit} in one request; at most {limit // 2:,} are accepted; "
+                f"{own:,} bytes in one request; at most {limit // 2:,} are accepted; "
                 "send several requests"
             )
-        if own > (limit - used) // 2:
-            seconds = used * pace if unit == "pixels" else self.images * pace
-            raise OverloadedError(
-                f"{used:,} {unit} of images are in flight, the limit is {limit:,}; try again",
-                retry_after=math.ceil(seconds) or 1,
+        if own > (limit - self._bytes) // 2:
+            raise self._overloaded(
+                f"{self._bytes:,} bytes of images are in flight, the limit is {limit:,}; try again",
+                seconds_per_image,
             )
+
+    def _overloaded(self, message: str, seconds_per_image: float) -> OverloadedError:
+        return OverloadedError(message, math.ceil(self.images * seconds_per_image) or 1)
 
     def _count(self, images: int, load: Load, sign: int) -> None:
         self._bytes += sign * load.bytes
-        self._pixels += sign * load.pixels
         if sign > 0:
             self._in_flight.begin(images)
         else:

@@ -1,30 +1,32 @@
-"""The queue in front of a replica's decoders: which of the waiting slow images is decoded next.
+"""The queue in front of a replica's decoders: what is admitted, and which image is decoded next.
 
-The order is that of Virtual Clock (L. Zhang, 1990). Every request owns the same share of the
-decoders: as if each of the requests that a replica admits had slow images. An image is due when
-this share would have decoded it, and the image that is due first is next. So an image waits for
-the decodes in progress and for its own share, whatever images other requests wait with: a
-photograph goes before pictures that declare more work, and none of them is overtaken for ever.
+Clients share the decoders equally, and so do the requests of a client (`EqualShares`). A request is
+admitted if its images can be decoded before its deadline in its share. So a client with many
+requests, or with images that take long, competes with itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from pintag.core.errors import ImageTooLargeError
 from pintag.core.types import Pixels
+from pintag.serve.errors import OverloadedError
+from pintag.serve.inference.equal_shares import EqualShares, seconds_until_done
 
 Result = TypeVar("Result")
 
 
 @dataclass(slots=True, eq=False)
 class _Job(Generic[Result]):
-    due: float
+    seconds: float
     work: Callable[[], Result]
     future: Future[Result] = field(default_factory=Future)
 
@@ -38,64 +40,148 @@ class _Job(Generic[Result]):
             self.future.set_exception(error)
 
 
+class _Client:
+    """The requests of one client that have images to decode."""
+
+    def __init__(self) -> None:
+        self.shares = EqualShares[RequestTurns]()
+        self.requests: set[RequestTurns] = set()
+        self.waiting: dict[RequestTurns, _Job[Pixels]] = {}
+
+    @property
+    def seconds_left(self) -> float:
+        """How long its images take that are not decoded yet."""
+        return sum(request.seconds_left for request in self.requests)
+
+    def first(self) -> RequestTurns:
+        """The request whose image is next."""
+        return self.shares.first({request: job.seconds for request, job in self.waiting.items()})
+
+    def pop(self, request: RequestTurns) -> _Job[Pixels]:
+        """The next image, which waits no longer."""
+        self.shares.serve(request, self.waiting[request].seconds, self.waiting)
+        return self.waiting.pop(request)
+
+
 class DecodeQueue:
     """Threads that wait for decoder processes, and the images that wait for a thread."""
 
-    def __init__(
-        self, threads: int, max_requests: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, threads: int, cores: float, deadline_s: float) -> None:
         """Create the queue of one replica.
 
         Args:
             threads: how many images are decoded at a time.
-            max_requests: how many requests have an equal share of the decoders.
-            clock: returns seconds.
+            cores: how many seconds of decoding are done in a second.
+            deadline_s: within so many seconds all images of a request have to be decoded.
         """
         self._threads = ThreadPoolExecutor(threads, "pintag-decode")
-        self._slowdown = max(1.0, max_requests / threads)
-        self._clock = clock
+        self._cores, self._deadline_s = cores, deadline_s
         self._lock = threading.Lock()
-        self._waiting: list[_Job[Pixels]] = []
+        self._shares = EqualShares[_Client]()
+        self._clients: dict[str, _Client] = {}
 
-    def request(self) -> RequestTurns:
-        """The turns of a new request."""
-        return RequestTurns(self)
+    @contextlib.contextmanager
+    def admit(self, client: str, seconds: float) -> Iterator[RequestTurns]:
+        """The turns of a request, for the duration of the block.
 
-    def due(self, earliest: float, seconds: float) -> float:
-        """When a request's share has decoded an image of so many seconds, `earliest` or later."""
-        return max(self._clock(), earliest) + self._slowdown * seconds
+        Args:
+            client: who sent the request.
+            seconds: how long its slow images take together, by their heads.
 
-    async def run(self, due: float, work: Callable[[], Pixels]) -> Pixels:
-        """The result of `work`, done in a thread in the order of `due`; cancelling it skips it."""
-        job = _Job(due, work)
+        Raises:
+            ImageTooLargeError: they take longer than the deadline.
+            OverloadedError: they would be decoded in time, if fewer requests were in progress.
+        """
+        self._check(client, seconds)
+        turns = RequestTurns(self, client, seconds)
         with self._lock:
-            self._waiting.append(job)
+            self._add(turns)
+        try:
+            yield turns
+        finally:
+            with self._lock:
+                self._remove(turns)
+
+    async def run(self, turns: RequestTurns, seconds: float, work: Callable[[], Pixels]) -> Pixels:
+        """The result of `work`, done in a thread when it is the request's turn.
+
+        Cancelling it skips it.
+        """
+        client, job = self._clients[turns.client], _Job(seconds, work)
+        with self._lock:
+            if not client.waiting:
+                self._shares.wait(client)
+            client.shares.wait(turns)
+            client.waiting[turns] = job
         self._threads.submit(self._run_next)
         try:
             return await asyncio.wrap_future(job.future)
         finally:
             # A cancelled job must not keep its image in memory until its turn comes.
             with self._lock:
-                if job in self._waiting:
-                    self._waiting.remove(job)
+                client.waiting.pop(turns, None)
+
+    def _check(self, name: str, seconds: float) -> None:
+        if seconds > self._deadline_s:
+            raise ImageTooLargeError(
+                f"decoding may take {seconds:.1f} s, and the deadline is {self._deadline_s:g} s; "
+                "send smaller images, or fewer in one request"
+            )
+        client = self._clients.get(name)
+        own = [request.seconds_left for request in client.requests] if client else []
+        others = [each.seconds_left for each in self._clients.values() if each is not client]
+        work = seconds_until_done(seconds_until_done(seconds, own), others)
+        if work > self._deadline_s * self._cores:
+            # Whatever is in progress has its own deadline, too.
+            waits = min((sum(own) + sum(others)) / self._cores, self._deadline_s)
+            raise OverloadedError(
+                f"decoding would take {work / self._cores:.1f} s beside the images in progress, and"
+                f" the deadline is {self._deadline_s:g} s; try again",
+                retry_after=math.ceil(waits),
+            )
+
+    def _add(self, turns: RequestTurns) -> None:
+        client = self._clients.get(turns.client)
+        if client is None:
+            client = self._clients[turns.client] = _Client()
+            self._shares.join(client)
+        client.requests.add(turns)
+        client.shares.join(turns)
+
+    def _remove(self, turns: RequestTurns) -> None:
+        client = self._clients[turns.client]
+        # A job that is cancelled leaves by itself, but later.
+        client.waiting.pop(turns, None)
+        client.requests.remove(turns)
+        client.shares.leave(turns)
+        if not client.requests:
+            del self._clients[turns.client]
+            self._shares.leave(client)
 
     def _run_next(self) -> None:
         with self._lock:
-            if not self._waiting:
-                return
-            # Of several, the first one that came.
-            job = min(self._waiting, key=lambda job: job.due)
-            self._waiting.remove(job)
-        job.run()
+            job = self._next()
+        if job:
+            job.run()
+
+    def _next(self) -> _Job[Pixels] | None:
+        """The image that equal shares would decode first, which waits no longer."""
+        requests = {each: each.first() for each in self._clients.values() if each.waiting}
+        if not requests:
+            return None
+        pieces = {each: each.waiting[request].seconds for each, request in requests.items()}
+        client = self._shares.first(pieces)
+        self._shares.serve(client, pieces[client], pieces)
+        return client.pop(requests[client])
 
 
 class RequestTurns:
     """The slow images of one request: one is decoded at a time, in the request's own share."""
 
-    def __init__(self, queue: DecodeQueue) -> None:
+    def __init__(self, queue: DecodeQueue, client: str, seconds: float) -> None:
+        self.client, self.seconds_left = client, seconds
         self._queue = queue
         self._turn = asyncio.Lock()
-        self._due = 0.0
 
     async def decode(self, seconds: float, work: Callable[[], Pixels]) -> Pixels:
         """The pixels that `work` returns.
@@ -105,5 +191,7 @@ class RequestTurns:
             work: decodes the image. Its error is raised.
         """
         async with self._turn:
-            self._due = self._queue.due(self._due, seconds)
-            return await self._queue.run(self._due, work)
+            try:
+                return await self._queue.run(self, seconds, work)
+            finally:
+                self.seconds_left -= seconds

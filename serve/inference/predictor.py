@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 from collections.abc import Callable, Sequence
@@ -54,10 +55,7 @@ class Predictor:
             on_wait=metrics.wait.observe,
         )
         decoder_pool.shared().start()
-        # At least two decoders: one image may take long.
-        self._decode_queue = DecodeQueue(
-            max(2, config.num_batch_threads), config.max_ongoing_requests
-        )
+        self._decode_queue = _decode_queue(config)
         self._admission = Admission(_limit(config), busy)
         metrics.watch_queue(lambda: self._admission.images)
         # These objects live as long as the process: the collector need not visit them again.
@@ -65,7 +63,7 @@ class Predictor:
         gc.freeze()
 
     async def predict(
-        self, images: Sequence[bytes], on_late: OnLate | None = None
+        self, images: Sequence[bytes], on_late: OnLate | None = None, client: str = ""
     ) -> list[Confidences | Exception]:
         """The confidences `float32[C]` of each encoded image in order, or its error.
 
@@ -76,20 +74,33 @@ class Predictor:
             images: encoded images.
             on_late: called later with the index and the confidences of an image whose batch was in
                 progress at the deadline, or when this call was cancelled.
+            client: who sent the images: clients share the decoders equally.
 
         Raises:
             ImageTooLargeError: the images together are more than a request may have.
-            OverloadedError: too much is already in flight; see `Admission`.
+            OverloadedError: too much is already in flight; see `Admission` and `DecodeQueue`.
         """
         opened = await off_loop.map_images(self._open, images)
-        load = _load(opened, sum(map(len, images)))
-        with self._admission.admit(load, self._batcher.seconds_per_item) as at_once:
+        load = Load(len(images), sum(map(len, images)))
+        with (
+            self._admitted_to_decoders(opened, client) as turns,
+            self._admission.admit(load, self._batcher.seconds_per_item) as at_once,
+        ):
             engine = await self._inline.engine(self._admission) if len(images) == 1 else None
-            return await self._run(opened, at_once, engine, on_late)
+            return await self._run(opened, at_once, turns, engine, on_late)
 
     def autoscaling_stats(self) -> dict[str, float]:
         """See `Admission.autoscaling_stats`."""
         return self._admission.autoscaling_stats()
+
+    def _admitted_to_decoders(
+        self, opened: Sequence[EncodedImage | Exception], client: str
+    ) -> contextlib.AbstractContextManager[RequestTurns | None]:
+        """The turns of a request; None if no image of it is slow to decode."""
+        slow = [image for image in opened if isinstance(image, EncodedImage) and image.is_slow]
+        if not slow:
+            return contextlib.nullcontext()
+        return self._decode_queue.admit(client, sum(image.cost_s for image in slow))
 
     def _open(self, data: bytes) -> EncodedImage | Exception:
         try:
@@ -102,13 +113,13 @@ class Predictor:
         self,
         opened: Sequence[EncodedImage | Exception],
         at_once: int,
+        turns: RequestTurns | None,
         engine: Engine | None,
         on_late: OnLate | None,
     ) -> list[Confidences | Exception]:
         """Process the images of a request in turn, `at_once` at a time, until the deadline."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._deadline_s
-        turns = self._decode_queue.request()
         outcomes: list[Confidences | Exception] = []
         for start in range(0, len(opened), at_once):
             left = until - loop.time()
@@ -124,14 +135,14 @@ class Predictor:
     def _start(
         self,
         image: EncodedImage | Exception,
-        turns: RequestTurns,
+        turns: RequestTurns | None,
         inline_engine: Engine | None,
         on_late: Callable[[Confidences], None] | None,
     ) -> _Started:
         try:
             if isinstance(image, Exception):
                 return image
-            if image.is_slow:
+            if turns is not None and image.is_slow:
                 return asyncio.ensure_future(self._predict_slow(image, turns, on_late))
             if inline_engine is not None:
                 return self._pipeline.run_one(inline_engine, image)
@@ -166,11 +177,6 @@ class Predictor:
         return TimeoutError(f"not done within {self._deadline_s:g} s, the deadline")
 
 
-def _load(opened: Sequence[EncodedImage | Exception], size: int) -> Load:
-    slow = [image for image in opened if isinstance(image, EncodedImage) and image.is_slow]
-    return Load(len(opened), size, sum(image.pixels for image in slow))
-
-
 def _warm_up(engine: Engine, model: LoadedModel, max_batch_size: int) -> None:
     """Build every kernel before the first request: OpenVINO builds some for each batch size."""
     for count in range(1, max_batch_size + 1):
@@ -178,7 +184,14 @@ def _warm_up(engine: Engine, model: LoadedModel, max_batch_size: int) -> None:
 
 
 def _limit(config: ClassifierConfig) -> Load:
-    return Load(config.max_ongoing_requests, config.max_ongoing_bytes, config.max_ongoing_pixels)
+    return Load(config.max_ongoing_requests, config.max_ongoing_bytes)
+
+
+def _decode_queue(config: ClassifierConfig) -> DecodeQueue:
+    # At least two decoders: one image may take long. Together they have the replica's cores.
+    decoders = max(2, config.num_batch_threads)
+    cores = min(decoders, max(1.0, config.num_cpus))
+    return DecodeQueue(decoders, cores, config.deadline_s)
 
 
 def _can_run_inline(model: LoadedModel, config: ClassifierConfig) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from . import answers, limits
+from . import answers, clients, headers, identity, limits, refusals
 from .limits import CLASSIFIER
 from .settings import DEAD_NODE_S, IngressSettings
 
@@ -64,14 +64,15 @@ def _for_every_request(settings: IngressSettings) -> list[str]:
     return [
         *limits.limit_connections(settings),
         *remove_root_path(settings),
-        *answers.identify_requests(),
-        *answers.refuse_http_2(),
-        *answers.answer_what_has_no_path(),
-        *answers.hide_rays_headers(),
+        *headers.identify_requests(),
+        *refusals.refuse_http_2(),
+        *refusals.answer_what_has_no_path(),
+        *headers.hide_rays_headers(),
+        *clients.name_clients(),
         *limits.wait_for_body(settings),
         *answers.tell_hanging_replicas(),
         *answers.replace_rays_answers(),
-        *answers.accept_own_replicas_only(settings),
+        *identity.accept_own_replicas_only(settings),
         *answers.close_late_uploads(),
     ]
 

@@ -15,9 +15,12 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .answers import CLUSTER_HEADER
+from .answers import UNAVAILABLE
+from .problems import reply
+from .settings import IngressSettings
 
-_HEADER = CLUSTER_HEADER.encode()
+_NAME = "x-pintag-cluster"
+_HEADER = _NAME.encode()
 # Status 425, Too Early, is one of those after which HAProxy can send a request again. Nothing else
 # in pintag uses it.
 _MISDIRECTED = 425
@@ -60,6 +63,18 @@ class IdentifiedApplication:
 def identified(app: AsgiApplication) -> IdentifiedApplication:
     """The application of a replica of this process's cluster."""
     return IdentifiedApplication(app, cluster_of(os.getpid()))
+
+
+def accept_own_replicas_only(settings: IngressSettings) -> list[str]:
+    """HAProxy's rules: never pass on an answer of another cluster, nor one without an id."""
+    if not settings.cluster:
+        return []
+    own = f"{{ res.hdr({_NAME}) -m str {settings.cluster} }}"
+    return [
+        f"http-request set-header {_NAME} {settings.cluster}",
+        f"http-response return {reply(*UNAVAILABLE)} if !{own}",
+        f"http-response del-header {_NAME}",
+    ]
 
 
 def cluster_of(pid: int) -> str:

@@ -10,7 +10,8 @@ Standard library only: see main.py.
 
 from __future__ import annotations
 
-from .answers import reply
+from .clients import ADDRESS
+from .problems import reply
 from .settings import IngressSettings
 
 # The backend of the application `classifier`, as Ray calls it.
@@ -25,8 +26,6 @@ _WAITING, _ARRIVED, _LARGE = "pintag_waiting", "pintag_arrived", "pintag_large"
 _CLIENTS, _ALL_LARGE = "pintag_clients", "pintag_all_large"
 _IS_LARGE = "{ var(txn.pintag_large) -m bool }"
 _FULL = "the limit of images in flight is reached; try again"
-# One client: an IPv4 address, or the /64 network of an IPv6 address, which one host may have.
-_CLIENT = "src,ipmask(32,64)"
 # One client may have a quarter of the large requests: a platform's only upload server needs many.
 _CLIENTS_SHARE = 4
 
@@ -56,7 +55,7 @@ def limit_connections(settings: IngressSettings) -> list[str]:
     if not settings.max_connections:
         return []
     return [
-        f"tcp-request connection track-sc0 {_CLIENT} table {_CLIENTS}",
+        f"tcp-request connection track-sc0 {ADDRESS} table {_CLIENTS}",
         f"tcp-request connection reject if {{ sc0_conn_cur gt {settings.max_connections} }}",
     ]
 
@@ -80,13 +79,13 @@ def wait_for_body(settings: IngressSettings) -> list[str]:
         f"acl pintag_long req.body_len gt {settings.buffer_bytes // 2}",
         *_count_missing_bytes(),
         "http-request set-var(txn.pintag_waits) bool(1) if pintag_incomplete || pintag_chunked",
-        f"http-request track-sc1 {_CLIENT} table {_WAITING} if pintag_waits",
+        f"http-request track-sc1 {ADDRESS} table {_WAITING} if pintag_waits",
         *_refuse_waiting(settings),
         f"http-request wait-for-body time {milliseconds}ms if pintag_body || pintag_chunked",
         *_count_missing_bytes(),
         f"{is_large} pintag_incomplete || pintag_chunked pintag_long",
-        f"http-request track-sc2 {_CLIENT} table {_LARGE} if pintag_large",
-        f"http-request track-sc2 {_CLIENT} table {_ARRIVED} if pintag_waits !pintag_large",
+        f"http-request track-sc2 {ADDRESS} table {_LARGE} if pintag_large",
+        f"http-request track-sc2 {ADDRESS} table {_ARRIVED} if pintag_waits !pintag_large",
     ]
 
 
@@ -137,9 +136,9 @@ def _refuse_waiting(settings: IngressSettings) -> list[str]:
         "Retry-After 1",
     )
     return [
-        f"http-request set-var(txn.pintag_done) {_CLIENT},table_conn_cur({_ARRIVED}) "
+        f"http-request set-var(txn.pintag_done) {ADDRESS},table_conn_cur({_ARRIVED}) "
         "if pintag_waits",
-        f"{waiting} {_CLIENT},table_conn_cur({_WAITING}),sub(txn.pintag_done) if pintag_waits",
+        f"{waiting} {ADDRESS},table_conn_cur({_WAITING}),sub(txn.pintag_done) if pintag_waits",
         f"http-request return {refused} if pintag_waits {many}",
     ]
 

@@ -103,6 +103,13 @@ class Cluster:
             return False
         return len(self.replicas(namespace)) == 1 and answer.status_code == 200
 
+    def start_again(self, worker: NetworkNamespace, body: bytes) -> None:
+        """End what is left of a worker, start it again, and wait until it answers."""
+        if worker in self._nodes:
+            self.kill(worker)
+        self.start(worker)
+        wait_for(lambda: self.serves(worker, body), 180, "a new worker")
+
     def replicas_in_haproxy(self, namespace: NetworkNamespace) -> int:
         """The number of replicas in the configuration of a node's HAProxy."""
         return haproxy_config(self._nodes[namespace].process).count("\n    server SERVE_REPLICA_")
@@ -179,8 +186,7 @@ def test_a_worker_that_dies_loses_no_request(
         when = watch.now()
         cluster.kill(lost)
         watch.wait_for_answers(1)
-        cluster.start(lost)
-        wait_for(lambda: cluster.serves(lost, body), 180, "a new worker")
+        cluster.start_again(lost, body)
         watch.wait_for_answers(1)
     report("a worker killed", watch, when)
 
@@ -194,9 +200,7 @@ def test_a_worker_that_gets_sigterm_under_load_loses_no_request_and_drains(
         when = watch.now()
         assert "Local node finished draining; shutting down." in cluster.terminate(lost)
         watch.wait_for_answers(1)
-        cluster.kill(lost)
-        cluster.start(lost)
-        wait_for(lambda: cluster.serves(lost, body), 180, "a new worker")
+        cluster.start_again(lost, body)
         watch.wait_for_answers(1)
     report("a worker ended by SIGTERM", watch, when)
 
@@ -218,9 +222,7 @@ def test_a_worker_that_is_cut_off_loses_no_request_and_ends(
         lost.mend()
         wait_for(lambda: not cluster.processes(lost, "raylet/raylet"), 90, "the end of its raylet")
         wait_for(lambda: not lives(haproxy), 10, "the end of its HAProxy")
-        cluster.kill(lost)
-        cluster.start(lost)
-        wait_for(lambda: cluster.serves(lost, body), 180, "a new worker")
+        cluster.start_again(lost, body)
         watch.wait_for_answers(1)
     report("a worker cut off", watch, when)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +23,7 @@ from pintag.serve.config import HttpConfig
 from pintag.serve.environment import has_haproxy
 from tests.conftest import Server, serving, wait_for
 from tests.faults.conftest import replicas, watched
+from tests.sockets import until_closed
 
 pytestmark = [
     pytest.mark.ray,
@@ -82,8 +85,7 @@ def test_clients_that_send_no_body_cost_others_nothing(server: Server, promise: 
         assert not watch.failed(), watch.summary()
         # Each connection is closed after its 408.
         for connection in held:
-            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))  # noqa: B023
-            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert until_closed(connection).startswith(b"HTTP/1.1 408 ")
 
 
 def test_large_uploads_that_stop_cost_other_addresses_nothing(server: Server) -> None:
@@ -112,13 +114,57 @@ def test_large_uploads_that_stop_cost_other_addresses_nothing(server: Server) ->
         assert client.post(f"{server.url}/v1/tags", content=image).status_code == 200
 
 
-def until_closed(connection: socket.socket) -> bytes:
-    """All that the server sends until it closes a connection."""
-    parts = []
-    with contextlib.suppress(ConnectionResetError):
-        while part := connection.recv(1 << 16):
-            parts.append(part)
-    return b"".join(parts)
+def photograph() -> bytes:
+    """A photograph of 24 megapixels."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(pixels).resize((6000, 4000)).save(content, "JPEG", quality=60)
+    return content.getvalue()
+
+
+def hostile_batches() -> list[bytes]:
+    """A few bytes that declare from 49 to 1,000 megapixels."""
+    content = io.BytesIO()
+    Image.new("1", (7000, 7000)).save(content, "PNG")
+    entry = len(content.getvalue()).to_bytes(4) + content.getvalue()
+    return [entry * count for count in (20, 10, 6, 5, 3, 2, 1, 1)]
+
+
+@contextlib.contextmanager
+def repeated(url: str, bodies: list[bytes], address: str) -> Iterator[Counter[int]]:
+    """Send each body again and again, all at the same time, from an address; their statuses."""
+    statuses, done = Counter[int](), threading.Event()
+
+    def repeat(body: bytes) -> None:
+        transport = httpx.HTTPTransport(local_address=address)
+        with httpx.Client(transport=transport, timeout=60) as client:
+            while not done.is_set():
+                statuses[client.post(url, content=body).status_code] += 1
+
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        threads = [pool.submit(repeat, body) for body in bodies]
+        try:
+            yield statuses
+        finally:
+            done.set()
+        for thread in threads:
+            thread.result()
+
+
+@pytest.mark.parametrize("times", [1, 6])
+def test_batches_that_take_long_to_decode_cost_other_addresses_nothing(
+    server: Server, times: int
+) -> None:
+    url, bodies = f"{server.url}/v1/tags", hostile_batches() * times
+    with (
+        repeated(f"{url}:batch", bodies, "127.0.0.2") as statuses,
+        watched(url, [photograph()], rate=1) as watch,
+    ):
+        watch.wait_for_answers(10)
+    print(f"\n{len(bodies)} hostile clients: {watch.summary()}; they got {dict(statuses)}")
+    assert watch.outcomes.statuses() == {200: len(watch.outcomes)}, watch.summary()
+    assert set(statuses) <= {200, 413, 503}
+    assert statuses[413]
 
 
 def test_a_replica_killed_while_it_has_requests_loses_none_of_them(server: Server) -> None:

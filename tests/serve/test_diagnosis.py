@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from pintag.core import machine
 from pintag.core.errors import ServerError
-from pintag.serve import diagnosis, environment, ports
+from pintag.serve import diagnosis, environment, ports, server
 from pintag.serve.config import (
     AccessConfig,
     HttpConfig,
@@ -55,6 +56,25 @@ def test_a_taken_port_is_named_with_its_key() -> None:
     assert line == (
         f"FAIL  http.port: {port} Address already in use; choose another by http.port=PORT"
     )
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("no.such.name.invalid", ".*(not known|resolution).*"),
+        ("192.0.2.1", "Cannot assign requested address"),
+    ],
+)
+@pytest.mark.parametrize("allow_anonymous", [True, False])
+def test_a_host_on_which_nothing_can_listen_is_named_with_its_remedy(
+    host: str, reason: str, allow_anonymous: bool
+) -> None:
+    access = AccessConfig(allow_anonymous=allow_anonymous)
+    settings = ServeConfig(http=HttpConfig(host=host), access=access)
+    [line] = failed(diagnosis.diagnose(settings)).values()
+    assert re.fullmatch(f"FAIL  http.host: {host}: {reason}; {ports.HOST_REMEDY}", line)
+    with pytest.raises(ServerError, match=f"^http.host={host} cannot be used: {reason}; set http."):
+        server.run(settings, "no bundle", lambda *_: None, lambda _: None)
 
 
 @pytest.mark.parametrize(

@@ -102,3 +102,12 @@ def test_a_port_that_another_server_has_chosen_is_refused_by_its_key() -> None:
     ports.check_free("127.0.0.1", port, "http.port")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "another pintag serve is starting or stopping there; http.port=PORT" in done.stderr
+
+
+def test_a_host_on_which_a_node_cannot_listen_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "serve_runs", lambda: False)
+    monkeypatch.setattr(ports, "on_nodes", lambda check, *settings: {"node-1": check(*settings)})
+    settings = ServeConfig(http=HttpConfig(host="192.0.2.1", port=free_port()))
+    start = r"^http\.host=192\.0\.2\.1 cannot be used on node node-1: Cannot assign .*; set http\.h"
+    with pytest.raises(ServerError, match=start):
+        ports.check_nodes(settings)

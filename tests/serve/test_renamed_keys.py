@@ -135,3 +135,24 @@ def test_the_command_names_the_new_key_on_standard_error() -> None:
     )  # fmt: skip
     assert done.stderr.strip() == warning("http.drain_seconds", "http.drain_s")
     assert "export RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S=7\n" in done.stdout
+
+
+@pytest.mark.parametrize("model", [ServeConfig, ClassifierArgs, CandidateArgs])
+def test_a_removed_key_has_no_effect(model: type[Strict], caplog: pytest.LogCaptureFixture) -> None:
+    settings: dict[str, Any] = {} if model is ServeConfig else {"bundle": "/b"}
+    removed = {"classifier": {"max_ongoing_pixels": 9, "max_batch_size": 3}}
+    loaded = config.parse(model, settings | removed)
+    assert loaded == config.parse(model, settings | {"classifier": {"max_batch_size": 3}})
+    assert caplog.messages == [
+        "The configuration key classifier.max_ongoing_pixels has no effect: deadline_s limits what "
+        "is decoded at once; remove it"
+    ]
+
+
+def test_a_removed_key_in_a_file_and_in_an_override_has_no_effect(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "serve.yaml"
+    path.write_text("classifier: {max_ongoing_pixels: 9}")
+    assert config.load(ServeConfig, path, ["classifier.max_ongoing_pixels=8"]) == ServeConfig()
+    assert len(caplog.messages) == 2

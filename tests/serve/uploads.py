@@ -8,6 +8,7 @@ import socket
 import httpx
 
 from tests.conftest import HAPROXY, Server, descendants, lives, wait_for
+from tests.sockets import until_closed
 
 
 def post(server: Server, content: bytes) -> httpx.Response:
@@ -36,7 +37,7 @@ def stop_during_upload(
         assert client.recv(1000).startswith(b"HTTP/1.1 100 ")
         server.process.send_signal(number)
         client.sendall(picture)
-        answer = b"".join(iter(lambda: client.recv(100_000), b""))
+        answer = until_closed(client)
     assert server.process.wait(60) == 0, server.log.read_text()
     wait_for(lambda: not any(map(lives, processes)), 20, f"the end of {names}")
     return names, answer

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pintag.data.image_formats import FORMATS
-from pintag.data.images import EncodedImage, decode
+from pintag.data.images import DEFAULT_LIMITS, EncodedImage, decode
 from tests.pintag.data.encoded import (
     BLUE,
     ENCODED,
@@ -190,3 +191,8 @@ def test_an_image_whose_head_does_not_tell_its_cost_counts_as_a_costly_one() -> 
     unknown = EncodedImage(progressive_jpeg(4000, 3000, 9) + bytes(2**18))
     assert 0.05 < plain.cost_s < 0.1
     assert 5 * plain.cost_s < unknown.cost_s < 20 * plain.cost_s
+
+
+def test_an_image_costs_at_most_the_time_after_which_its_decoder_is_ended() -> None:
+    limits = replace(DEFAULT_LIMITS, decode_timeout_s=0.01)
+    assert EncodedImage(jpeg_head(4000, 3000), limits).cost_s == 0.01

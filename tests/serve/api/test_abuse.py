@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
 import zipfile
@@ -14,6 +15,7 @@ from PIL import Image
 
 from tests.conftest import Server
 from tests.serve.conftest import multipart
+from tests.sockets import until_closed
 
 pytestmark = pytest.mark.ray
 
@@ -39,16 +41,11 @@ def server_still_answers(server: Server) -> Iterator[None]:
 def send(server: Server, request: bytes) -> bytes:
     """Everything that the server sends over a connection until it closes it."""
     address = urlsplit(server.url)
-    received = bytearray()
     with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
-        try:
-            connection.sendall(request)
-            while part := connection.recv(1 << 16):
-                received += part
         # The server may close the connection before it has read the whole request.
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-    return bytes(received)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(request)
+        return until_closed(connection)
 
 
 def statuses(answer: bytes) -> list[int]:

@@ -14,6 +14,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from pintag.serve.api import ray_answers
 from pintag.serve.api.ray_answers import RayAnswers
+from pintag.serve.ingress import refusals
+from pintag.serve.ingress.clients import HEADER
 from tests.serve.conftest import (
     ANSWER,
     DISCONNECT,
@@ -126,6 +128,7 @@ def test_the_answers_of_health_checks_pass_unchanged() -> None:
         ("X-Request-ID", b"\xff"),
         ("X-Request-ID", b"x" * 10_000),
         ("traceparent", b"\xff"),
+        (HEADER, b"another client"),
     ],
 )
 def test_a_header_that_ray_would_obey_or_fail_to_decode_is_dropped(name: str, value: bytes) -> None:
@@ -158,7 +161,8 @@ def test_a_websocket_is_refused_by_a_problem() -> None:
     start, body = sent
     assert (start["type"], start["status"]) == ("websocket.http.response.start", 400)
     assert (b"content-type", b"application/problem+json") in start["headers"]
-    assert json.loads(body["body"])["kind"] == "bad_request"
+    refusal = json.loads(body["body"])
+    assert (refusal["kind"], refusal["detail"]) == ("bad_request", refusals.NO_WEBSOCKETS)
     assert not ray.scope
 
 

@@ -67,7 +67,10 @@ class ServedPredictor:
         self.places_left = 1000
 
     async def predict(
-        self, images: Sequence[bytes], on_late: Callable[[int, Confidences], None] | None = None
+        self,
+        images: Sequence[bytes],
+        on_late: Callable[[int, Confidences], None] | None = None,
+        client: str = "",
     ) -> list[Row]:
         if len(images) > self.places_left:
             raise OverloadedError("it is full")

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture
 def admission(tmp_path: Path) -> Admission:
-    """The admission control of a replica that admits 8 images, 100 bytes and 1,000 pixels."""
-    return Admission(Load(8, 100, 1000), BusyLock(tmp_path))
+    """The admission control of a replica that admits 8 images and 100 bytes."""
+    return Admission(Load(8, 100), BusyLock(tmp_path))
 
 
 def test_images_are_in_flight_until_the_block_ends(admission: Admission) -> None:
@@ -29,7 +29,7 @@ def test_images_are_in_flight_until_the_block_ends(admission: Admission) -> None
 
 def test_a_failed_request_leaves_too(admission: Admission) -> None:
     for _ in range(9):
-        with pytest.raises(MemoryError), admission.admit(Load(3, 50, 500), 0):
+        with pytest.raises(MemoryError), admission.admit(Load(3, 50), 0):
             raise MemoryError
     assert admission.images == 0
 
@@ -52,35 +52,19 @@ def test_a_request_is_refused_if_no_image_is_free(admission: Admission) -> None:
             pass
 
 
-@pytest.mark.parametrize(
-    ("load", "words"),
-    [
-        (Load(1, bytes=51), "51 bytes in one request; at most 50 are accepted"),
-        (Load(1, pixels=501), "501 pixels in one request; at most 500 are accepted"),
-    ],
-)
-def test_a_request_of_more_than_half_of_a_limit_is_too_large(
-    admission: Admission, load: Load, words: str
-) -> None:
-    with pytest.raises(ImageTooLargeError, match=words), admission.admit(load, 0):
+def test_a_request_of_more_than_half_of_the_bytes_is_too_large(admission: Admission) -> None:
+    words = "51 bytes in one request; at most 50 are accepted"
+    with pytest.raises(ImageTooLargeError, match=words), admission.admit(Load(1, 51), 0):
         pass
     assert admission.images == 0
 
 
-@pytest.mark.parametrize(
-    ("load", "words"),
-    [
-        (Load(1, bytes=50), "50 bytes of images are in flight, the limit is 100; try again"),
-        (Load(1, pixels=500), "500 pixels of images are in flight, the limit is 1,000; try again"),
-    ],
-)
-def test_a_full_replica_still_admits_the_small_requests_of_others(
-    admission: Admission, load: Load, words: str
-) -> None:
-    with admission.admit(load, 0):
-        with pytest.raises(OverloadedError, match=words), admission.admit(load, 0):
+def test_a_full_replica_still_admits_the_small_requests_of_others(admission: Admission) -> None:
+    words = "50 bytes of images are in flight, the limit is 100; try again"
+    with admission.admit(Load(1, 50), 0):
+        with pytest.raises(OverloadedError, match=words), admission.admit(Load(1, 50), 0):
             pass
-        with admission.admit(Load(1, bytes=9), 0), admission.admit(Load(1, pixels=90), 0):
+        with admission.admit(Load(1, 9), 0), admission.admit(Load(1, 9), 0):
             assert admission.images == 3
 
 
@@ -97,18 +81,6 @@ def test_retry_after_is_the_time_that_the_images_in_flight_take(
         ):
             pass
     assert raised.value.headers == {"Retry-After": seconds}
-
-
-def test_retry_after_of_large_images_follows_from_their_pixels(tmp_path: Path) -> None:
-    admission = Admission(Load(8, 100, 400_000_000), BusyLock(tmp_path))
-    large = Load(1, pixels=200_000_000)
-    with (
-        admission.admit(large, 0),
-        pytest.raises(OverloadedError) as raised,
-        admission.admit(large, 0),
-    ):
-        pass
-    assert raised.value.headers == {"Retry-After": "5"}
 
 
 def test_other_replicas_see_it_busy_while_any_image_is_in_flight(

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import replace
-from http.client import HTTPResponse
 from urllib.parse import quote
 
 import httpx
 import pytest
 
-from pintag.serve.api.schemas import Problem
 from pintag.serve.environment import has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
+from tests.serve.ingress.client import problem, raw
 from tests.serve.ingress.conftest import Ingress, Start
 from tests.serve.ingress.replicas import PROBLEM
 
 pytestmark = pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
 
-ALLOW = "GET, HEAD, OPTIONS, POST"
 SETTINGS = IngressSettings(host="127.0.0.1", max_ongoing_requests=3, cluster="own")
-
-
-def problem(answer: httpx.Response) -> Problem:
-    """The problem of an answer, after the checks that hold for all."""
-    assert answer.headers["Content-Type"] == PROBLEM
-    assert answer.headers["X-Request-ID"]
-    found = Problem.model_validate_json(answer.text)
-    assert found.status == answer.status_code
-    return found
 
 
 @pytest.mark.parametrize(
@@ -135,146 +123,6 @@ def test_a_replica_that_ends_during_an_upload_gets_502(start: Start) -> None:
         answer = httpx.post(f"{ingress.url}/v1/tags?ends=1", content=bytes(4 * BUFFER), timeout=60)
     assert (problem(answer).status, problem(answer).kind) == (502, "bad_gateway")
     assert "x-pintag-status" not in answer.headers
-
-
-@pytest.mark.parametrize("name", ["x-request-timeout-seconds", "X-Request-Disconnect-Disabled",
-                                  "x-session-id", "serve_multiplexed_model_id",
-                                  "serve-multiplexed-model-id"])  # fmt: skip
-def test_headers_that_control_ray_do_not_reach_it(start: Start, name: str) -> None:
-    with start(SETTINGS) as ingress:
-        for value in (b"1", b"\xff\xfe"):
-            headers = [(name.encode(), value), (b"X-Mine", b"kept")]
-            assert httpx.post(f"{ingress.url}/v1/tags", headers=headers).status_code == 200
-        received = [
-            header for replica in ingress.replicas.values() for header in replica.headers
-        ]  # fmt: skip
-    assert len(received) == 2
-    assert all(header["x-mine"] == "kept" and name.lower() not in header for header in received)
-
-
-@pytest.mark.parametrize(
-    ("sent", "kept"),
-    [(b"mine", True), (b"my own id", True), (b"\xc3\xa9", False), (b"\xff", False), (b"", False),
-     (b"x" * 257, False), (None, False)],
-)  # fmt: skip
-def test_a_request_id_that_is_not_printable_is_replaced(
-    start: Start, sent: bytes | None, kept: bool
-) -> None:
-    with start(SETTINGS) as ingress:
-        headers = [] if sent is None else [(b"X-Request-ID", sent)]
-        answer = httpx.post(f"{ingress.url}/v1/tags?status=500", headers=headers)
-        [received] = [
-            header["x-request-id"]
-            for replica in ingress.replicas.values()
-            for header in replica.headers
-        ]
-    assert answer.headers["X-Request-ID"] == received
-    assert (received.encode() == sent) == kept
-    assert len(received) == 36 or kept
-
-
-def test_traces_are_passed_on_unless_ray_cannot_decode_them(start: Start) -> None:
-    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    with start(SETTINGS) as ingress:
-        for value in (trace.encode(), b"\xff"):
-            httpx.post(f"{ingress.url}/v1/tags", headers=[(b"traceparent", value)])
-        found = [
-            header.get("traceparent")
-            for replica in ingress.replicas.values()
-            for header in replica.headers
-        ]
-    assert found in ([trace, None], [None, trace])
-
-
-def test_http_1_0_without_a_host_is_answered(start: Start) -> None:
-    request = b"POST /v1/tags HTTP/1.0\r\nContent-Length: 5\r\n\r\nimage"
-    with (
-        start(SETTINGS) as ingress,
-        socket.create_connection(("127.0.0.1", ingress.port), timeout=30) as connection,
-    ):
-        connection.sendall(request)
-        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
-
-
-def test_an_answer_of_another_cluster_never_reaches_a_client(start: Start) -> None:
-    """Its replica has taken the port of one of ours."""
-    with start(SETTINGS) as ingress:
-        for replica in ingress.replicas.values():
-            replica.cluster = "other"
-        answer = httpx.post(f"{ingress.url}/v1/tags?body=wrong", content=b"image")
-    assert (problem(answer).status, problem(answer).kind) == (503, "unavailable")
-
-
-def test_a_request_that_another_clusters_replica_gets_is_sent_again(start: Start) -> None:
-    with start(SETTINGS, retries="conn-failure 425") as ingress:
-        url = f"{ingress.url}/v1/tags"
-        ingress.replicas["classifier-a"].misdirected = True
-        for _ in range(4):
-            assert httpx.post(url, content=b"image").text == "classifier-b"
-
-
-WEBSOCKET = (
-    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-)
-
-
-def raw(ingress: Ingress, data: bytes) -> httpx.Response:
-    """The answer to the bytes of a request."""
-    with socket.create_connection(("127.0.0.1", ingress.port), timeout=30) as connection:
-        connection.sendall(data)
-        answer = HTTPResponse(connection)
-        answer.begin()
-        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
-
-
-@pytest.mark.parametrize("running", ["", "ab"])
-@pytest.mark.parametrize(
-    ("line", "headers", "expected"),
-    [
-        ("GET /", WEBSOCKET, (400, "bad_request")),
-        ("GET /v1/tags", WEBSOCKET, (400, "bad_request")),
-        ("GET /v1/explanations", WEBSOCKET, (400, "bad_request")),
-        ("GET /nothing", WEBSOCKET.replace("websocket", "WebSocket"), (400, "bad_request")),
-        ("CONNECT here:80", "", (405, "method_not_allowed")),
-        ("GET *", "", (400, "bad_request")),
-    ],
-)
-def test_nonsense_is_the_clients_error(
-    start: Start, running: str, line: str, headers: str, expected: tuple[int, str]
-) -> None:
-    """Also while no replica runs: another attempt would not help."""
-    host = "here:80" if line.startswith("CONNECT") else "here"
-    with start(SETTINGS, running=running) as ingress:
-        answer = raw(ingress, f"{line} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode())
-        assert not [replica for replica in ingress.replicas.values() if replica.headers]
-    assert (problem(answer).status, problem(answer).kind) == expected
-    assert answer.headers.get("Allow") == (ALLOW if answer.status_code == 405 else None)
-
-
-def test_options_of_the_whole_server_has_all_methods(start: Start) -> None:
-    with start(SETTINGS, running="") as ingress:
-        answer = raw(ingress, b"OPTIONS * HTTP/1.1\r\nHost: here\r\n\r\n")
-    assert (answer.status_code, answer.headers["Allow"], answer.content) == (204, ALLOW, b"")
-    assert answer.headers["X-Request-ID"]
-
-
-@pytest.mark.parametrize(
-    ("target", "headers"),
-    [
-        ("http://here/v1/model", ""),
-        ("http://here", ""),
-        # Java's client sends these with each request of HTTP/1.1.
-        (
-            "/v1/model",
-            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n",
-        ),
-    ],
-)
-def test_a_request_in_another_form_is_answered(start: Start, target: str, headers: str) -> None:
-    with start(SETTINGS) as ingress:
-        request = f"GET {target} HTTP/1.1\r\nHost: here\r\n{headers}\r\n".encode()
-        assert raw(ingress, request).status_code == 200
 
 
 @pytest.mark.parametrize(

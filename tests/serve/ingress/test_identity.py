@@ -8,10 +8,16 @@ import subprocess
 import sys
 from typing import Any
 
+import httpx
 import pytest
 
+from pintag.serve.environment import has_haproxy
 from pintag.serve.ingress.identity import IdentifiedApplication, cluster_of
+from pintag.serve.ingress.settings import IngressSettings
+from tests.serve.ingress.client import problem
+from tests.serve.ingress.conftest import Start
 
+SETTINGS = IngressSettings(host="127.0.0.1", cluster="own")
 HEADER = b"x-pintag-cluster"
 
 
@@ -83,3 +89,22 @@ def test_the_cluster_is_that_of_the_raylet_that_started_the_process() -> None:
 def test_a_process_without_a_raylet_has_no_cluster() -> None:
     assert cluster_of(1) == ""
     assert cluster_of(2**22 + 1) == ""
+
+
+@pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
+def test_an_answer_of_another_cluster_never_reaches_a_client(start: Start) -> None:
+    """Its replica has taken the port of one of ours."""
+    with start(SETTINGS) as ingress:
+        for replica in ingress.replicas.values():
+            replica.cluster = "other"
+        answer = httpx.post(f"{ingress.url}/v1/tags?body=wrong", content=b"image")
+    assert (problem(answer).status, problem(answer).kind) == (503, "unavailable")
+
+
+@pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
+def test_a_request_that_another_clusters_replica_gets_is_sent_again(start: Start) -> None:
+    with start(SETTINGS, retries="conn-failure 425") as ingress:
+        url = f"{ingress.url}/v1/tags"
+        ingress.replicas["classifier-a"].misdirected = True
+        for _ in range(4):
+            assert httpx.post(url, content=b"image").text == "classifier-b"

@@ -15,6 +15,7 @@ from pintag.serve.environment import has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
 from tests.conftest import wait_for
 from tests.serve.ingress.conftest import Ingress, Start
+from tests.sockets import until_closed
 
 pytestmark = pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
 
@@ -67,7 +68,7 @@ def test_a_body_that_is_announced_too_long_is_refused_before_it_is_sent(
     head += "Content-Type: multipart/form-data; boundary=a\r\n" if form else ""
     data = f"{head}\r\n".encode() + (b"" if refused else bytes(length))
     with start(settings) as ingress, held(ingress, data, 1) as (connection,):
-        answer = read(connection)
+        answer = until_closed(connection)
     if refused:
         assert answer.startswith(b"HTTP/1.1 413 ")
         assert f"the body exceeds the limit of {refused:,} bytes".encode() in answer
@@ -92,15 +93,6 @@ def held(
         yield sockets
 
 
-def read(connection: socket.socket) -> bytes:
-    """All that HAProxy sends until it closes a connection."""
-    parts = []
-    with contextlib.suppress(ConnectionResetError):
-        while part := connection.recv(1 << 16):
-            parts.append(part)
-    return b"".join(parts)
-
-
 @pytest.mark.parametrize("data", STALLED.values(), ids=STALLED)
 def test_clients_that_stop_sending_cost_others_nothing(start: Start, data: bytes) -> None:
     with start(SETTINGS) as ingress, held(ingress, data, 10 * LIMIT):
@@ -112,7 +104,7 @@ def test_a_body_that_does_not_arrive_gets_408_and_the_connection_is_closed(start
     settings = replace(SETTINGS, body_timeout_s=0.3)
     for name in ("one byte of a small body", "one byte of a large body", "one chunk"):
         with start(settings) as ingress, held(ingress, STALLED[name], 1) as [connection]:
-            answer = read(connection)
+            answer = until_closed(connection)
         assert answer.startswith(b"HTTP/1.1 408 "), name
         assert b'"kind":"late_body"' in answer
 
@@ -164,7 +156,7 @@ def stalled_uploads(ingress: Ingress, count: int, source: str = "127.0.0.1") -> 
 def is_refused(ingress: Ingress, source: str = "127.0.0.1") -> bool:
     """Whether one more large body gets 503 at once."""
     with held(ingress, LARGE, 1, source) as [connection]:
-        return read(connection).startswith(b"HTTP/1.1 503 ")
+        return until_closed(connection).startswith(b"HTTP/1.1 503 ")
 
 
 def test_one_address_gets_a_quarter_of_the_large_requests(start: Start) -> None:
@@ -199,7 +191,7 @@ def test_a_large_body_that_stops_frees_its_place_at_the_replicas_408(start: Star
             replica.body_timeout_s = 0.3
         for _ in range(3):
             with held(ingress, LARGE, 1) as [connection]:
-                head, _, body = read(connection).partition(b"\r\n\r\n")
+                head, _, body = until_closed(connection).partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 408 ")
             assert b"\r\ncontent-type: application/problem+json\r\n" in head
             assert b"\r\nx-request-id: " in head

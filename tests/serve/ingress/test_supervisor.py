@@ -23,6 +23,7 @@ from pintag.serve.config import HttpConfig, ServeConfig
 from pintag.serve.environment import has_haproxy
 from pintag.serve.ingress import supervisor
 from tests.conftest import free_port, lives, wait_for
+from tests.sockets import until_closed
 
 pytestmark = pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
 
@@ -131,7 +132,7 @@ class Node:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as line:
             line.connect(self.admin)
             line.sendall(command.encode() + b"\n")
-            return b"".join(iter(lambda: line.recv(10_000), b"")).decode()
+            return until_closed(line).decode()
         return ""
 
     def pid(self) -> int:
