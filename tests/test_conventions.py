@@ -118,7 +118,9 @@ def test_pytest_xdist_groups_tests(request: pytest.FixtureRequest) -> None:
 def test_every_process_gives_the_tests_the_same_names(request: pytest.FixtureRequest) -> None:
     """An id with a time or an address in it keeps pytest-xdist from sharing the tests."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run([*command, "tests"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*command, "tests"], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     # pytest-xdist appends the group.
     here = {item.nodeid.split("@tests/")[0] for item in request.session.items}
