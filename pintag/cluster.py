@@ -16,7 +16,7 @@ from pintag.core.quiet import quiet
 
 log = logging.getLogger("pintag.cluster")
 # Replicas, workers and actors write their own errors there.
-_LOGS_HINT = "Ray's logs name the cause (ray/session_latest/logs below RAY_TMPDIR or /tmp)"
+LOGS_HINT = "Ray's logs name the cause (ray/session_latest/logs below RAY_TMPDIR or /tmp)"
 
 
 @contextmanager
@@ -94,16 +94,6 @@ def _log_report(data: Mapping[str, Any], ignore_prefix: bool) -> None:
     log.info("%s: %s", data["pid"], "\n".join(data["lines"]))
 
 
-def quiet_data() -> None:
-    """Turn off Ray Data's output. The command line shows its own progress bars."""
-    import ray
-
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-
-
 def cause(error: BaseException) -> PintagError | None:
     """Return the pintag error that caused one of Ray's errors, or None."""
     current: BaseException | None = error
@@ -127,11 +117,11 @@ def reason(error: BaseException) -> str:
     if known := cause(error):
         return first_line(known)
     if isinstance(error, (RayActorError, WorkerCrashedError)):
-        return f"a process of Ray ended unexpectedly, perhaps for lack of memory; {_LOGS_HINT}"
+        return f"a process of Ray ended unexpectedly, perhaps for lack of memory; {LOGS_HINT}"
     root = error.cause if isinstance(error, RayTaskError) else error
     is_complete = not isinstance(error, RayError) and len(str(root).strip().splitlines()) < 2
     first = first_line(root)
-    return first if is_complete else f"{first.rstrip(' .:')}; {_LOGS_HINT}"
+    return first if is_complete else f"{first.rstrip(' .:')}; {LOGS_HINT}"
 
 
 def first_line(error: BaseException) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pintag import cluster
+from pintag.actor_pool import ActorPool
 from pintag.core import errors
 from pintag.core.errors import PintagError, TrainingError
 from pintag.data import images
@@ -112,7 +113,6 @@ def _run(
 ) -> None:
     import ray
 
-    cluster.quiet_data()
     groups = [
         {
             "block": number,
@@ -126,15 +126,9 @@ def _run(
     ]
     done = total - sum(map(len, missing.values()))
     blocks = _Blocks(missing)
-    rows = ray.data.from_items(groups, override_num_blocks=len(groups)).map(
-        _Extractor,
-        fn_constructor_args=(extraction,),
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=_MAX_ACTORS),
-        num_cpus=1,
-        num_gpus=1 if extraction.use_gpu else 0,
-    )
+    pool = ActorPool(_Extractor, (extraction,), _MAX_ACTORS, extraction.use_gpu)
     try:
-        for row in rows.iter_rows():
+        for row in pool.map(groups):
             _raise_failure(row["failure"])
             blocks.add(row)
             done += len(row["values"])
