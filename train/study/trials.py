@@ -148,32 +148,57 @@ def _run_with_tune(
 
     Raises:
         OutOfMemoryError: Ray stopped a trial for lack of memory.
+        OSError: a result cannot be written.
     """
     _configure_tune()
-    from ray import exceptions
-
-    started: set[int] = set()
-    ended: set[int] = set()
-
-    def on_result(number: int, outcome: Mapping[str, Any]) -> None:
-        ended.add(number)
-        on_end(trials[number], outcome)
-
-    tuner = _tuner(trials, data, folder, resources, _callback(started.add, on_result))
+    attempt = _Attempt(trials, on_end)
+    callback = _callback(attempt.started.add, attempt.end)
+    tuner = _tuner(trials, data, folder, resources, callback)
     try:
         results = tuner.fit()
-    except RuntimeError as error:
-        if not isinstance(error.__cause__, exceptions.OutOfMemoryError):
-            raise
-        unfinished = {number: trial for number, trial in enumerate(trials) if number not in ended}
-        raise OutOfMemoryError(
-            _describe_memory(error.__cause__),
-            [trial for number, trial in unfinished.items() if number in started],
-            [trial for number, trial in unfinished.items() if number not in started],
-        ) from error
+    except Exception as error:
+        raise attempt.reason(error) from error
     for number, result in enumerate(results):
         if result.error:
             on_end(trials[number], {"failure": _first_line(result.error)})
+
+
+class _Attempt:
+    """Trials that run with Ray Tune: which have started and ended, and why a result is not kept."""
+
+    def __init__(self, trials: Sequence[Trial], on_end: OnTrialEnd) -> None:
+        self._trials, self._on_end = trials, on_end
+        self.started: set[int] = set()
+        self._ended: set[int] = set()
+        self._unwritten: OSError | None = None
+
+    def end(self, number: int, outcome: Mapping[str, Any]) -> None:
+        """Pass on the outcome of a trial."""
+        self._ended.add(number)
+        try:
+            self._on_end(self._trials[number], outcome)
+        # Ray Tune would turn it into text.
+        except OSError as error:
+            self._unwritten = error
+            raise
+
+    def reason(self, error: Exception) -> Exception:
+        """Return the error behind one of Ray Tune's, or this error itself."""
+        from ray import exceptions
+
+        if self._unwritten:
+            return self._unwritten
+        if not isinstance(error.__cause__, exceptions.OutOfMemoryError):
+            return error
+        waiting = set(range(len(self._trials))) - self._ended - self.started
+        return OutOfMemoryError(
+            _describe_memory(error.__cause__),
+            self._numbered(self.started - self._ended),
+            self._numbered(waiting),
+        )
+
+    def _numbered(self, numbers: set[int]) -> list[Trial]:
+        return [self._trials[number] for number in sorted(numbers)]
 
 
 def _configure_tune() -> None:
