@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -63,7 +63,7 @@ def save(
             )
             _write_manifest(folder, manifest)
     except OSError as error:
-        raise BundleError(f"{path}: cannot be written: {error}") from error
+        raise BundleError(f"{path}: cannot be written: {files.reason(error)}") from error
     return ModelBundle(path, manifest)
 
 
@@ -98,20 +98,27 @@ def replace_openvino(
             for name, data in content.items():
                 (folder / name).write_bytes(data)
             digests = _digests(folder)
-            base = bundle.manifest.version.partition("-")[0]
-            # Only weights: the layer numbers in a graph file differ from run to run.
-            weights = "".join(digests[name] for name in sorted(content) if name.endswith(".bin"))
-            manifest = bundle.manifest.model_copy(
-                update={
-                    "version": f"{base}-{hashlib.sha256(weights.encode()).hexdigest()[:6]}",
-                    "openvino": dict(records),
-                    "files": digests,
-                }
+            version = _openvino_version(
+                bundle.manifest,
+                [digests[name] for name in sorted(content) if name.endswith(".bin")],
             )
+            changes = {"version": version, "openvino": dict(records), "files": digests}
+            manifest = bundle.manifest.model_copy(update=changes)
             _write_manifest(folder, manifest)
     except OSError as error:
-        raise BundleError(f"{bundle.path}: cannot be written: {error}") from error
+        raise BundleError(f"{bundle.path}: cannot be written: {files.reason(error)}") from error
     return ModelBundle(bundle.path, manifest)
+
+
+def _openvino_version(manifest: Manifest, digests: Sequence[str]) -> str:
+    """The version of a bundle with OpenVINO models.
+
+    Args:
+        digests: those of the models' weights. The layer numbers in a graph file differ from run to
+            run.
+    """
+    base = manifest.version.partition("-")[0]
+    return f"{base}-{hashlib.sha256(''.join(digests).encode()).hexdigest()[:6]}"
 
 
 def _model_fields(

@@ -113,7 +113,23 @@ def _run(
 ) -> None:
     import ray
 
-    groups = [
+    done = total - sum(map(len, missing.values()))
+    blocks = _Blocks(missing)
+    pool = ActorPool(_Extractor, (extraction,), _MAX_ACTORS, extraction.use_gpu)
+    try:
+        for row in pool.map(_groups(missing)):
+            _raise_failure(row["failure"])
+            blocks.add(row)
+            done += len(row["values"])
+            if progress:
+                progress(done, total)
+    except ray.exceptions.RayError as error:
+        raise TrainingError(f"features could not be computed: {cluster.reason(error)}") from error
+
+
+def _groups(missing: Mapping[Path, Sequence[Example]]) -> list[DataRow]:
+    """Return a row for each group of images that are computed together."""
+    return [
         {
             "block": number,
             "group": group,
@@ -124,18 +140,6 @@ def _run(
         for number, block in enumerate(missing.values())
         for group, examples in enumerate(features.groups(block))
     ]
-    done = total - sum(map(len, missing.values()))
-    blocks = _Blocks(missing)
-    pool = ActorPool(_Extractor, (extraction,), _MAX_ACTORS, extraction.use_gpu)
-    try:
-        for row in pool.map(groups):
-            _raise_failure(row["failure"])
-            blocks.add(row)
-            done += len(row["values"])
-            if progress:
-                progress(done, total)
-    except ray.exceptions.RayError as error:
-        raise TrainingError(f"features could not be computed: {cluster.reason(error)}") from error
 
 
 class _Extractor:
