@@ -20,7 +20,7 @@ from pintag.train.config import SvmConfig, TrainConfig
 from pintag.train.fit import device
 from pintag.train.fit.epochs import Indices
 from pintag.train.study import learners
-from pintag.train.study.learners import Targets, TrialTask
+from pintag.train.study.learners import Targets, TrialResult, TrialTask
 from pintag.train.study.trial_results import TrialResults, encode
 
 # Further attempts of a trial whose process dies. A large cluster may lose several nodes.
@@ -157,7 +157,9 @@ def _run_with_tune(
     try:
         results = tuner.fit()
     except Exception as error:
-        raise attempt.reason(error) from error
+        if reason := attempt.reason(error):
+            raise reason from error
+        raise
     for number, result in enumerate(results):
         if result.error:
             on_end(trials[number], {"failure": _first_line(result.error)})
@@ -182,14 +184,14 @@ class _Attempt:
             self._unwritten = error
             raise
 
-    def reason(self, error: Exception) -> Exception:
-        """Return the error behind one of Ray Tune's, or this error itself."""
+    def reason(self, error: Exception) -> Exception | None:
+        """Return the error behind one of Ray Tune's, if it is known."""
         from ray import exceptions
 
         if self._unwritten:
             return self._unwritten
         if not isinstance(error.__cause__, exceptions.OutOfMemoryError):
-            return error
+            return None
         waiting = set(range(len(self._trials))) - self._ended - self.started
         return OutOfMemoryError(
             _describe_memory(error.__cause__),
@@ -241,28 +243,26 @@ def _run_trial(config: Mapping[str, int], trials: Sequence[Trial], data: TrialDa
     from ray import tune
 
     trial = trials[config["number"]]
-    rows, *views = (data.arrays[key] for key in trial.inputs)
-    task = TrialTask(
-        rows,
-        data.targets,
-        data.num_labels,
-        trial.train,
-        trial.validation,
-        trial.test,
-        data.digests,
-        *views,
-    )
     try:
-        if isinstance(trial.learner, SvmConfig):
-            result = learners.fit_svm(trial.learner, task)
-        else:
-            device.limit_threads(1)
-            result = learners.fit_network(trial.learner, task)
+        result = _fit(trial.learner, _task(trial, data))
     # An exception would occur again, so the trial has failed. Tune repeats it if its process dies.
     except Exception as error:
         tune.report({"failure": _first_line(error), "done": True})
     else:
         tune.report({"outcome": encode(result), "done": True})
+
+
+def _task(trial: Trial, data: TrialData) -> TrialTask:
+    rows, *views = (data.arrays[key] for key in trial.inputs)
+    parts = (trial.train, trial.validation, trial.test)
+    return TrialTask(rows, data.targets, data.num_labels, *parts, data.digests, *views)
+
+
+def _fit(learner: SvmConfig | TrainConfig, task: TrialTask) -> TrialResult:
+    if isinstance(learner, SvmConfig):
+        return learners.fit_svm(learner, task)
+    device.limit_threads(1)
+    return learners.fit_network(learner, task)
 
 
 def _callback(
