@@ -39,18 +39,21 @@ def connected(workers: int = 1) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    options: dict[str, Any] = {"include_dashboard": False, "job_config": job_config()}
     # At any lower level, Ray's native code writes log messages between our progress bars.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray_variables.check_address()
-    if ray_variables.is_local():
-        options |= ray_variables.local_options(workers)
     with signals.handled(signal.default_int_handler, signal.SIGTERM):
-        start(options)
+        start(_options(workers))
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _options(workers: int) -> dict[str, Any]:
+    """The options of `ray.init`."""
+    options: dict[str, Any] = {"include_dashboard": False, "job_config": job_config()}
+    return options | (ray_variables.local_options(workers) if ray_variables.is_local() else {})
 
 
 def job_config() -> Any:

@@ -84,19 +84,14 @@ def run() -> None:
         # Outside its standalone mode, click returns the exit code of the command.
         code = command(prog_name="pintag", standalone_mode=False)
     except click.ClickException as error:
-        message = io.StringIO()
-        error.show(message)
-        click.echo(printable(message.getvalue(), keep="\n"), nl=False, err=True)
+        _show_usage(error)
         sys.exit(error.exit_code)
     except PintagError as error:
         console.error(str(error))
         sys.exit(1)
     except ValidationError as error:
         # A saved file, as of a study, is damaged or of another version.
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
-        sentence = wrong_values.sentence(problem)
-        console.error(f"wrong {error.title} in a saved file: {key}: {sentence}")
+        console.error(_explain_wrong_value(error))
         sys.exit(1)
     except click.Abort as error:
         # What click makes of Ctrl-C.
@@ -111,6 +106,20 @@ def run() -> None:
         console.error(_explain(error))
         sys.exit(1)
     sys.exit(code)
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """Print a wrong argument, which may contain control characters."""
+    message = io.StringIO()
+    error.show(message)
+    click.echo(printable(message.getvalue(), keep="\n"), nl=False, err=True)
+
+
+def _explain_wrong_value(error: ValidationError) -> str:
+    """The first wrong value of a saved file, in one line."""
+    problem = error.errors()[0]
+    key = ".".join(map(str, problem["loc"]))
+    return f"wrong {error.title} in a saved file: {key}: {wrong_values.sentence(problem)}"
 
 
 def _explain(error: OSError) -> str:

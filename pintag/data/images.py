@@ -83,10 +83,7 @@ class EncodedImage:
 
     @property
     def cost_s(self) -> float:
-        """The seconds of a core that decoding takes at most, by the head.
-
-        If the head does not tell, those of a costly image of this size.
-        """
+        """The seconds of a core that decoding takes at most: by the head, or of a costly image."""
         if math.isfinite(self._head.cost_ns):
             return self._head.cost_ns / 1e9
         return (_UNKNOWN_PIXEL_NS * self.pixels + _UNKNOWN_BYTE_NS * len(self._data)) / 1e9

@@ -102,10 +102,7 @@ def run_epoch(data: TrainingData, epoch: int, step: TrainStep) -> dict[str, Any]
     started = time.perf_counter()
     results = []
     for batch in _batches(data, epoch):
-        local = batch[data.rank :: data.world]
-        targets = data.targets[local]
-        rows = data.views.take(local, epoch) if data.views else data.rows.take(local)
-        results.append(step.train(rows, targets, data.weights[targets], len(batch)))
+        results.append(_train_batch(data, batch, epoch, step))
         if len(results) % _STEPS_BETWEEN_CHECKS == 0:
             _check_finite([float(results[-1][0])], data, epoch, step)
     losses = [float(loss) for loss, _ in results]
@@ -121,6 +118,16 @@ def run_epoch(data: TrainingData, epoch: int, step: TrainStep) -> dict[str, Any]
         "seconds": time.perf_counter() - started,
         "step_losses": losses,
     }
+
+
+def _train_batch(
+    data: TrainingData, batch: Indices, epoch: int, step: TrainStep
+) -> tuple[Any, Any]:
+    """Make one step with this worker's share of a batch. See `TrainStep.train`."""
+    local = batch[data.rank :: data.world]
+    targets = data.targets[local]
+    rows = data.views.take(local, epoch) if data.views else data.rows.take(local)
+    return step.train(rows, targets, data.weights[targets], len(batch))
 
 
 def _check_finite(losses: Sequence[float], data: TrainingData, epoch: int, step: TrainStep) -> None:

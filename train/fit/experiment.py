@@ -154,7 +154,7 @@ def _train(job: TrainingJob) -> dict[str, Any]:
 
 def _run_trainer(job: TrainingJob) -> dict[str, Any]:
     import ray
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import ScalingConfig
     from ray.train.tensorflow import TensorflowTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
@@ -163,12 +163,7 @@ def _run_trainer(job: TrainingJob) -> dict[str, Any]:
         run,
         train_loop_config=job,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
-        run_config=RunConfig(
-            name=RAY_RUN,
-            storage_path=str(job.run),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
-            failure_config=FailureConfig(max_failures=job.config.scaling.max_failures),
-        ),
+        run_config=_run_config(job),
     )
     try:
         result: dict[str, Any] = trainer.fit().return_value
@@ -180,6 +175,14 @@ def _run_trainer(job: TrainingJob) -> dict[str, Any]:
         raise KeyboardInterrupt from error
     result["num_workers"], result["use_gpu"] = workers, use_gpu
     return result
+
+
+def _run_config(job: TrainingJob) -> Any:
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig
+
+    failures = FailureConfig(max_failures=job.config.scaling.max_failures)
+    keep = CheckpointConfig(num_to_keep=1)
+    return RunConfig(RAY_RUN, str(job.run), failure_config=failures, checkpoint_config=keep)
 
 
 def _workers(config: TrainConfig) -> tuple[int, bool]:
