@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pintag import cluster
+from pintag.actor_pool import ActorPool
 from pintag.bulk import listing, plan, tables
 from pintag.bulk.listing import Listing
 from pintag.bulk.plan import PLAN
-from pintag.bulk.tagger import RESULT, BulkTagger, TaggingSettings
+from pintag.bulk.tagger import RESULT, BulkTagger, Row, TaggingSettings
 from pintag.core.errors import ClusterError, DataError
 from pintag.core.store import Store
 
+log = logging.getLogger("pintag.bulk")
 # The upper bound of the actor pool; Ray starts as many as the cluster has cores for.
 _MAX_ACTORS = 1024
+# If more parts are lost, an attempt ends: an engine may end the process of every part.
+_MAX_LOST = 4
 # Result files of earlier runs that are read at the same time.
 _READERS = 16
 
@@ -104,36 +109,81 @@ def _listing(settings: TaggingSettings, version: str, out: Store, names: set[str
     return parts
 
 
+class _Results:
+    """The parts that this run has tagged."""
+
+    def __init__(self, parts: Listing, missing: Sequence[int], progress: Progress) -> None:
+        self._total, self._missing, self._progress = parts.images, missing, progress
+        # An estimate: finished parts have equal sizes, except perhaps the last.
+        self._before = parts.images * (parts.parts - len(missing)) // parts.parts
+        self._done: set[int] = set()
+        self.tagged = self.errors = 0
+
+    @property
+    def missing(self) -> list[int]:
+        return [number for number in self._missing if number not in self._done]
+
+    def add(self, row: Row) -> None:
+        """Count what an actor returned.
+
+        Raises:
+            DataError: the part could not be tagged.
+        """
+        if row["failed"]:
+            raise DataError(row["failed"])
+        self._done.add(row["part"])
+        self.tagged, self.errors = self.tagged + row["images"], self.errors + row["errors"]
+        self._progress(min(self._before + self.tagged, self._total), self._total)
+
+
 def _tag(
     settings: TaggingSettings, parts: Listing, missing: list[int], progress: Progress
 ) -> tuple[int, int]:
-    """Tag the missing parts. Return the number of images, and the number of those with an error."""
+    """Tag the missing parts. Return the number of images, and the number of those with an error.
+
+    Raises:
+        DataError: a part cannot be read or written.
+        ClusterError: the connection was lost, or the process of a part ended again and again.
+    """
+    results = _Results(parts, missing, progress)
+    # An image may crash the process that decodes it. Its part is tagged once more, more slowly,
+    # with other processes that decode: then only this image has an error.
+    for isolated in (False, True):
+        if results.missing:
+            _attempt(settings, parts, results, isolated=isolated)
+    if results.missing:
+        raise _lost(Store(settings.out), parts, results.missing)
+    return results.tagged, results.errors
+
+
+def _attempt(
+    settings: TaggingSettings, parts: Listing, results: _Results, *, isolated: bool
+) -> None:
+    """Tag the missing parts; those whose processes end again and again stay missing."""
     import ray
 
-    cluster.quiet_data()
-    gpus = ray.cluster_resources().get("GPU", 0)
-    rows = [{"part": number} for number in missing]
-    results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        BulkTagger,
-        fn_constructor_args=(settings, parts),
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(_MAX_ACTORS, len(rows))),
-        num_cpus=1,
-        num_gpus=1 if gpus else 0,
+    use_gpu = bool(ray.cluster_resources().get("GPU", 0))
+    pool = ActorPool(
+        BulkTagger, (settings, parts), _MAX_ACTORS, use_gpu, max_lost=_MAX_LOST, is_alone=isolated
     )
-    tagged = errors = 0
-    # An estimate for the progress bar: finished parts have equal sizes, except perhaps the last.
-    before = parts.images * (parts.parts - len(missing)) // parts.parts
+    rows = [{"part": number, "isolated": isolated} for number in results.missing]
     try:
-        for row in results.iter_rows():
-            if row["failed"]:
-                raise DataError(row["failed"])
-            tagged, errors = tagged + row["images"], errors + row["errors"]
-            progress(min(before + tagged, parts.images), parts.images)
+        for row in pool.map(rows):
+            results.add(row)
+    except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
+        log.info("more than %d parts were lost", _MAX_LOST, exc_info=error)
     except ray.exceptions.RayError as error:
-        if cause := cluster.cause(error):
-            raise cause from error
         raise ClusterError(
             "the job was interrupted; run the same command again to resume it: "
             f"{cluster.reason(error)}"
         ) from error
-    return tagged, errors
+
+
+def _lost(out: Store, parts: Listing, missing: Sequence[int]) -> ClusterError:
+    """The error that names the first part whose processes ended."""
+    more = f" (and {len(missing) - 1:,} more parts)" if len(missing) > 1 else ""
+    return ClusterError(
+        f"the processes that tagged {listing.describe(out, parts, missing[0])}{more} ended "
+        f"unexpectedly, perhaps for lack of memory; {cluster.LOGS_HINT}; "
+        "run the same command again to continue"
+    )

@@ -117,6 +117,19 @@ def read(out: Store, number: int) -> list[str]:
         raise DataError(f"{error}; {remedy}") from error
 
 
+def describe(out: Store, parts: Listing, number: int) -> str:
+    """What a part contains, in a few words.
+
+    Raises:
+        DataError: the listing file is missing, damaged or of another program.
+    """
+    if parts.groups:
+        path, group, _ = parts.groups[number]
+        return f"row group {group} of {path}"
+    uris = read(out, number)
+    return f"{uris[0]} to {uris[-1]}" if len(uris) > 1 else uris[0]
+
+
 def _groups(source: InputSource, store: Store, found: Folder) -> Listing:
     groups: list[tuple[str, int, int]] = []
     images = 0

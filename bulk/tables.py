@@ -111,13 +111,21 @@ def kind(store: Store, path: str, column: TableColumn) -> Kind:
         found = found.value_type
     if _is_bytes(found):
         return "bytes"
-    if types.is_string(found) or types.is_large_string(found) or types.is_string_view(found):
+    if _is_text(found):
         return "text"
     if types.is_struct(found) and "bytes" in [field.name for field in found]:
         return "struct"
     raise DataError(
         f"{store.file_uri(path)}: column {column.name!r} is {found}, neither bytes nor text"
     )
+
+
+def _is_text(found: Any) -> bool:
+    """Whether a type of Arrow is text."""
+    from pyarrow import types
+
+    checks = (types.is_string, types.is_large_string, types.is_string_view)
+    return any(check(found) for check in checks)
 
 
 def texts(store: Store, tables: Sequence[str], column: str, batch: int) -> Iterator[str]:

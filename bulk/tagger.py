@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ from pintag.data import images
 from pintag.models import remote
 from pintag.models.engines.tensorflow import configure_gpu, configure_threads
 
+log = logging.getLogger("pintag.bulk")
 RESULT = "part-{number:06}.parquet"
 BATCH = 16
 # Batches to read and decode in advance, one thread for each. Object storage needs many, to hide its
@@ -68,13 +70,19 @@ class BulkTagger:
     def __call__(self, row: Row) -> Row:
         """Tag part number `row["part"]`; return its numbers of images and of errors.
 
-        If the part cannot be tagged or written, `failed` is the reason; otherwise it is empty.
+        If `row["isolated"]`, no image can end this process: each is decoded in another one. If the
+        part cannot be tagged or written, `failed` is the reason; otherwise it is empty.
         """
         try:
             self._tagger = self._tagger or self._make()
-            return self._tagger.tag(int(row["part"])) | {"failed": ""}
+            return self._tagger.tag(row["part"], isolated=row["isolated"]) | {"failed": ""}
         except PintagError as error:
-            return {"part": row["part"], "images": 0, "errors": 0, "failed": text.valid(str(error))}
+            failed = str(error)
+        # Ray Data would count it as a lost part.
+        except Exception as error:
+            log.exception("part %d cannot be tagged", row["part"])
+            failed = f"part {row['part']} cannot be tagged: {error!r}"
+        return {"part": row["part"], "images": 0, "errors": 0, "failed": text.valid(failed)}
 
 
 class PartTagger:
@@ -94,8 +102,11 @@ class PartTagger:
         self._stores: dict[str, Store] = {}
         self._pool = ThreadPoolExecutor(_PREFETCH_REMOTE)
 
-    def tag(self, number: int) -> Row:
+    def tag(self, number: int, *, isolated: bool) -> Row:
         """Tag a part; return its numbers of images and of errors.
+
+        Args:
+            isolated: decode each image in another process, whose end is the error of the image.
 
         Raises:
             DataError: the listing or the table cannot be read, or the result cannot be written.
@@ -103,7 +114,8 @@ class PartTagger:
         rows: list[Row] = []
         items, prefetch = self._items(number)
         batches = listing.batches(items, BATCH)
-        for batch in map_ahead(self._pool, self._decode_all, batches, prefetch):
+        decode = partial(self._decode_all, isolated=isolated)
+        for batch in map_ahead(self._pool, decode, batches, prefetch):
             rows += self._rows(batch)
         self._write(number, rows)
         errors = sum(row["error"] is not None for row in rows)
@@ -127,15 +139,15 @@ class PartTagger:
             uri = f"{store.file_uri(path)}#{index}" if _is_missing(name) else _name(name)
             yield uri, data, store.beside(path, inner) if inner else ""
 
-    def _decode_all(self, items: Sequence[Item]) -> list[Decoded]:
-        return [self._decode(*item) for item in items]
+    def _decode_all(self, items: Sequence[Item], *, isolated: bool) -> list[Decoded]:
+        return [self._decode(*item, isolated=isolated) for item in items]
 
-    def _decode(self, uri: str, content: Content, path: str) -> Decoded:
+    def _decode(self, uri: str, content: Content, path: str, *, isolated: bool) -> Decoded:
         try:
             if isinstance(content, DataError):
                 raise content
             data = self._read(path) if content is None else content
-            return uri, images.decode(data, self._engine.input_size)
+            return uri, images.decode(data, self._engine.input_size, isolated=isolated)
         # ValueError: a path contains a NUL character, or is no URI.
         except (ImageError, DataError, ValueError) as error:
             return uri, text.valid(str(error))

@@ -16,7 +16,7 @@ from pintag.core.quiet import quiet
 
 log = logging.getLogger("pintag.cluster")
 # Replicas, workers and actors write their own errors there.
-_LOGS_HINT = "Ray's logs name the cause (ray/session_latest/logs below RAY_TMPDIR or /tmp)"
+LOGS_HINT = "Ray's logs name the cause (ray/session_latest/logs below RAY_TMPDIR or /tmp)"
 
 
 @contextmanager
@@ -39,18 +39,21 @@ def connected(workers: int = 1) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    options: dict[str, Any] = {"include_dashboard": False, "job_config": job_config()}
     # At any lower level, Ray's native code writes log messages between our progress bars.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray_variables.check_address()
-    if ray_variables.is_local():
-        options |= ray_variables.local_options(workers)
     with signals.handled(signal.default_int_handler, signal.SIGTERM):
-        start(options)
+        start(_options(workers))
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _options(workers: int) -> dict[str, Any]:
+    """The options of `ray.init`."""
+    options: dict[str, Any] = {"include_dashboard": False, "job_config": job_config()}
+    return options | (ray_variables.local_options(workers) if ray_variables.is_local() else {})
 
 
 def job_config() -> Any:
@@ -94,16 +97,6 @@ def _log_report(data: Mapping[str, Any], ignore_prefix: bool) -> None:
     log.info("%s: %s", data["pid"], "\n".join(data["lines"]))
 
 
-def quiet_data() -> None:
-    """Turn off Ray Data's output. The command line shows its own progress bars."""
-    import ray
-
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-
-
 def cause(error: BaseException) -> PintagError | None:
     """Return the pintag error that caused one of Ray's errors, or None."""
     current: BaseException | None = error
@@ -127,11 +120,11 @@ def reason(error: BaseException) -> str:
     if known := cause(error):
         return first_line(known)
     if isinstance(error, (RayActorError, WorkerCrashedError)):
-        return f"a process of Ray ended unexpectedly, perhaps for lack of memory; {_LOGS_HINT}"
+        return f"a process of Ray ended unexpectedly, perhaps for lack of memory; {LOGS_HINT}"
     root = error.cause if isinstance(error, RayTaskError) else error
     is_complete = not isinstance(error, RayError) and len(str(root).strip().splitlines()) < 2
     first = first_line(root)
-    return first if is_complete else f"{first.rstrip(' .:')}; {_LOGS_HINT}"
+    return first if is_complete else f"{first.rstrip(' .:')}; {LOGS_HINT}"
 
 
 def first_line(error: BaseException) -> str:

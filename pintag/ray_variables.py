@@ -8,8 +8,10 @@ never written to a file. For a cluster of `RAY_ADDRESS` the token is `RAY_AUTH_T
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 import socket
 import sys
 import tempfile
@@ -23,6 +25,8 @@ from pintag.core.errors import ClusterError
 
 # Ray's processes would report statistics about their use to its makers.
 NODE_VARIABLES: Mapping[str, str] = {"RAY_USAGE_STATS_ENABLED": "0"}
+# What systems write for users without a home.
+_NO_HOME = "/nonexistent"
 # Ray does not start with a smaller object store.
 MIN_STORE_BYTES = 80 * 2**20
 _ADDRESS_TIMEOUT_S = 10.0
@@ -37,6 +41,13 @@ _ADDRESS_HINT = "check RAY_ADDRESS, or unset it to start a local cluster"
 # The words of Ray's errors about a token that is missing or wrong.
 _REFUSED = ("authenticat", "token")
 _BUSY_HINT = "the machine is too busy or short of memory: end other programs, and try again"
+_FULL_HINT = "free some space, or set RAY_TMPDIR to a folder on another disk"
+# With less, Ray's processes may not write their logs and the files by which they find each other.
+_LEAST_FREE_BYTES = 10 * 2**20
+# No access, no permission, or a file system that is read-only.
+_DENIALS = (errno.EACCES, errno.EPERM, errno.EROFS)
+# The words of errors about a folder for temporary files: its path is too long, or there is none.
+_NO_FOLDER = ("af_unix", "socket path", "temporary directory")
 _FOLDER_HINT = "set RAY_TMPDIR to a folder with a shorter path that you can write to"
 
 
@@ -49,6 +60,9 @@ def set_variables() -> None:
     """Set the variables; one that the user has set keeps its value."""
     for name, value in NODE_VARIABLES.items():
         os.environ.setdefault(name, value)
+    # Ray Train cannot be imported without a home. A user id without a name has none.
+    if not _home():
+        os.environ["HOME"] = _NO_HOME
     if is_local():
         # Ray's processes listen on every interface, and run the code of every client that has the
         # token.
@@ -136,12 +150,12 @@ def explain(error: BaseException) -> str:
     first = next(iter(str(error).strip().splitlines()), type(error).__name__)
     # Ray's first error only names an address; the reason is in its causes.
     text = " ".join(map(str, _causes(error))).lower()
-    if "af_unix" in text or "socket path" in text or _denies_folder(error):
+    if any(words in text for words in _NO_FOLDER) or _denies_folder(error):
         return f"{first}; {_FOLDER_HINT}"
     if any(word in text for word in _REFUSED):
         return f"{first}; {_CREDENTIALS_HINT}"
     if is_local():
-        return f"{first}; {_BUSY_HINT}" if _is_late(text) else first
+        return f"{first}; {_late_hint()}" if _is_late(text) else first
     return f"{first}; {_ADDRESS_HINT}; or {_CREDENTIALS_HINT}"
 
 
@@ -154,7 +168,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _denies_folder(error: BaseException) -> bool:
     """Whether a folder cannot be written to; a program that cannot be run is no such error."""
-    return isinstance(error, PermissionError) and not Path(error.filename or "").is_file()
+    if not isinstance(error, OSError) or error.errno not in _DENIALS:
+        return False
+    return not Path(error.filename or "").is_file()
 
 
 def _is_late(text: str) -> bool:
@@ -162,18 +178,39 @@ def _is_late(text: str) -> bool:
     return any(words in text for words in ("timed out", "overloaded"))
 
 
+def _late_hint() -> str:
+    """What to do if one of Ray's processes did not start in time."""
+    folder = _temporary_folder()
+    if shutil.disk_usage(folder).free < _LEAST_FREE_BYTES:
+        return f"the disk of {folder} is full: {_FULL_HINT}"
+    return _BUSY_HINT
+
+
+def _temporary_folder() -> Path:
+    """The folder in which Ray has its own."""
+    return Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+
+
 def _last_cluster() -> str:
     """The address that `auto` means: of the cluster that `ray start` started here last."""
-    folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
     try:
-        return (Path(folder) / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
+        path = _temporary_folder() / "ray" / "ray_current_cluster"
+        return path.read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 
 
 def _has_token_file() -> bool:
+    home = _home()
     try:
-        return (Path.home() / ".ray" / "auth_token").is_file()
-    # The user has no home.
-    except (RuntimeError, OSError):
+        return home is not None and (home / ".ray" / "auth_token").is_file()
+    except OSError:
         return False
+
+
+def _home() -> Path | None:
+    """The user's home, if there is one."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None

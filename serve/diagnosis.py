@@ -13,7 +13,7 @@ from pathlib import Path
 from pintag import cluster, ray_variables
 from pintag.core import machine
 from pintag.core.errors import PintagError
-from pintag.serve import access, environment, ports, room, running_server
+from pintag.serve import access, environment, nodes, ports, room, running_server
 from pintag.serve.config import ServeConfig
 
 _MIB, _GIB = 2**20, 2**30
@@ -75,7 +75,7 @@ def _cluster_checks(config: ServeConfig) -> Iterator[Check]:
     try:
         with cluster.connected():
             yield Check("Ray's address", True, f"{address}, with {token}")
-            for node, checks in ports.on_nodes(machine_checks).items():
+            for node, checks in nodes.call_on_each(machine_checks).items():
                 for check in checks:
                     yield Check(f"{node} {check.name}", check.passed, check.detail, check.remedy)
             yield _node_ports(config)

@@ -6,15 +6,12 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Callable
 from itertools import count
-from typing import Any, TypeVar
 
-from pintag import cluster, ray_variables
+from pintag import ray_variables
 from pintag.core.errors import ConfigError, ServerError
+from pintag.serve import nodes
 from pintag.serve.config import ServeConfig
-
-T = TypeVar("T")
 
 HAPROXY_METRICS = "RAY_SERVE_HAPROXY_METRICS_PORT"
 # Ray's default ports of HAProxy and of the proxy behind it, by the variable that changes each.
@@ -27,8 +24,6 @@ _HOST = "http.host"
 HOST_REMEDY = (
     f"set {_HOST} to an address or a name of the machine, such as 127.0.0.1, or to 0.0.0.0 for all"
 )
-# Seconds within which each node of a cluster reports its ports.
-_NODES_TIMEOUT_S = 60.0
 # The file descriptors of this process's reservations, by port: see `_reserve`.
 _reserved: dict[int, int] = {}
 
@@ -132,14 +127,14 @@ def check_nodes(config: ServeConfig) -> None:
     if serve_runs():
         return
     host = config.http.host
-    for address, found in on_nodes(_taken_here, host, config.http.port).items():
+    for node, found in nodes.call_on_each(_taken_here, host, config.http.port).items():
         for name, port, reason in found:
             if name == _HOST:
                 raise ServerError(
-                    f"{_HOST}={host} cannot be used on node {address}: {reason}; {HOST_REMEDY}"
+                    f"{_HOST}={host} cannot be used on node {node}: {reason}; {HOST_REMEDY}"
                 )
             raise ServerError(
-                f"port {port} of node {address} cannot be used: {reason}; choose another by "
+                f"port {port} of node {node} cannot be used: {reason}; choose another by "
                 + (f"{name}=PORT" if "." in name else f"{name}, set before `ray start` everywhere")
             )
 
@@ -156,38 +151,7 @@ def metrics(config: ServeConfig) -> tuple[int, int]:
 
     here = ray.get_runtime_context().get_node_id()
     (node,) = (node for node in ray.nodes() if node["NodeID"] == here)
-    return node["MetricsExportPort"], on_nodes(haproxy_metrics)[node["NodeManagerAddress"]]
-
-
-def on_nodes(function: Callable[..., T], *args: object) -> dict[str, T]:
-    """The result of a function on each node of the cluster, by the node's address.
-
-    Raises:
-        ServerError: a node does not answer.
-    """
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    task: Any = ray.remote(num_cpus=0, max_calls=1)(function)
-    nodes = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
-    results = {
-        address: task.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
-        ).remote(*args)
-        for address, node in nodes.items()
-    }
-    return {address: _answer(address, result) for address, result in results.items()}
-
-
-def _answer(address: str, result: Any) -> Any:
-    import ray
-
-    try:
-        return ray.get(result, timeout=_NODES_TIMEOUT_S)
-    except ray.exceptions.RayError as error:
-        if reason := cluster.cause(error):
-            raise reason from error
-        raise ServerError(f"node {address} does not answer: {cluster.reason(error)}") from error
+    return node["MetricsExportPort"], nodes.call_on(here, haproxy_metrics)
 
 
 def unusable(host: str) -> str | None:

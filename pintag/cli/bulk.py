@@ -74,12 +74,16 @@ def bulk(
     summary = _run(source, column, uri_column, bundle, out, max_tags, min_confidence)
     seconds = time.monotonic() - started
     if as_json:
-        report = asdict(summary) | {"left_out": dict(summary.left_out)}
-        console.print_json({"out": out, "seconds": seconds, **report})
+        _print_json(out, summary, seconds)
     else:
         _print(out, summary, seconds)
     if summary.errors:
         click.get_current_context().exit(SOME_FAILED)
+
+
+def _print_json(out: str, summary: JobSummary, seconds: float) -> None:
+    report = asdict(summary) | {"left_out": dict(summary.left_out)}
+    console.print_json({"out": out, "seconds": seconds, **report})
 
 
 def _print(out: str, summary: JobSummary, seconds: float) -> None:

@@ -74,13 +74,6 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
             raise click.UsageError(f"{argument[:-1]} is empty; is a variable of the shell not set?")
 
 
-def _wrong_file(error: ValidationError) -> str:
-    """A message about a saved file, as of a study, that is damaged or of another version."""
-    problem = error.errors()[0]
-    key = ".".join(map(str, problem["loc"]))
-    return f"wrong {error.title} in a saved file: {key}: {wrong_values.sentence(problem)}"
-
-
 def run() -> None:
     """Run the command, and exit with its code. A `PintagError` is printed in one line."""
     # File names may be invalid UTF-8, and some terminals do not use UTF-8.
@@ -91,15 +84,14 @@ def run() -> None:
         # Outside its standalone mode, click returns the exit code of the command.
         code = command(prog_name="pintag", standalone_mode=False)
     except click.ClickException as error:
-        message = io.StringIO()
-        error.show(message)
-        click.echo(printable(message.getvalue(), keep="\n"), nl=False, err=True)
+        _show_usage(error)
         sys.exit(error.exit_code)
     except PintagError as error:
         console.error(str(error))
         sys.exit(1)
     except ValidationError as error:
-        console.error(_wrong_file(error))
+        # A saved file, as of a study, is damaged or of another version.
+        console.error(_explain_wrong_value(error))
         sys.exit(1)
     except click.Abort as error:
         # What click makes of Ctrl-C.
@@ -114,6 +106,20 @@ def run() -> None:
         console.error(_explain(error))
         sys.exit(1)
     sys.exit(code)
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """Print a wrong argument, which may contain control characters."""
+    message = io.StringIO()
+    error.show(message)
+    click.echo(printable(message.getvalue(), keep="\n"), nl=False, err=True)
+
+
+def _explain_wrong_value(error: ValidationError) -> str:
+    """The first wrong value of a saved file, in one line."""
+    problem = error.errors()[0]
+    key = ".".join(map(str, problem["loc"]))
+    return f"wrong {error.title} in a saved file: {key}: {wrong_values.sentence(problem)}"
 
 
 def _explain(error: OSError) -> str:

@@ -13,7 +13,7 @@ from pintag.cli.configured_command import ConfiguredCommand
 from pintag.cli.console import escape
 from pintag.core import config
 from pintag.core.quiet import import_quietly
-from pintag.report.results import Results, Timings
+from pintag.report.results import ModelResult, Results, Timings
 
 _HELP = """Train and compare the models in CONFIG on one data set, and keep the best one.
 
@@ -109,19 +109,30 @@ def study(
 def _summarise(results: Results, timings: Timings, out: Path) -> None:
     table = console.table("model", "validation", "test", "95 % interval", "ECE", "training")
     for entry in results.entries:
-        if entry.validation is None or entry.test is None:
-            table.add_row(escape(entry.name), "failed")
-            continue
-        accuracy = entry.test.accuracy
-        table.add_row(
-            escape(entry.name),
-            f"{entry.validation.accuracy.value:.2%}",
-            f"{accuracy.value:.2%}",
-            f"{accuracy.low:.1%} to {accuracy.high:.1%}",
-            f"{entry.test.ece.value:.3f}",
-            f"{timings.training[entry.name]:.1f} s",
-        )
+        table.add_row(escape(entry.name), *_cells(entry, timings))
     console.out.print(table)
+    _print_notes(results)
+    path = escape(str(out))
+    console.out.print(f"best: {escape(str(results.best))}", soft_wrap=True)
+    console.out.print(f"  {path}/report.html", soft_wrap=True)
+    console.out.print(f"  pintag serve --bundle {path}/bundle", soft_wrap=True)
+
+
+def _cells(entry: ModelResult, timings: Timings) -> list[str]:
+    """The figures of a model."""
+    if entry.validation is None or entry.test is None:
+        return ["failed"]
+    accuracy = entry.test.accuracy
+    return [
+        f"{entry.validation.accuracy.value:.2%}",
+        f"{accuracy.value:.2%}",
+        f"{accuracy.low:.1%} to {accuracy.high:.1%}",
+        f"{entry.test.ece.value:.3f}",
+        f"{timings.training[entry.name]:.1f} s",
+    ]
+
+
+def _print_notes(results: Results) -> None:
     for entry in results.entries:
         if entry.failure:
             message = escape(f"{entry.name} failed: {entry.failure}")
@@ -136,7 +147,3 @@ def _summarise(results: Results, timings: Timings, out: Path) -> None:
         console.out.print(f"pairs of duplicates in two splits: {leaks} ({action})")
     if results.data.synthetic:
         console.out.print("synthetic data: the scores say nothing about photographs")
-    path = escape(str(out))
-    console.out.print(f"best: {escape(str(results.best))}", soft_wrap=True)
-    console.out.print(f"  {path}/report.html", soft_wrap=True)
-    console.out.print(f"  pintag serve --bundle {path}/bundle", soft_wrap=True)

@@ -99,10 +99,7 @@ def train(
     except KeyboardInterrupt:
         _print_interrupted(can_resume=Workspace(target).folder.exists())
         sys.exit(1)
-    if as_json:
-        console.print_json({"bundle": str(bundle.path), **bundle.manifest.model_dump(mode="json")})
-    else:
-        _summarise(bundle)
+    _report(bundle, as_json=as_json)
 
 
 def _print_interrupted(*, can_resume: bool) -> None:
@@ -120,6 +117,13 @@ def _show(stages: console.Stages, message: dict[str, Any]) -> None:
         stages.move(message["phase"], message["epoch"], message["epochs"], note)
     else:
         stages.move(message["stage"], message["done"], message["total"])
+
+
+def _report(bundle: ModelBundle, *, as_json: bool) -> None:
+    if as_json:
+        console.print_json({"bundle": str(bundle.path), **bundle.manifest.model_dump(mode="json")})
+    else:
+        _summarise(bundle)
 
 
 def _summarise(bundle: ModelBundle) -> None:

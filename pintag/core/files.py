@@ -20,8 +20,21 @@ _FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 
 
 def cache() -> Path:
-    """The user's cache: `$XDG_CACHE_HOME/pintag`, or `~/.cache/pintag`. It is safe to delete."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pintag"
+    """The user's cache: `$XDG_CACHE_HOME/pintag`, or `~/.cache/pintag`. It is safe to delete.
+
+    Raises:
+        DataError: the user has no home, as in a container that runs as any user.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "pintag"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise DataError(
+            "this user has no home for the cache: set XDG_CACHE_HOME to a folder"
+        ) from error
 
 
 @contextmanager
@@ -97,10 +110,10 @@ def _exchange(one: Path, other: Path) -> bool:
 
 def reason(error: OSError) -> str:
     """Why the system refused, without a file's name: for a full disk, with the remedy."""
-    text = error.strerror or str(error)
+    # Libraries have long texts of their own for it.
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        text += "; free some space, or choose another folder"
-    return text
+        return f"{os.strerror(error.errno)}; free some space, or choose another folder"
+    return error.strerror or str(error)
 
 
 def explain(error: OSError) -> str:

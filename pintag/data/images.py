@@ -34,6 +34,7 @@ def decode(
     limits: ImageLimits = DEFAULT_LIMITS,
     *,
     longest: int | None = None,
+    isolated: bool = False,
 ) -> Pixels:
     """Decode an image file to RGB pixels `uint8[H,W,3]`; with `size`, to `uint8[size,size,3]`.
 
@@ -44,7 +45,7 @@ def decode(
     longer side has at least so many pixels.
 
     An image that may take more than 5 ms is decoded in another process, which ends when it has used
-    `limits.decode_timeout_s` seconds of a processor.
+    `limits.decode_timeout_s` seconds of a processor. With `isolated`, every image is.
 
     Raises:
         ImageTooLargeError: more bytes or pixels than `limits`; checked before decoding.
@@ -52,7 +53,9 @@ def decode(
         DecodingError: decoding takes too long or too much memory, or crashes.
         NotAnImageError: any other input, including corrupt and truncated images.
     """
-    return EncodedImage(data, limits).decode(size, longest=longest)
+    image = EncodedImage(data, limits)
+    decode = image.decode_apart if isolated else image.decode
+    return decode(size, longest=longest)
 
 
 class EncodedImage:
@@ -98,13 +101,16 @@ class EncodedImage:
 
     def decode(self, size: int | None = None, *, longest: int | None = None) -> Pixels:
         """Decode the pixels, wherever that is safe. See the function `decode`."""
-        if self.is_slow:
-            return decoder_pool.shared().decode(self._data, self._limits, size, longest)
-        return self.decode_here(size, longest=longest)
+        decode = self.decode_apart if self.is_slow else self.decode_here
+        return decode(size, longest=longest)
 
     def decode_here(self, size: int | None = None, *, longest: int | None = None) -> Pixels:
         """Decode the pixels in this process, however long it takes."""
         return image_pixels.decode(self._data, self._head, self._limits, size, longest)
+
+    def decode_apart(self, size: int | None = None, *, longest: int | None = None) -> Pixels:
+        """Decode the pixels in another process. If that crashes, it is a `DecodingError`."""
+        return decoder_pool.shared().decode(self._data, self._limits, size, longest)
 
 
 def read(

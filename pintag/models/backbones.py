@@ -155,8 +155,8 @@ def _remedy(row: Backbone, message: str) -> str:
 
 
 def _keras_cache() -> Path:
-    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
-    # The same choice as in `keras.utils.get_file`.
+    # The same choice as in `keras.utils.get_file`, also if the user has no home.
+    home = Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras")))  # noqa: PTH111
     return (home if os.access(home, os.W_OK) else Path("/tmp/.keras")) / "models"  # noqa: S108
 
 

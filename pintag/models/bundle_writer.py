@@ -63,7 +63,7 @@ def save(
             )
             _write_manifest(folder, manifest)
     except OSError as error:
-        raise BundleError(f"{path}: cannot be written: {error}") from error
+        raise BundleError(f"{path}: cannot be written: {files.reason(error)}") from error
     return ModelBundle(path, manifest)
 
 
@@ -100,16 +100,12 @@ def replace_openvino(
             for name, data in content.items():
                 (folder / name).write_bytes(data)
             digests = _digests(folder)
-            manifest = bundle.manifest.model_copy(
-                update={
-                    "version": _optimized_version(bundle, [digests[name] for name in weights]),
-                    "openvino": dict(records),
-                    "files": digests,
-                }
-            )
+            version = _optimized_version(bundle, [digests[name] for name in weights])
+            changes = {"version": version, "openvino": dict(records), "files": digests}
+            manifest = bundle.manifest.model_copy(update=changes)
             _write_manifest(folder, manifest)
     except OSError as error:
-        raise BundleError(f"{bundle.path}: cannot be written: {error}") from error
+        raise BundleError(f"{bundle.path}: cannot be written: {files.reason(error)}") from error
     return ModelBundle(bundle.path, manifest)
 
 

@@ -116,12 +116,9 @@ def optimize(
     network = bundle.network()
     examples = data.splits[VALIDATION]
     on_stage("predicting with the original network")
-    guard = _AccuracyGuard(
-        examples,
-        np.array([example.target for example in examples]),
-        _predict(TensorFlowEngine(network, bundle.manifest.temperature), examples),
-        config,
-    )
+    original = _predict(TensorFlowEngine(network, bundle.manifest.temperature), examples)
+    targets = np.array([example.target for example in examples])
+    guard = _AccuracyGuard(examples, targets, original, config)
     with TemporaryDirectory(prefix="pintag-optimize-") as name:
         folder = Path(name)
         records = _add_models(network, bundle.manifest.temperature, guard, data, folder, on_stage)

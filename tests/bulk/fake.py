@@ -19,6 +19,8 @@ from pintag.data.labels import Labels
 from pintag.models import remote
 
 Rows = list[dict[str, Any]]
+# What a `BulkTagger` gets for the first part of a job.
+FIRST = {"part": 0, "isolated": False}
 
 
 class FakeEngine:
@@ -51,7 +53,7 @@ def run_listed(source: InputSource, out: Path) -> tuple[Listing, Rows]:
     settings = TaggingSettings(source, "bundle", str(out))
     parts = listing.create(source, Store(str(out)))
     tagger = BulkTagger(settings, parts)
-    summaries = [tagger({"part": number}) for number in range(parts.parts)]
+    summaries = [tagger(FIRST | {"part": number}) for number in range(parts.parts)]
     files = [out / RESULT.format(number=number) for number in range(parts.parts)]
     rows = [row for file in files for row in pyarrow.parquet.read_table(file).to_pylist()]
     assert len(rows) == parts.images

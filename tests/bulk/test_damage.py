@@ -17,7 +17,7 @@ from pintag.core.errors import DataError
 from pintag.core.store import Store
 from pintag.models import remote
 from tests.bulk.conftest import picture
-from tests.bulk.fake import errors, fake_bundle, run
+from tests.bulk.fake import FIRST, errors, fake_bundle, run
 
 __all__ = ["fake_bundle"]
 pytestmark = pytest.mark.usefixtures("fake_bundle")
@@ -83,7 +83,7 @@ def test_a_full_disk_ends_a_job_with_one_error(
         raise DataError("part-000000.parquet: cannot be written: No space left on device")
 
     monkeypatch.setattr(Store, "write", full)
-    row = BulkTagger(settings, parts)({"part": 0})
+    row = BulkTagger(settings, parts)(FIRST)
     assert row == NOTHING_TO_TAG | {
         "part": 0,
         "failed": "part-000000.parquet: cannot be written: No space left on device",
@@ -99,7 +99,7 @@ def test_a_bundle_that_an_actor_cannot_load_is_one_error(
         raise DataError(f"{uri}: no bundle here")
 
     monkeypatch.setattr(remote, "load", gone)
-    row = BulkTagger(settings, plan.read(Store(settings.out), {}))({"part": 0})
+    row = BulkTagger(settings, plan.read(Store(settings.out), {}))(FIRST)
     assert row["failed"] == "bundle: no bundle here"
 
 
@@ -115,7 +115,7 @@ def test_a_lost_listing_is_one_error(
         path.write_bytes(content)
     elif content:
         pyarrow.parquet.write_table(pyarrow.table({content: ["a.jpg"]}), path)
-    row = BulkTagger(settings, plan.read(Store(settings.out), {}))({"part": 0})
+    row = BulkTagger(settings, plan.read(Store(settings.out), {}))(FIRST)
     assert str(out) in row["failed"]
     assert row["failed"].endswith("; the listing of the job is lost: choose another folder")
     assert "\n" not in row["failed"]

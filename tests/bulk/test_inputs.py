@@ -17,7 +17,7 @@ from pintag.bulk.tagger import BulkTagger, TaggingSettings
 from pintag.core.errors import DataError
 from pintag.core.store import Store
 from tests.bulk.conftest import picture
-from tests.bulk.fake import errors, fake_bundle, run, run_listed
+from tests.bulk.fake import FIRST, errors, fake_bundle, run, run_listed
 from tests.pintag.data.hostile import limit_decoding, slow_jpeg
 from tests.s3_servers import S3
 
@@ -351,5 +351,5 @@ def test_a_second_run_counts_the_errors_of_the_whole_job(root: Path, tmp_path: P
     out = Store(str(tmp_path / "out"))
     settings = TaggingSettings(InputSource(str(root)), "bundle", out.uri)
     parts = job._listing(settings, "1", out, set())
-    assert BulkTagger(settings, parts)({"part": 0})["errors"] == 1
+    assert BulkTagger(settings, parts)(FIRST)["errors"] == 1
     assert job.run(settings, "1") == job.JobSummary(images=4, tagged=0, errors=1, parts=1)

@@ -152,7 +152,7 @@ def test_a_list_may_contain_missing_files(quick_dir: Path, folder: Path, tmp_pat
     assert missing["error"] == "cannot be read: No such file or directory"
 
 
-def test_a_lost_process_of_ray_is_one_line_that_names_the_remedy(
+def test_a_lost_connection_to_ray_is_one_line_that_names_the_remedy(
     folder: Path, quick_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray
@@ -162,7 +162,7 @@ def test_a_lost_process_of_ray_is_one_line_that_names_the_remedy(
             return self
 
         def iter_rows(self) -> Iterator[dict[str, int]]:
-            raise ray.exceptions.ActorUnavailableError("many\nlines", None)
+            raise ray.exceptions.NodeDiedError("many\nlines")
 
     monkeypatch.setattr("ray.data.from_items", lambda rows, **options: Lost())
     tagging = TaggingSettings(InputSource(str(folder)), str(quick_dir), str(tmp_path))
@@ -170,7 +170,7 @@ def test_a_lost_process_of_ray_is_one_line_that_names_the_remedy(
         job.run(tagging, "version")
     message = str(raised.value)
     assert message.startswith(
-        "the job was interrupted; run the same command again to resume it: a process of Ray ended "
+        "the job was interrupted; run the same command again to resume it: many; Ray's logs name "
     )
     assert "\n" not in message
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -135,6 +136,8 @@ def test_an_address_that_answers_is_accepted() -> None:
     [
         (OSError("AF_UNIX path length cannot exceed 107 bytes"), "RAY_TMPDIR"),
         (PermissionError(13, "Permission denied", "/tmp/ray"), "RAY_TMPDIR"),
+        (OSError(30, "Read-only file system", "/tmp/ray"), "RAY_TMPDIR"),
+        (FileNotFoundError(2, "No usable temporary directory found"), "RAY_TMPDIR"),
         (RuntimeError("Unauthenticated: InvalidAuthToken"), "RAY_AUTH_TOKEN_PATH"),
         (ConnectionError("no cluster\nand much more"), "check RAY_ADDRESS"),
         # Something answers there; it may be a cluster that refuses this process.
@@ -170,3 +173,28 @@ def test_a_cluster_that_does_not_start_in_time_gets_a_remedy() -> None:
     remedy = "the machine is too busy or short of memory: end other programs, and try again"
     assert message.endswith(f"overloaded.; {remedy}")
     assert ray_variables.explain(Exception("something else")) == "something else"
+
+
+def test_a_user_without_a_home_can_import_ray_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs as any user id."""
+
+    def nobody(user: int) -> None:
+        raise KeyError(user)
+
+    del os.environ["HOME"]
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    ray_variables.set_variables()
+    # What Ray Train does when it is imported.
+    assert Path("~/ray_results").expanduser() == Path("/nonexistent/ray_results")
+
+
+def test_a_full_disk_is_named_if_a_cluster_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    os.environ.pop("RAY_ADDRESS", None)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr(ray_variables, "_LEAST_FREE_BYTES", shutil.disk_usage(tmp_path).total)
+    assert ray_variables.explain(Exception("timed out")) == (
+        f"timed out; the disk of {tmp_path} is full: free some space, or set RAY_TMPDIR to a folder"
+        " on another disk"
+    )

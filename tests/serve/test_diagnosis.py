@@ -14,7 +14,7 @@ import pytest
 
 from pintag.core import machine
 from pintag.core.errors import ServerError
-from pintag.serve import diagnosis, environment, ports, server
+from pintag.serve import diagnosis, environment, nodes, ports, server
 from pintag.serve.config import (
     AccessConfig,
     HttpConfig,
@@ -123,13 +123,13 @@ def test_a_cluster_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch) -
 def test_a_cluster_without_room_for_all_replicas_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     monkeypatch.setattr("pintag.cluster.connected", contextlib.nullcontext)
-    monkeypatch.setattr(ports, "on_nodes", lambda _: {})
+    monkeypatch.setattr(nodes, "call_on_each", lambda _: {})
     monkeypatch.setattr(ports, "check_nodes", lambda _: None)
-    nodes = [{"Alive": True, "Resources": {"CPU": 1.0}}]
-    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    living = [{"Alive": True, "Resources": {"CPU": 1.0}}]
+    monkeypatch.setattr("ray.nodes", lambda: living)
     line = failed(diagnosis.diagnose(ServeConfig()))["room"]
     assert "processors, the nodes have 1 (1 x 1); start more nodes" in line
-    nodes *= 4
+    living *= 4
     assert failed(diagnosis.diagnose(ServeConfig())) == {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -95,8 +96,13 @@ class TrainingState:
 
 
 @contextmanager
-def save(state: TrainingState) -> Iterator[Checkpoint]:
-    """Yield a Ray Train checkpoint of `state`. Its temporary folder is removed after the block."""
+def save(state: TrainingState, folder: Path) -> Iterator[Checkpoint]:
+    """Yield a Ray Train checkpoint of `state`, in a new folder that is removed after the block.
+
+    Args:
+        folder: that of the run, whose disk has the space. The system's temporary folder may be
+            small, or not writable.
+    """
     from ray.train import Checkpoint
 
     lists = {"weights": state.weights, "optimizer": state.optimizer, "best": state.best_weights}
@@ -105,9 +111,9 @@ def save(state: TrainingState) -> Iterator[Checkpoint]:
         for name, arrays in lists.items()
         for number, array in enumerate(arrays)
     }
-    with tempfile.TemporaryDirectory(prefix="pintag-checkpoint-") as name:
-        folder = Path(name)
-        np.savez(folder / _ARRAYS, **arrays)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory(prefix="checkpoint-", dir=folder) as name:
+        new = Path(name)
+        np.savez(new / _ARRAYS, **arrays)  # type: ignore[arg-type]
         progress = {
             "phase": state.phase,
             "epoch": state.epoch,
@@ -116,19 +122,29 @@ def save(state: TrainingState) -> Iterator[Checkpoint]:
             "history": state.history,
             "lengths": {name: len(arrays) for name, arrays in lists.items()},
         }
-        (folder / _PROGRESS).write_text(json.dumps(progress))
-        yield Checkpoint.from_directory(folder)
+        (new / _PROGRESS).write_text(json.dumps(progress))
+        yield Checkpoint.from_directory(new)
 
 
-def load(checkpoint: Checkpoint) -> TrainingState:
+def is_complete(folder: Path) -> bool:
+    """Return whether `load` can read the checkpoint in a folder."""
+    try:
+        load(folder)
+    # NumPy raises them for files that are no archives, or that lack an array.
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return False
+    return True
+
+
+def load(folder: Path) -> TrainingState:
     """Return the state of a checkpoint from `save`."""
-    with checkpoint.as_directory() as name:
-        progress = json.loads((Path(name) / _PROGRESS).read_text())
-        with np.load(Path(name) / _ARRAYS, allow_pickle=False) as arrays:
-            weights, optimizer, best = (
-                [arrays[f"{name}-{number}"] for number in range(length)]
-                for name, length in progress["lengths"].items()
-            )
+    progress = json.loads((folder / _PROGRESS).read_text())
+    # NumPy does not close a damaged file that it has opened itself.
+    with (folder / _ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        weights, optimizer, best = (
+            [arrays[f"{name}-{number}"] for number in range(length)]
+            for name, length in progress["lengths"].items()
+        )
     return TrainingState(
         progress["phase"],
         progress["epoch"],

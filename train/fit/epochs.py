@@ -6,7 +6,6 @@ therefore does not change the result (see `pintag.train.fit.step`).
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,8 +25,13 @@ _EVALUATION_BATCH = 64
 _STEPS_BETWEEN_CHECKS = 16
 
 
+# No epoch makes a useful network after such a loss, in nats: guessing has one of 14 with a million
+# labels. A learning rate of 1e9 stays below infinity, and would end with a useless bundle.
+_LARGEST_LOSS = 1e9
+
+
 class DivergedError(TrainingError):
-    """The loss of a fit is not a finite number, and no later epoch would make it one."""
+    """The loss of a fit is not a finite number, or huge, and no later epoch would change that."""
 
 
 class RowArray(Protocol):
@@ -93,15 +97,12 @@ def run_epoch(data: TrainingData, epoch: int, step: TrainStep) -> dict[str, Any]
         The metrics of the epoch over all workers: mean loss, accuracies, and the loss of each step.
 
     Raises:
-        DivergedError: a loss is not a finite number; the message names the setting to change.
+        DivergedError: a loss is no finite number, or huge; the message names the setting to change.
     """
     started = time.perf_counter()
     results = []
     for batch in _batches(data, epoch):
-        local = batch[data.rank :: data.world]
-        targets = data.targets[local]
-        rows = data.views.take(local, epoch) if data.views else data.rows.take(local)
-        results.append(step.train(rows, targets, data.weights[targets], len(batch)))
+        results.append(_train_batch(data, batch, epoch, step))
         if len(results) % _STEPS_BETWEEN_CHECKS == 0:
             _check_finite([float(results[-1][0])], data, epoch, step)
     losses = [float(loss) for loss, _ in results]
@@ -119,13 +120,27 @@ def run_epoch(data: TrainingData, epoch: int, step: TrainStep) -> dict[str, Any]
     }
 
 
+def _train_batch(
+    data: TrainingData, batch: Indices, epoch: int, step: TrainStep
+) -> tuple[Any, Any]:
+    """Make one step with this worker's share of a batch. See `TrainStep.train`."""
+    local = batch[data.rank :: data.world]
+    targets = data.targets[local]
+    rows = data.views.take(local, epoch) if data.views else data.rows.take(local)
+    return step.train(rows, targets, data.weights[targets], len(batch))
+
+
 def _check_finite(losses: Sequence[float], data: TrainingData, epoch: int, step: TrainStep) -> None:
-    """Raise a `DivergedError` if a loss is not a finite number; every worker sees the same ones."""
-    wrong = next((loss for loss in losses if not math.isfinite(loss)), None)
+    """Raise a `DivergedError` if a loss is no finite number, or huge.
+
+    Every worker sees the same losses.
+    """
+    # No comparison with `nan` is true.
+    wrong = next((loss for loss in losses if not abs(loss) <= _LARGEST_LOSS), None)
     if wrong is not None:
         setting = f"{data.seed[1]}.learning_rate"
         raise DivergedError(
-            f"{setting}: the loss is {wrong} in epoch {epoch + 1} with {setting}="
+            f"{setting}: the loss is {wrong:g} in epoch {epoch + 1} with {setting}="
             f"{step.learning_rate:g}; set a smaller one"
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ from pintag.core import files, text
 from pintag.core.errors import DataError, PintagError, TrainingError
 from pintag.data import inspection
 from pintag.data.dataset import TEST, TRAIN, VALIDATION, DataSet
+from pintag.data.labels import Labels
 from pintag.evaluation import metrics, plots
 from pintag.evaluation.calibration import fit_temperature
+from pintag.evaluation.metrics import Evaluation
 from pintag.models import bundle_writer, networks
 from pintag.models.bundle import ModelBundle
 from pintag.models.engines.tensorflow import TensorFlowEngine
@@ -25,14 +28,16 @@ from pintag.models.manifest import model_name
 from pintag.models.networks import NetworkSpec
 from pintag.train.config import TrainConfig
 from pintag.train.fit import features
+from pintag.train.fit.checkpoint import EpochRow
 from pintag.train.fit.loop import BEST_WEIGHTS, FINE_TUNE, TrainingJob, run
 from pintag.train.fit.workspace import RAY_RUN, OnProgress, Workspace, check_space, locked
 
 if TYPE_CHECKING:
     import keras
 
-# The current and best weights and the optimizer's two moments, in two checkpoints.
-_COPIES_OF_WEIGHTS = 8
+# The current and best weights and the optimizer's two moments, in two checkpoints, and in the copy
+# of which Ray makes one. Then the best weights, and the bundle.
+_COPIES_OF_WEIGHTS = 14
 # At most this many problems of a data set are in the error.
 _MOST_PROBLEMS = 10
 
@@ -77,10 +82,12 @@ def _fit(
         # The driver builds the network first, to find missing weights before any worker starts.
         backbone = networks.build_backbone(spec, config.backbone.weights)
         network = networks.assemble(backbone, networks.build_head(spec, backbone.output_shape[-1]))
-        job = _job(config, data, workspace.folder)
+        job = _job(config, data, workspace)
         _check_space(job, network, backbone.output_shape[-1])
         with workspace.reporting(on_progress):
             result = _train(job)
+        if error := result.get("error"):
+            raise _interrupted(error, workspace.folder)
         _check_finite(result, workspace)
         network.load_weights(job.run / BEST_WEIGHTS)
         fitted = _finish(config, data, workspace.out, network, spec, result)
@@ -111,7 +118,14 @@ def check_usable(data: DataSet) -> None:
         raise DataError(f"{data.root} is unusable: {listed}")
 
 
-def _job(config: TrainConfig, data: DataSet, run_folder: Path) -> TrainingJob:
+def _interrupted(reason: object, run_folder: Path) -> TrainingError:
+    return TrainingError(
+        f"{reason}; no bundle is written; {run_folder} keeps the run, and the same command with "
+        "--resume continues it"
+    )
+
+
+def _job(config: TrainConfig, data: DataSet, workspace: Workspace) -> TrainingJob:
     data = data.with_absolute_paths()
     return TrainingJob(
         config=config.with_absolute_paths(),
@@ -121,7 +135,8 @@ def _job(config: TrainConfig, data: DataSet, run_folder: Path) -> TrainingJob:
         fingerprint=data.fingerprint,
         weights_digest=features.weights_digest(config),
         cache=(config.cache_dir or files.cache()).absolute(),
-        run=run_folder,
+        run=workspace.folder,
+        start=workspace.keep_newest_checkpoint(),
     )
 
 
@@ -138,7 +153,8 @@ def _train(job: TrainingJob) -> dict[str, Any]:
 
 
 def _run_trainer(job: TrainingJob) -> dict[str, Any]:
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    import ray
+    from ray.train import ScalingConfig
     from ray.train.tensorflow import TensorflowTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
@@ -147,22 +163,26 @@ def _run_trainer(job: TrainingJob) -> dict[str, Any]:
         run,
         train_loop_config=job,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
-        run_config=RunConfig(
-            name=RAY_RUN,
-            storage_path=str(job.run),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
-            failure_config=FailureConfig(max_failures=job.config.scaling.max_failures),
-        ),
+        run_config=_run_config(job),
     )
     try:
         result: dict[str, Any] = trainer.fit().return_value
-    except TrainingFailedError as error:
-        raise _reason(error) from error
+    # Ray's own process of the run, which is not repeated, may end too.
+    except (TrainingFailedError, ray.exceptions.RayError) as error:
+        raise _interrupted(_reason(error), job.run) from error
     except SystemExit as error:
         # Ray's own handler of Ctrl-C exits with code 0, which would mean success.
         raise KeyboardInterrupt from error
     result["num_workers"], result["use_gpu"] = workers, use_gpu
     return result
+
+
+def _run_config(job: TrainingJob) -> Any:
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig
+
+    failures = FailureConfig(max_failures=job.config.scaling.max_failures)
+    keep = CheckpointConfig(num_to_keep=1)
+    return RunConfig(RAY_RUN, str(job.run), failure_config=failures, checkpoint_config=keep)
 
 
 def _workers(config: TrainConfig) -> tuple[int, bool]:
@@ -204,7 +224,6 @@ def _finish(
     tested = metrics.predict(TensorFlowEngine(network, temperature), data.splits[TEST])
     test = metrics.evaluate(tested.confidences, tested.targets, data.labels)
     name = config.name or model_name(out, spec.backbone)
-    title = f"{name}: {data.root.name}" + (" (synthetic)" if data.is_synthetic else "")
     history = result.pop("history")
     return bundle_writer.save(
         out,
@@ -219,12 +238,24 @@ def _finish(
         },
         training={"config": config.model_dump(mode="json"), **result},
         data=_describe(data),
-        extra={
-            "history.json": json.dumps(history, indent=1).encode(),
-            "training.png": plots.training_curves(history, title),
-            "confusion.png": plots.confusion_matrix(test.confusion, data.labels, f"{title}, test"),
-        },
+        extra=_further_files(_title(name, data), history, test, data.labels),
     )
+
+
+def _title(name: str, data: DataSet) -> str:
+    """Return the title of a model's plots."""
+    return f"{name}: {data.root.name}" + (" (synthetic)" if data.is_synthetic else "")
+
+
+def _further_files(
+    title: str, history: Sequence[EpochRow], test: Evaluation, labels: Labels
+) -> dict[str, bytes]:
+    """Return the files of a bundle besides its weights and its manifest, by name."""
+    return {
+        "history.json": json.dumps(history, indent=1).encode(),
+        "training.png": plots.training_curves(history, title),
+        "confusion.png": plots.confusion_matrix(test.confusion, labels, f"{title}, test"),
+    }
 
 
 def _describe(data: DataSet) -> dict[str, Any]:
@@ -247,5 +278,6 @@ def _check_space(job: TrainingJob, network: keras.Model, width: int) -> None:
         rows += features.row_bytes(size, width) * len(job.train) * (1 + views)
     if not job.is_transfer or FINE_TUNE in job.phases:
         rows += features.row_bytes(size, None) * images
-    check_space(job.cache, rows)
-    check_space(job.run, _COPIES_OF_WEIGHTS * 4 * network.count_params())
+    check_space(job.cache, rows, "set cache_dir or XDG_CACHE_HOME to another folder")
+    weights = _COPIES_OF_WEIGHTS * 4 * network.count_params()
+    check_space(job.run, weights, "choose another --out")

@@ -131,17 +131,21 @@ def compute(
         path = block_path(folder, number)
         if number % world != rank or path.exists():
             continue
-        block = examples[start : start + BLOCK]
-        rows = [
-            transform(pixels, [example.digest for example in group])
-            for (pixels, _), group in zip(
-                dataset.batches(block, input_size, _BATCH), groups(block), strict=True
-            )
-        ]
-        write_block(path, np.concatenate(rows))
+        write_block(path, _rows(examples[start : start + BLOCK], input_size, transform))
         if progress:
             done = sum(block_path(folder, i).exists() for i in range(len(starts)))
             progress(min(done * BLOCK, len(examples)), len(examples))
+
+
+def _rows(block: Sequence[Example], input_size: int, transform: Transform) -> npt.NDArray[Any]:
+    """Return the rows of one block."""
+    batches = dataset.batches(block, input_size, _BATCH)
+    return np.concatenate(
+        [
+            transform(pixels, [example.digest for example in group])
+            for (pixels, _), group in zip(batches, groups(block), strict=True)
+        ]
+    )
 
 
 def groups(examples: Sequence[Example]) -> list[Sequence[Example]]:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pintag.core import files
+from pintag.core.errors import PintagError, TrainingError
 from pintag.data.dataset import TRAIN, VALIDATION, Example
 from pintag.models import backbones, networks
 from pintag.train.config import PhaseConfig, TrainConfig
@@ -50,6 +52,8 @@ class TrainingJob:
     """The folder of cached rows, which all workers share."""
     run: Path
     """The folder of this run, which the workers and the driver share."""
+    start: Path | None = None
+    """The folder of the checkpoint of an earlier run, which this one resumes."""
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -66,19 +70,45 @@ def run(job: TrainingJob) -> dict[str, Any]:
 
     Returns:
         `history`, a row for each epoch, and `seconds`, the wall seconds of each stage. If the loss
-        is no number: `failure`, the reason, and `epochs`, the number of good epochs.
+        is no number: `failure`, the reason, and `epochs`, the number of good epochs. If it is
+        another error that would occur again: `error`.
+
+    Raises:
+        TrainingError: there are several workers, and this one cannot continue.
     """
     from ray import train
 
     context = train.get_context()
     strategy = device.set_up(job.config, context.get_local_world_size())
     worker = _Worker(job, strategy, context.get_world_rank(), context.get_world_size())
-    latest = train.get_checkpoint()
     try:
-        return worker.run(checkpoint.load(latest) if latest else TrainingState())
+        return worker.run(_start(job))
     # Ray Train would repeat a worker that raises, and the loss would be the same.
     except DivergedError as error:
         return {"failure": str(error), "epochs": worker.good_epochs}
+    except (PintagError, OSError) as error:
+        reason = _reason(error, job)
+        # Other workers wait for this one until it raises.
+        if context.get_world_size() > 1:
+            raise TrainingError(reason) from error
+        return {"error": reason}
+
+
+def _start(job: TrainingJob) -> TrainingState:
+    """Return the state of the latest checkpoint: of this run, or of the one that it resumes."""
+    from ray import train
+
+    if latest := train.get_checkpoint():
+        with latest.as_directory() as folder:
+            return checkpoint.load(Path(folder))
+    return checkpoint.load(job.start) if job.start else TrainingState()
+
+
+def _reason(error: PintagError | OSError, job: TrainingJob) -> str:
+    """Return the reason of an error, with a file or folder. The libraries' own errors name none."""
+    if not isinstance(error, OSError):
+        return str(error)
+    return f"{error.filename or job.run}: {files.reason(error)}"
 
 
 class _Worker:
@@ -116,12 +146,11 @@ class _Worker:
         return self._head if on_features else self._network
 
     def _train(self, phase: str, state: TrainingState) -> TrainingState:
-        head, fine_tune = self._job.config.head, self._job.config.fine_tune
-        config: PhaseConfig = head if phase == HEAD else fine_tune
+        head = self._job.config.head
+        config = self._phase_config(phase)
         patience = head.early_stopping if phase == HEAD else None
         if phase == FINE_TUNE:
-            name = self._job.config.backbone.name
-            backbones.unfreeze(self._backbone, name, fine_tune.unfreeze)
+            self._unfreeze()
         data = self._training_data(phase, config.batch_size)
         model = self._model(phase)
         started = last_checkpoint = time.perf_counter()
@@ -132,9 +161,7 @@ class _Worker:
             head.label_smoothing,
             config.decay_steps(data.steps),
         )
-        if state.weights:
-            checkpoint.assign(model.variables, state.weights)
-            checkpoint.assign(step.optimizer.variables, state.optimizer)
+        _restore(state, model, step)
         while state.epoch < config.epochs and not state.is_stale(patience):
             try:
                 row = epochs.run_epoch(data, state.epoch, step)
@@ -154,6 +181,14 @@ class _Worker:
                 last_checkpoint = time.perf_counter()
         self._seconds[phase] = time.perf_counter() - started
         return state
+
+    def _phase_config(self, phase: str) -> PhaseConfig:
+        config = self._job.config
+        return config.head if phase == HEAD else config.fine_tune
+
+    def _unfreeze(self) -> None:
+        config = self._job.config
+        backbones.unfreeze(self._backbone, config.backbone.name, config.fine_tune.unfreeze)
 
     def _keep(self, phase: str, state: TrainingState) -> None:
         """Save the last good epoch as a checkpoint, and the best weights so far."""
@@ -254,7 +289,7 @@ class _Worker:
         from ray import train
 
         if self._rank == 0:
-            with checkpoint.save(state) as saved:
+            with checkpoint.save(state, self._job.run) as saved:
                 train.report(_last_metrics(state), checkpoint=saved)
         else:
             train.report(_last_metrics(state))
@@ -264,6 +299,13 @@ class _Worker:
         if self._rank == 0:
             with (self._job.run / PROGRESS).open("a") as file:
                 file.write(json.dumps(message) + "\n")
+
+
+def _restore(state: TrainingState, model: keras.Model, step: TrainStep) -> None:
+    """Continue after the epochs of a state, if it has any in this phase."""
+    if state.weights:
+        checkpoint.assign(model.variables, state.weights)
+        checkpoint.assign(step.optimizer.variables, state.optimizer)
 
 
 def _last_metrics(state: TrainingState) -> dict[str, Any]:

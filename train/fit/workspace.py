@@ -8,25 +8,26 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
-from pintag.core import files
+from pintag.core import files, formatting
 from pintag.core.errors import TrainingError
 from pintag.models.manifest import MANIFEST
 from pintag.train.config import TrainConfig
+from pintag.train.fit import checkpoint
 
 OnProgress = Callable[[dict[str, Any]], None]
 """Called with the progress messages of `pintag.train.fit.loop`."""
 
 # The file of the workers' progress messages.
 PROGRESS = "progress.jsonl"
-# The folder of Ray Train's checkpoints.
-RAY_RUN = "ray"
+# The folder of Ray Train, with its checkpoints, and the checkpoint of an earlier attempt.
+RAY_RUN, _KEPT = "ray", "checkpoint"
 
 _REQUEST = "request.json"
 # Keys of the configuration that may differ when a run is resumed.
@@ -50,17 +51,15 @@ class Workspace:
         Raises:
             TrainingError: a bundle, a run or another folder exists, or there is no run to resume.
         """
+        check_parent(self.out)
         if self.out.exists() and not overwrite and not resume:
             raise TrainingError(f"{self.out} exists; choose another --out, or give --overwrite")
         if self.out.exists() and not (self.out / MANIFEST).exists():
             raise TrainingError(f"{self.out} exists and is not a bundle; choose another --out")
         if resume:
             read_request(self.folder / _REQUEST)
-        elif self.folder.exists() and not overwrite:
-            raise TrainingError(
-                f"{self.folder} holds an unfinished run; give --resume to continue it, or "
-                "--overwrite to start again"
-            )
+        elif not overwrite:
+            self._refuse_used()
 
     def claim(
         self, config: TrainConfig, fingerprint: str, *, resume: bool, overwrite: bool
@@ -86,6 +85,35 @@ class Workspace:
                 f"{self.folder}: cannot be written: {files.reason(error)}"
             ) from error
 
+    def _refuse_used(self) -> None:
+        """Raise a TrainingError if the folder has a run or something else; it may be empty."""
+        if (self.folder / _REQUEST).exists():
+            raise TrainingError(
+                f"{self.folder} holds an unfinished run; give --resume to continue it, or "
+                "--overwrite to start again"
+            )
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise TrainingError(
+                f"{self.folder} exists and is not a run that can be resumed; remove it, choose "
+                "another --out, or give --overwrite"
+            )
+
+    def keep_newest_checkpoint(self) -> Path | None:
+        """Return the newest complete checkpoint of earlier attempts, and remove all else of them.
+
+        Ray Train's own list of checkpoints is not used. Ray empties the file before it writes it:
+        if the disk is full or the process is killed then, the list is lost.
+        """
+        kept, ray_run = self.folder / _KEPT, self.folder / RAY_RUN
+        # Their names have their times.
+        checkpoints = sorted(ray_run.glob("checkpoint_*"), reverse=True)
+        if newest := next(filter(checkpoint.is_complete, checkpoints), None):
+            for older in (kept, *checkpoints[checkpoints.index(newest) + 1 :]):
+                shutil.rmtree(older, ignore_errors=True)
+            newest.rename(kept)
+        shutil.rmtree(ray_run, ignore_errors=True)
+        return kept if kept.exists() else None
+
     @contextmanager
     def reporting(self, on_progress: OnProgress | None) -> Iterator[None]:
         """Call `on_progress` on another thread with the workers' messages during the block."""
@@ -102,7 +130,9 @@ class Workspace:
                 finished = done.wait(_POLL_SECONDS)
                 # A line without a newline is not complete yet.
                 while (line := file.readline()).endswith(b"\n"):
-                    on_progress(json.loads(line))
+                    # The disk was full in the middle of a line.
+                    with suppress(ValueError):
+                        on_progress(json.loads(line))
                 file.seek(-len(line), os.SEEK_CUR)
 
         with path.open("rb") as file:
@@ -124,7 +154,7 @@ class Workspace:
         try:
             yield
         except BaseException:
-            if not (self.folder / RAY_RUN).exists():
+            if not any((self.folder / name).exists() for name in (RAY_RUN, _KEPT)):
                 self.remove()
             raise
 
@@ -156,6 +186,13 @@ def locked(out: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         lock.release()
+
+
+def check_parent(out: Path) -> None:
+    """Raise a TrainingError if the folder in which `out` is, or will be, is not writable."""
+    parent = next(each for each in out.absolute().parents if each.is_dir())
+    if not os.access(parent, os.W_OK):
+        raise TrainingError(f"{out}: {parent} cannot be written; choose another --out")
 
 
 def read_request(path: Path) -> dict[str, Any]:
@@ -206,8 +243,12 @@ def check_same(path: Path, request: dict[str, Any]) -> None:
         )
 
 
-def check_space(folder: Path, needed: int) -> None:
-    """Raise a TrainingError if `folder` is not writable or has less than `needed` bytes free."""
+def check_space(folder: Path, needed: int, remedy: str) -> None:
+    """Raise a TrainingError if `folder` is not writable or has less than `needed` bytes free.
+
+    Args:
+        remedy: how the user chooses another folder.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
@@ -216,11 +257,12 @@ def check_space(folder: Path, needed: int) -> None:
             os.fsync(probe.fileno())
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise TrainingError(f"{folder}: cannot be written: {files.reason(error)}") from error
+        reason = error.strerror or error
+        raise TrainingError(f"{folder}: cannot be written: {reason}; {remedy}") from error
     if free < needed:
         raise TrainingError(
-            f"{folder}: {needed / 2**20:,.0f} MiB are needed, but only {free / 2**20:,.0f} MiB are"
-            " free; free disk space or choose another folder"
+            f"{folder}: {formatting.size(needed)} are needed, but only {formatting.size(free)} are"
+            f" free; free some space, or {remedy}"
         )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pintag import cluster
+from pintag.actor_pool import ActorPool
 from pintag.core import errors
 from pintag.core.errors import PintagError, TrainingError
 from pintag.data import images
@@ -112,8 +113,23 @@ def _run(
 ) -> None:
     import ray
 
-    cluster.quiet_data()
-    groups = [
+    done = total - sum(map(len, missing.values()))
+    blocks = _Blocks(missing)
+    pool = ActorPool(_Extractor, (extraction,), _MAX_ACTORS, extraction.use_gpu)
+    try:
+        for row in pool.map(_groups(missing)):
+            _raise_failure(row["failure"])
+            blocks.add(row)
+            done += len(row["values"])
+            if progress:
+                progress(done, total)
+    except ray.exceptions.RayError as error:
+        raise TrainingError(f"features could not be computed: {cluster.reason(error)}") from error
+
+
+def _groups(missing: Mapping[Path, Sequence[Example]]) -> list[DataRow]:
+    """Return a row for each group of images that are computed together."""
+    return [
         {
             "block": number,
             "group": group,
@@ -124,24 +140,6 @@ def _run(
         for number, block in enumerate(missing.values())
         for group, examples in enumerate(features.groups(block))
     ]
-    done = total - sum(map(len, missing.values()))
-    blocks = _Blocks(missing)
-    rows = ray.data.from_items(groups, override_num_blocks=len(groups)).map(
-        _Extractor,
-        fn_constructor_args=(extraction,),
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=_MAX_ACTORS),
-        num_cpus=1,
-        num_gpus=1 if extraction.use_gpu else 0,
-    )
-    try:
-        for row in rows.iter_rows():
-            _raise_failure(row["failure"])
-            blocks.add(row)
-            done += len(row["values"])
-            if progress:
-                progress(done, total)
-    except ray.exceptions.RayError as error:
-        raise TrainingError(f"features could not be computed: {cluster.reason(error)}") from error
 
 
 class _Extractor:

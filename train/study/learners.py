@@ -117,15 +117,19 @@ def fit_network(config: TrainConfig, task: TrialTask) -> TrialResult:
     )
     state = _train(model, data, config.head)
     seconds = time.perf_counter() - started
-    correct = _logits(model, task.rows, task.train).argmax(axis=1) == task.targets[task.train]
     return TrialResult(
         validation=_logits(model, task.rows, task.validation),
         test=_logits(model, task.rows, task.test),
-        training_accuracy=float(correct.mean()),
+        training_accuracy=_training_accuracy(model, task),
         parameters=int(model.count_params()),
         history=state.history,
         seconds=seconds,
     )
+
+
+def _training_accuracy(model: Any, task: TrialTask) -> float:
+    predicted = _logits(model, task.rows, task.train).argmax(axis=1)
+    return float((predicted == task.targets[task.train]).mean())
 
 
 def _train(model: Any, data: TrainingData, head: HeadConfig) -> TrainingState:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pintag import cluster
+from pintag.core import files
 from pintag.core.errors import TrainingError
 from pintag.data.dataset import VALIDATION, DataSet
 from pintag.report.results import Results, Timings
@@ -82,6 +83,19 @@ def _request(config: StudyConfig, data: DataSet, *, drop_leaks: bool) -> dict[st
 
 
 def _run_stages(
+    context: StudyContext, data: DataSet, *, drop_leaks: bool
+) -> tuple[Results, Timings]:
+    try:
+        return _complete_stages(context, data, drop_leaks=drop_leaks)
+    # For example, the disk is full.
+    except OSError as error:
+        raise TrainingError(
+            f"{files.explain(error)}; {context.store.folder} keeps what is done, and the same "
+            "command with --resume continues the study"
+        ) from error
+
+
+def _complete_stages(
     context: StudyContext, data: DataSet, *, drop_leaks: bool
 ) -> tuple[Results, Timings]:
     checked = complete(LeakSearch(context, data, drop_leaks=drop_leaks))

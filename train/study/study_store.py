@@ -44,6 +44,7 @@ class StudyStore:
         Raises:
             TrainingError: the folder holds something else, or there is no study to resume.
         """
+        workspace.check_parent(self.folder)
         if resume:
             workspace.read_request(self.folder / _REQUEST)
         elif self._is_used():

@@ -127,12 +127,7 @@ def timings(
     Args:
         budget: seconds per image with a batch size of 1.
     """
-    predictions = [
-        PredictionTime(entry=name, engine=engine, batch=int(batch), seconds=seconds)
-        for name, engines in store.recorded("predictions").items()
-        for engine, batches in engines.items()
-        for batch, seconds in batches.items()
-    ]
+    predictions = _prediction_times(store)
     fast = {time.entry for time in predictions if time.batch == 1 and time.seconds <= budget}
     contenders = best_trials.contenders(
         [trial for trial in best if trial.name in fast], dataset.targets_of(VALIDATION)
@@ -146,6 +141,15 @@ def timings(
         latency_budget=budget,
         fast_best=best_trials.winner(contenders, folds).name if contenders else None,
     )
+
+
+def _prediction_times(store: StudyStore) -> list[PredictionTime]:
+    return [
+        PredictionTime(entry=name, engine=engine, batch=int(batch), seconds=seconds)
+        for name, engines in store.recorded("predictions").items()
+        for engine, batches in engines.items()
+        for batch, seconds in batches.items()
+    ]
 
 
 def _machine() -> str:

@@ -20,7 +20,7 @@ from pintag.train.config import SvmConfig, TrainConfig
 from pintag.train.fit import device
 from pintag.train.fit.epochs import Indices
 from pintag.train.study import learners
-from pintag.train.study.learners import Targets, TrialTask
+from pintag.train.study.learners import Targets, TrialResult, TrialTask
 from pintag.train.study.trial_results import TrialResults, encode
 
 # Further attempts of a trial whose process dies. A large cluster may lose several nodes.
@@ -148,32 +148,59 @@ def _run_with_tune(
 
     Raises:
         OutOfMemoryError: Ray stopped a trial for lack of memory.
+        OSError: a result cannot be written.
     """
     _configure_tune()
-    from ray import exceptions
-
-    started: set[int] = set()
-    ended: set[int] = set()
-
-    def on_result(number: int, outcome: Mapping[str, Any]) -> None:
-        ended.add(number)
-        on_end(trials[number], outcome)
-
-    tuner = _tuner(trials, data, folder, resources, _callback(started.add, on_result))
+    attempt = _Attempt(trials, on_end)
+    callback = _callback(attempt.started.add, attempt.end)
+    tuner = _tuner(trials, data, folder, resources, callback)
     try:
         results = tuner.fit()
-    except RuntimeError as error:
-        if not isinstance(error.__cause__, exceptions.OutOfMemoryError):
-            raise
-        unfinished = {number: trial for number, trial in enumerate(trials) if number not in ended}
-        raise OutOfMemoryError(
-            _describe_memory(error.__cause__),
-            [trial for number, trial in unfinished.items() if number in started],
-            [trial for number, trial in unfinished.items() if number not in started],
-        ) from error
+    except Exception as error:
+        if reason := attempt.reason(error):
+            raise reason from error
+        raise
     for number, result in enumerate(results):
         if result.error:
             on_end(trials[number], {"failure": _first_line(result.error)})
+
+
+class _Attempt:
+    """Trials that run with Ray Tune: which have started and ended, and why a result is not kept."""
+
+    def __init__(self, trials: Sequence[Trial], on_end: OnTrialEnd) -> None:
+        self._trials, self._on_end = trials, on_end
+        self.started: set[int] = set()
+        self._ended: set[int] = set()
+        self._unwritten: OSError | None = None
+
+    def end(self, number: int, outcome: Mapping[str, Any]) -> None:
+        """Pass on the outcome of a trial."""
+        self._ended.add(number)
+        try:
+            self._on_end(self._trials[number], outcome)
+        # Ray Tune would turn it into text.
+        except OSError as error:
+            self._unwritten = error
+            raise
+
+    def reason(self, error: Exception) -> Exception | None:
+        """Return the error behind one of Ray Tune's, if it is known."""
+        from ray import exceptions
+
+        if self._unwritten:
+            return self._unwritten
+        if not isinstance(error.__cause__, exceptions.OutOfMemoryError):
+            return None
+        waiting = set(range(len(self._trials))) - self._ended - self.started
+        return OutOfMemoryError(
+            _describe_memory(error.__cause__),
+            self._numbered(self.started - self._ended),
+            self._numbered(waiting),
+        )
+
+    def _numbered(self, numbers: set[int]) -> list[Trial]:
+        return [self._trials[number] for number in sorted(numbers)]
 
 
 def _configure_tune() -> None:
@@ -216,28 +243,26 @@ def _run_trial(config: Mapping[str, int], trials: Sequence[Trial], data: TrialDa
     from ray import tune
 
     trial = trials[config["number"]]
-    rows, *views = (data.arrays[key] for key in trial.inputs)
-    task = TrialTask(
-        rows,
-        data.targets,
-        data.num_labels,
-        trial.train,
-        trial.validation,
-        trial.test,
-        data.digests,
-        *views,
-    )
     try:
-        if isinstance(trial.learner, SvmConfig):
-            result = learners.fit_svm(trial.learner, task)
-        else:
-            device.limit_threads(1)
-            result = learners.fit_network(trial.learner, task)
+        result = _fit(trial.learner, _task(trial, data))
     # An exception would occur again, so the trial has failed. Tune repeats it if its process dies.
     except Exception as error:
         tune.report({"failure": _first_line(error), "done": True})
     else:
         tune.report({"outcome": encode(result), "done": True})
+
+
+def _task(trial: Trial, data: TrialData) -> TrialTask:
+    rows, *views = (data.arrays[key] for key in trial.inputs)
+    parts = (trial.train, trial.validation, trial.test)
+    return TrialTask(rows, data.targets, data.num_labels, *parts, data.digests, *views)
+
+
+def _fit(learner: SvmConfig | TrainConfig, task: TrialTask) -> TrialResult:
+    if isinstance(learner, SvmConfig):
+        return learners.fit_svm(learner, task)
+    device.limit_threads(1)
+    return learners.fit_network(learner, task)
 
 
 def _callback(

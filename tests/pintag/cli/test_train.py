@@ -82,7 +82,7 @@ def test_a_missing_data_set_is_reported(cli: Cli, tmp_path: Path) -> None:
     [
         ("out", (), "out exists; choose another --out, or give --overwrite"),
         ("out", ("--overwrite",), "out exists and is not a bundle; choose another --out"),
-        ("out.run", (), "out.run holds an unfinished run; give --resume"),
+        ("out.run", (), "out.run exists and is not a run that can be resumed; remove it, choose"),
         ("out.run", ("--resume",), "there is nothing to resume"),
     ],
 )
@@ -90,6 +90,7 @@ def test_the_folder_is_checked_before_the_images_are_read(
     cli: Cli, tmp_path: Path, folder: str, options: tuple[str, ...], reason: str
 ) -> None:
     (tmp_path / folder).mkdir()
+    (tmp_path / folder / "file").touch()
     out = tmp_path / "out"
     done = cli("train", SAMPLE, "--data", tmp_path / "none", "--out", out, *options)
     assert (done.code, done.out) == (1, "")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pintag.core import files
+from pintag.core.errors import DataError
 from pintag.core.files import atomic_folder, write_atomic
 
 
@@ -212,3 +213,25 @@ def test_the_error_of_a_full_disk_names_the_file_and_the_remedy(
 )
 def test_any_error_of_the_system_is_explained(error: OSError, text: str) -> None:
     assert files.explain(error) == text
+
+
+def test_a_user_without_a_home_has_to_choose_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs as any user id."""
+
+    def nobody(user: int) -> None:
+        raise KeyError(user)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.raises(DataError, match="no home for the cache: set XDG_CACHE_HOME to a folder"):
+        files.cache()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert files.cache() == Path("/cache/pintag")
+
+
+def test_the_reason_of_a_full_disk_has_the_remedy() -> None:
+    """Also if a library has a long text of its own."""
+    error = OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28]")
+    remedy = "free some space, or choose another folder"
+    assert files.reason(error) == f"No space left on device; {remedy}"

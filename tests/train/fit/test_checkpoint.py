@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -49,7 +51,7 @@ def test_a_state_is_stale_after_enough_epochs_without_improvement() -> None:
     assert not state.is_stale(None)
 
 
-def test_a_checkpoint_restores_the_state() -> None:
+def test_a_checkpoint_restores_the_state(tmp_path: Path) -> None:
     from pintag.train.fit import checkpoint
     from pintag.train.fit.checkpoint import TrainingState
 
@@ -58,8 +60,10 @@ def test_a_checkpoint_restores_the_state() -> None:
         TrainingState().after(row(0.5, 1.0), weights, [np.array(7, np.int64)]).next_phase(weights)
     )
     state = state.after(row(0.4, 1.0), [np.zeros(2)], [np.array(8, np.int64)])
-    with checkpoint.save(state) as saved:
-        loaded = checkpoint.load(saved)
+    with checkpoint.save(state, tmp_path) as saved:
+        assert Path(saved.path).parent == tmp_path
+        loaded = checkpoint.load(Path(saved.path))
+    assert not list(tmp_path.iterdir())
     assert loaded.history == state.history
     assert (loaded.phase, loaded.epoch, loaded.best_epoch) == (1, 1, 0)
     assert loaded.best_score == state.best_score

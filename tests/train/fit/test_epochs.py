@@ -51,13 +51,13 @@ def test_finite_losses_are_averaged() -> None:
     assert run(FakeStep([1.0, 2.0]), 2)["loss"] == 1.5
 
 
-@pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf"), 2.5e9])
 @pytest.mark.parametrize("phase", ["head", "fine_tune"])
 def test_a_loss_that_is_no_number_names_the_setting(loss: float, phase: str) -> None:
     with pytest.raises(DivergedError) as caught:
         run(FakeStep([1.0, loss, 1.0]), 3, phase)
     assert str(caught.value) == (
-        f"{phase}.learning_rate: the loss is {loss} in epoch 3 with {phase}.learning_rate=1e+30;"
+        f"{phase}.learning_rate: the loss is {loss:g} in epoch 3 with {phase}.learning_rate=1e+30;"
         " set a smaller one"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -178,6 +179,28 @@ def test_missing_weights_are_named_before_a_worker_starts(sample_dir: Path, tmp_
     assert done.returncode == 1
     assert "missing.h5" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_a_disk_ends_a_fit_that_can_be_resumed(
+    sample_dir: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    """The folder of cached features becomes a file, as a disk may become full."""
+    cache, out = tmp_path / "cache", tmp_path / "out"
+    fit(sample_dir, tmp_path / "first", "head.epochs=1", f"cache_dir={cache}")
+    (rows,) = cache.glob("*/train")
+    shutil.rmtree(rows)
+    rows.touch()
+    command = ("train", *SMALL, "--data", sample_dir, "--out", out, f"cache_dir={cache}")
+    done = run_here(*command)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"error: {rows}: File exists; no bundle is written; {out}.run keeps the run, and the same "
+        "command with --resume continues it"
+    )
+    rows.unlink()
+    resumed = run_here(*command, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert step_losses(out) == pytest.approx(step_losses(undisturbed), abs=1e-4)
 
 
 def test_a_loss_that_is_no_number_ends_the_fit_and_keeps_the_last_good_epoch(

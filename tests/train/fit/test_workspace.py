@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from pintag.core.errors import TrainingError
@@ -123,10 +124,73 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> N
 def test_a_disk_that_is_too_small_is_refused_before_it_is_full(tmp_path: Path) -> None:
     from pintag.train.fit.workspace import check_space
 
-    check_space(tmp_path, 1)
+    remedy = "choose another --out"
+    check_space(tmp_path, 1, remedy)
     beyond = shutil.disk_usage(tmp_path).total * 2
-    with pytest.raises(TrainingError, match=r"MiB are needed, but only .* MiB are free"):
-        check_space(tmp_path, beyond)
+    with pytest.raises(
+        TrainingError, match=rf"MB are needed, but only .*MB are free; free .*, or {remedy}"
+    ):
+        check_space(tmp_path, beyond, remedy)
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match=rf"cannot be written: Not a directory; {remedy}"):
+        check_space(tmp_path / "file" / "folder", 1, remedy)
+
+
+def save_checkpoint(folder: Path, epochs: int) -> None:
+    """Save the checkpoint of a run after some epochs."""
+    from pintag.train.fit import checkpoint
+    from pintag.train.fit.checkpoint import TrainingState
+
+    weights = [np.arange(1000, dtype=np.float32)]
+    with checkpoint.save(TrainingState(epoch=epochs, weights=weights), folder.parent) as saved:
+        shutil.copytree(saved.path, folder)
+
+
+def test_a_run_resumes_from_its_newest_complete_checkpoint(tmp_path: Path) -> None:
+    """A kill or a full disk leaves an incomplete one, or an empty list of Ray Train."""
+    from pintag.train.fit import checkpoint
+
+    claim(tmp_path / "out")
+    run = workspace(tmp_path / "out")
+    assert run.keep_newest_checkpoint() is None
+    ray_run = run.folder / "ray"
+    ray_run.mkdir()
+    for epochs in (1, 2, 3):
+        save_checkpoint(ray_run / f"checkpoint_{epochs}", epochs)
+    arrays = ray_run / "checkpoint_3" / "arrays.npz"
+    arrays.write_bytes(arrays.read_bytes()[:-100])
+    (ray_run / "checkpoint_manager_snapshot.json").touch()
+    for _ in range(2):
+        kept = run.keep_newest_checkpoint()
+        assert kept
+        assert checkpoint.load(kept).epoch == 2
+        assert sorted(path.name for path in run.folder.iterdir()) == ["checkpoint", "request.json"]
+
+
+def test_an_earlier_checkpoint_outlives_an_attempt_without_one(tmp_path: Path) -> None:
+    """It also outlives an attempt that fails before Ray Train starts."""
+    claim(tmp_path / "out")
+    run = workspace(tmp_path / "out")
+    save_checkpoint(run.folder / "checkpoint", 1)
+    (run.folder / "ray" / "checkpoint_2").mkdir(parents=True)
+    assert run.keep_newest_checkpoint() == run.folder / "checkpoint"
+    with pytest.raises(KeyboardInterrupt), run.removed_unless_started():
+        raise KeyboardInterrupt
+    assert run.keep_newest_checkpoint() == run.folder / "checkpoint"
+
+
+def test_an_empty_folder_is_no_run(tmp_path: Path) -> None:
+    """A full disk, or a kill, may prevent that its request is written."""
+    (tmp_path / "out.run").mkdir()
+    claim(tmp_path / "out")
+
+
+def test_a_folder_that_is_no_run_is_replaced_only_with_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "out.run").mkdir()
+    (tmp_path / "out.run" / "file").touch()
+    with pytest.raises(TrainingError, match=r"out\.run exists and is not a run that can be"):
+        claim(tmp_path / "out")
+    claim(tmp_path / "out", overwrite=True)
 
 
 def test_messages_of_the_workers_are_reported(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,6 +92,15 @@ def test_a_failed_trial_is_reported_and_others_continue(
     assert "Error: " in failures["bad"]
     assert "good" in results
     assert "bad" not in results
+
+
+def test_a_result_that_cannot_be_written_ends_the_trials(
+    data: TrialData, results: TrialResults
+) -> None:
+    """As on a full disk. It is no fault of the trial."""
+    shutil.rmtree(results.folder)
+    with pytest.raises(FileNotFoundError, match=str(results.folder / "a.npz")):
+        run([svm("a")], data, results)
 
 
 def test_a_trial_with_a_result_is_not_run_again(data: TrialData, results: TrialResults) -> None:
