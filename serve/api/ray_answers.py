@@ -22,13 +22,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pintag.serve.api import error_handlers, front, schemas
 from pintag.serve.api.schemas import Problem
-from pintag.serve.errors import LateBodyError, OverloadedError
-from pintag.serve.ingress.answers import RAYS_HEADERS
+from pintag.serve.errors import RETRY_AFTER_S, LateBodyError, OverloadedError
+from pintag.serve.ingress import answers
 from pintag.serve.observability.logs import log
 
 # A client must not change Ray's time limit, keep its own request running after it has left, or
 # choose the replica. pintag's deadlines are settings.
-_IGNORED = frozenset(name.encode() for name in RAYS_HEADERS)
+_IGNORED = frozenset(name.encode() for name in answers.RAYS_HEADERS)
 # Ray decodes these as UTF-8, and fails if they are not.
 _DECODED = frozenset({b"x-request-id", b"traceparent", b"tracestate"})
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,256}")
@@ -137,6 +137,8 @@ class _Answer:
         kept = ("retry-after", "x-request-id")
         self._headers = {name: headers[name] for name in kept if headers and name in headers}
         self._problem = _problem(status)
+        if self._problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self._headers.setdefault("retry-after", str(RETRY_AFTER_S))
 
     async def finish(self, scope: Scope, receive: Receive) -> None:
         """Send the problem, if there is one."""
@@ -185,7 +187,7 @@ def _problem(status: int) -> Problem:
     if status == HTTPStatus.REQUEST_TIMEOUT:
         return schemas.problem(TimeoutError("not done within the time limit of the server"))
     if status == HTTPStatus.NOT_FOUND:
-        return schemas.http_problem(status, "there is nothing here yet; the server may be starting")
+        return Problem.model_validate(answers.problem(*answers.NOT_RUNNING))
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return schemas.http_problem(status, HTTPStatus(status).description or "refused")
     return schemas.problem(RuntimeError())

@@ -14,7 +14,9 @@ from .settings import DEAD_NODE_S, IngressSettings
 
 # The request's id, which `identify_requests` sets.
 _ID_HEADER = "hdr X-Request-ID %[var(txn.pintag_id)]"
-_STARTING = (503, "starting", "the server is starting; try again")
+# No application: it is not running yet, or not any more, or a HAProxy that is being replaced does
+# not know it.
+NOT_RUNNING = (503, "starting", "the server is starting or stopping; try again in a second")
 _FAILED = (500, "internal", "the server failed; see its log for the reason")
 _DEADLINE = (504, "deadline", "no replica answered in time; try again")
 _UNAVAILABLE = (503, "unavailable", "no replica can answer at the moment; try again")
@@ -24,8 +26,8 @@ _OVERLOADED = (503, "overloaded", "the limit of requests in flight is reached; t
 # What Ray's own answers mean, by their status. Pintag's code writes none of them.
 _RAYS_ANSWERS = {
     400: _MALFORMED,
-    # Ray's proxy does not know the application, because it is not running yet.
-    404: _STARTING,
+    # Ray's proxy does not know the application.
+    404: NOT_RUNNING,
     408: _DEADLINE,
     # A replica of another cluster has answered: see identity.py.
     425: _UNAVAILABLE,
@@ -62,7 +64,7 @@ def reply(status: int, kind: str, detail: str, *headers: str) -> str:
     """
     if status == HTTPStatus.SERVICE_UNAVAILABLE and not headers:
         headers = ("Retry-After 1",)
-    quoted = json.dumps(_problem(status, kind, detail), separators=(",", ":")).replace('"', '\\"')
+    quoted = json.dumps(problem(status, kind, detail), separators=(",", ":")).replace('"', '\\"')
     return _reply(status, f'string "{quoted}"', *headers)
 
 
@@ -71,7 +73,8 @@ def _reply(status: int, body: str, *headers: str) -> str:
     return f"status {status} content-type application/problem+json {body} {added}"
 
 
-def _problem(status: int, kind: str, detail: str) -> dict[str, str | int]:
+def problem(status: int, kind: str, detail: str) -> dict[str, str | int]:
+    """A problem of RFC 9457 as plain data."""
     return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -101,7 +104,7 @@ def _broken_off(settings: IngressSettings) -> str:
     # A little less, as the operating system measures this time from a later moment.
     milliseconds = int(800 * min(DEAD_NODE_S, settings.answer_timeout_s or DEAD_NODE_S))
     hangs = f"date(0,ms),sub(txn.pintag_chosen),div({milliseconds}),bool"
-    late, cut_off = _problem(*_DEADLINE), _problem(*_CUT_OFF)
+    late, cut_off = problem(*_DEADLINE), problem(*_CUT_OFF)
     one = {key: f"%[{hangs},iif({late[key]},{cut_off[key]})]" for key in late}
     status = one["status"]
     text = json.dumps(one, separators=(",", ":")).replace(f'"{status}"', status)
@@ -175,7 +178,7 @@ def replace_rays_answers() -> list[str]:
 
 def no_application() -> str:
     """The answer while no application runs, in place of Ray's 404."""
-    return f"http-request return {reply(*_STARTING)}"
+    return f"http-request return {reply(*NOT_RUNNING)}"
 
 
 def accept_own_replicas_only(settings: IngressSettings) -> list[str]:
