@@ -9,14 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from pintag import ray_variables
+from pintag import local_node, ray_variables
 from pintag.core import signals
 from pintag.core.errors import ClusterError, PintagError
 from pintag.core.quiet import quiet
+from pintag.ray_variables import LOGS_HINT
 
 log = logging.getLogger("pintag.cluster")
-# Replicas, workers and actors write their own errors there.
-_LOGS_HINT = "Ray's logs name the cause (ray/session_latest/logs below RAY_TMPDIR or /tmp)"
 
 
 @contextmanager
@@ -30,7 +29,7 @@ def connected(workers: int = 1) -> Iterator[None]:
     SIGTERM, which Kubernetes and `timeout` send, interrupts the block as Ctrl-C does.
 
     Raises:
-        ClusterError: the cluster cannot be reached or started.
+        ClusterError: the cluster cannot be reached or started, or a local one has ended.
     """
     # Ray reads them when it is imported.
     ray_variables.set_variables()
@@ -45,12 +44,13 @@ def connected(workers: int = 1) -> Iterator[None]:
     ray_variables.check_address()
     if ray_variables.is_local():
         options |= ray_variables.local_options(workers)
-    with signals.handled(signal.default_int_handler, signal.SIGTERM):
+    with signals.interrupting(signal.SIGTERM):
         start(options)
         try:
-            yield
+            with local_node.watched():
+                yield
         finally:
-            ray.shutdown()
+            local_node.shut_down()
 
 
 def job_config() -> Any:
@@ -83,7 +83,7 @@ def start(options: dict[str, Any]) -> Any:
     worker.print_to_stdstream = _log_report
     try:
         # Ray's own handler of SIGTERM would end this process without any cleanup.
-        with quiet(), signals.kept(signal.SIGTERM):
+        with quiet(), signals.kept(signal.SIGTERM), local_node.started_apart():
             return ray.init(logging_level="ERROR", log_to_driver=False, **options)
     # Ray raises a plain Exception when a node does not start in time on a busy machine.
     except Exception as error:
@@ -127,11 +127,11 @@ def reason(error: BaseException) -> str:
     if known := cause(error):
         return first_line(known)
     if isinstance(error, (RayActorError, WorkerCrashedError)):
-        return f"a process of Ray ended unexpectedly, perhaps for lack of memory; {_LOGS_HINT}"
+        return f"a process of Ray ended unexpectedly, perhaps for lack of memory; {LOGS_HINT}"
     root = error.cause if isinstance(error, RayTaskError) else error
     is_complete = not isinstance(error, RayError) and len(str(root).strip().splitlines()) < 2
     first = first_line(root)
-    return first if is_complete else f"{first.rstrip(' .:')}; {_LOGS_HINT}"
+    return first if is_complete else f"{first.rstrip(' .:')}; {LOGS_HINT}"
 
 
 def first_line(error: BaseException) -> str:
