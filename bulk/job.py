@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pintag import cluster
+from pintag import cluster, ray_variables
 from pintag.actor_pool import ActorPool
 from pintag.bulk import listing, plan, tables
 from pintag.bulk.listing import Listing
@@ -184,6 +184,6 @@ def _lost(out: Store, parts: Listing, missing: Sequence[int]) -> ClusterError:
     more = f" (and {len(missing) - 1:,} more parts)" if len(missing) > 1 else ""
     return ClusterError(
         f"the processes that tagged {listing.describe(out, parts, missing[0])}{more} ended "
-        f"unexpectedly, perhaps for lack of memory; {cluster.LOGS_HINT}; "
+        f"unexpectedly, perhaps for lack of memory; {ray_variables.LOGS_HINT}; "
         "run the same command again to continue"
     )

@@ -9,14 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from pintag import ray_variables
+from pintag import local_node, ray_variables
 from pintag.core import signals
 from pintag.core.errors import ClusterError, PintagError
 from pintag.core.quiet import quiet
+from pintag.ray_variables import LOGS_HINT
 
 log = logging.getLogger("pintag.cluster")
-# Replicas, workers and actors write their own errors there.
-LOGS_HINT = "Ray's logs name the cause (ray/session_latest/logs below RAY_TMPDIR or /tmp)"
 
 
 @contextmanager
@@ -30,7 +29,7 @@ def connected(workers: int = 1) -> Iterator[None]:
     SIGTERM, which Kubernetes and `timeout` send, interrupts the block as Ctrl-C does.
 
     Raises:
-        ClusterError: the cluster cannot be reached or started.
+        ClusterError: the cluster cannot be reached or started, or a local one has ended.
     """
     # Ray reads them when it is imported.
     ray_variables.set_variables()
@@ -42,12 +41,13 @@ def connected(workers: int = 1) -> Iterator[None]:
     # At any lower level, Ray's native code writes log messages between our progress bars.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray_variables.check_address()
-    with signals.handled(signal.default_int_handler, signal.SIGTERM):
+    with signals.interrupting(signal.SIGTERM):
         start(_options(workers))
         try:
-            yield
+            with local_node.watched():
+                yield
         finally:
-            ray.shutdown()
+            local_node.shut_down()
 
 
 def _options(workers: int) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def start(options: dict[str, Any]) -> Any:
     worker.print_to_stdstream = _log_report
     try:
         # Ray's own handler of SIGTERM would end this process without any cleanup.
-        with quiet(), signals.kept(signal.SIGTERM):
+        with quiet(), signals.kept(signal.SIGTERM), local_node.started_apart():
             return ray.init(logging_level="ERROR", log_to_driver=False, **options)
     # Ray raises a plain Exception when a node does not start in time on a busy machine.
     except Exception as error:

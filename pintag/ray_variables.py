@@ -29,6 +29,9 @@ NODE_VARIABLES: Mapping[str, str] = {"RAY_USAGE_STATS_ENABLED": "0"}
 _NO_HOME = "/nonexistent"
 # Ray does not start with a smaller object store.
 MIN_STORE_BYTES = 80 * 2**20
+# Replicas, workers and actors write their own errors there.
+LOGS = "ray/session_latest/logs below RAY_TMPDIR or /tmp"
+LOGS_HINT = f"Ray's logs name the cause ({LOGS})"
 _ADDRESS_TIMEOUT_S = 10.0
 # The part of shared memory that the object store may take, and of all memory.
 _SHARED_MEMORY_SHARE, _MEMORY_SHARE = 0.9, 0.3

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from pintag import cluster
 from pintag.core.errors import BundleError, DataError, PintagError, ServerError
 from pintag.core.store import absolute, last_name
 from pintag.models import remote
 from pintag.models.bundle import ModelBundle
 from pintag.models.registry import Registry
+from pintag.serve import replica_failure
 from pintag.serve.config import ServeConfig
 from pintag.serve.deployment_config import CandidateConfig
 
@@ -50,7 +50,7 @@ class Applications:
             config = _without_candidate(config)
         targets = _targets(config, uri)
         targets.pop(CANDIDATE, None)
-        with server_errors():
+        with server_errors(targets):
             # Start both at once: most of the time is spent importing TensorFlow.
             serve.run_many([*targets.values()])
         if is_promoted:
@@ -76,7 +76,7 @@ class Applications:
             answer = ray.get(ask.remote(), timeout=_CANDIDATE_TIMEOUT_S)
         # The server works without a candidate, whatever it raises.
         except Exception as error:
-            answer = cluster.reason(error)
+            answer = replica_failure.reason(error, [candidate.CANDIDATE])
         if isinstance(answer, str):
             self._notify(f"the candidate gets no requests, the server runs without it: {answer}")
         else:
@@ -113,8 +113,11 @@ def with_candidate(config: ServeConfig, served: ModelBundle, notify: Notify) -> 
 
 
 @contextlib.contextmanager
-def server_errors() -> Iterator[None]:
+def server_errors(applications: Collection[str] = ()) -> Iterator[None]:
     """Turn every error of Ray Serve, which has many kinds, into a `ServerError`.
+
+    Args:
+        applications: the names of those that the block deploys.
 
     Raises:
         ServerError: the block raised an error.
@@ -124,7 +127,8 @@ def server_errors() -> Iterator[None]:
     except PintagError:
         raise
     except Exception as error:
-        raise ServerError(f"the server does not start: {cluster.reason(error)}") from error
+        reason = replica_failure.reason(error, applications)
+        raise ServerError(f"the server does not start: {reason}") from error
 
 
 def _is_candidate(config: ServeConfig, uri: str) -> bool:

@@ -78,6 +78,12 @@ def folders() -> dict[str, str]:
     return {name: os.environ.get(name) or path for name, path in paths.items()}
 
 
+def draining_s(config: ServeConfig) -> float:
+    """Seconds within which all replicas have drained and stopped; Ray kills those that have not."""
+    stopping = max(deployment.graceful_shutdown_timeout_s for deployment in config.deployments)
+    return config.http.drain_s + stopping
+
+
 def remove_folder(node: str) -> None:
     """Remove what HAProxy has left of a node that has ended: Ray gives each start a new id.
 
@@ -91,10 +97,9 @@ def remove_folder(node: str) -> None:
 def _draining(config: ServeConfig) -> dict[str, str]:
     """How long a stopping node, proxy or replica, and an old HAProxy process, still answer."""
     seconds = config.http.drain_s
-    stopping = max(deployment.graceful_shutdown_timeout_s for deployment in config.deployments)
     return {
         # A node that gets SIGTERM has to wait until its replicas have drained and stopped.
-        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": f"{seconds + stopping:g}",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": f"{draining_s(config):g}",
         # Ray does not accept zero here.
         "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": str(seconds or 0.1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(seconds),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
 import logging
 import math
 import os
@@ -14,14 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pintag import cluster, ray_variables
+from pintag import cluster, local_node, ray_variables
 from pintag.core import signals
 from pintag.core.errors import BundleError, ServerError
 from pintag.core.store import absolute
 from pintag.models import remote
 from pintag.models.bundle import ModelBundle
 from pintag.models.registry import Registry
-from pintag.serve import access, deploy, environment, ports, rollout, room
+from pintag.serve import access, deploy, environment, ports, rollout, room, shutdown
 from pintag.serve.config import ServeConfig
 
 Ready = Callable[[str, Path], None]
@@ -29,12 +28,7 @@ Notify = Callable[[str], None]
 
 
 def run(
-    config: ServeConfig,
-    uri: str,
-    ready: Ready,
-    notify: Notify,
-    *,
-    follow: bool = False,
+    config: ServeConfig, uri: str, ready: Ready, notify: Notify, *, follow: bool = False
 ) -> None:
     """Serve a bundle until SIGINT or SIGTERM, on the cluster of `RAY_ADDRESS` or on a local one.
 
@@ -48,8 +42,9 @@ def run(
         BundleError: the bundle cannot be loaded; raised before anything starts.
         DataError: the bundle's store cannot be reached, or denies access.
         ConfigError: the file of API keys is wrong.
-        ServerError: an address is not usable, no server starts, or the candidate's labels differ.
-        ClusterError: nothing answers at `RAY_ADDRESS`.
+        ServerError: an address is not usable, the server does not start, or the candidate's labels
+            differ.
+        ClusterError: nothing answers at `RAY_ADDRESS`, or a process of a local Ray has ended.
     """
     ports.check_host(config.http.host)
     access.check(config)
@@ -60,13 +55,15 @@ def run(
     config = deploy.with_candidate(config, _checked_bundle(config, bundle_uri), notify)
     _set_variables(config)
     applications = deploy.Applications(config, notify)
-    with _connected(config) as logs:
+    with _connected(config, notify) as logs, local_node.watched() as check:
         room.warn(config, notify)
         applications.deploy(bundle_uri)
-        with contextlib.suppress(KeyboardInterrupt):
+        try:
             ready(ports.url(ports.shown(config.http.host), config.http.port), logs)
             applications.start_candidate(bundle_uri)
             _wait(config, bundle_uri, registry if follow else None, applications, notify)
+        except KeyboardInterrupt:
+            check()
         notify("stopping: requests in flight are answered first")
 
 
@@ -117,23 +114,23 @@ def _set_variables(config: ServeConfig) -> None:
 
 
 @contextlib.contextmanager
-def _connected(config: ServeConfig) -> Iterator[Path]:
+def _connected(config: ServeConfig, notify: Notify) -> Iterator[Path]:
     """Start Ray Serve for the block, and yield the folder of its logs on this node.
 
     SIGINT and SIGTERM interrupt the block.
     """
-    with signals.handled(signal.default_int_handler, signal.SIGINT, signal.SIGTERM):
-        logs = _connect_unless_interrupted(config)
+    with signals.interrupting(signal.SIGINT, signal.SIGTERM):
+        logs = _connect_unless_interrupted(config, notify)
         is_shared = True
         try:
             is_shared = ports.serve_runs()
             _start(config)
             yield logs
         finally:
-            _disconnect(is_shared)
+            shutdown.disconnect(config, notify, is_shared=is_shared)
 
 
-def _connect_unless_interrupted(config: ServeConfig) -> Path:
+def _connect_unless_interrupted(config: ServeConfig, notify: Notify) -> Path:
     """Connect to Ray, and return the folder of the logs on this node.
 
     A signal ends the program after that: a half-started Ray would not stop.
@@ -143,7 +140,7 @@ def _connect_unless_interrupted(config: ServeConfig) -> Path:
     with signals.handled(lambda *_: interrupted.set(), signal.SIGINT, signal.SIGTERM):
         session = _connect(config)
     if interrupted.is_set():
-        _disconnect()
+        shutdown.disconnect(config, notify)
         raise KeyboardInterrupt
     return session / "logs" / "serve"
 
@@ -203,48 +200,3 @@ def _start(config: ServeConfig) -> None:
             http_options={"host": config.http.host, "port": config.http.port},
             logging_config={"encoding": config.log.format.upper(), "log_level": "WARNING"},
         )
-
-
-def _disconnect(is_shared: bool = True) -> None:
-    """Stop what `run` started: if others use Ray Serve on the cluster, only its applications.
-
-    Otherwise Ray Serve would keep the server's port, and its controller the head: a node does not
-    drain while an actor runs on it.
-
-    Args:
-        is_shared: whether Ray Serve ran before.
-    """
-    import ray
-    from ray import serve
-    from ray.serve.exceptions import RayServeException
-
-    from pintag.serve.app import CLASSIFIER, EXPLAINER
-    from pintag.serve.auth import rate_limit
-    from pintag.serve.deployments.candidate import CANDIDATE
-
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    # Hide a message of Ray: the controller is dead. Ray has just stopped it itself.
-    with contextlib.redirect_stdout(io.StringIO()):
-        # Replicas answer their requests before they stop. An error means that Serve has not
-        # started, so there are no replicas.
-        with contextlib.suppress(RayServeException):
-            for application in (CANDIDATE, EXPLAINER, CLASSIFIER):
-                serve.delete(application)
-            is_shared = is_shared or bool(serve.status().applications)
-        if ray_variables.is_local() or not is_shared:
-            serve.shutdown()
-        if not ray_variables.is_local() and ray.is_initialized():
-            rate_limit.shut_down()
-            _end_old_rate_limiter()
-        node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
-        ray.shutdown()
-    if node and ray_variables.is_local():
-        environment.remove_folder(node)
-
-
-def _end_old_rate_limiter() -> None:
-    """Stop the rate limiter of 0.1, which nothing uses any more, on a cluster that outlives it."""
-    import ray
-
-    with contextlib.suppress(ValueError):
-        ray.kill(ray.get_actor("meter", "pintag"))

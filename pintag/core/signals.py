@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 Handler = Callable[[int, FrameType | None], object] | signal.Handlers
+
+
+# `timeout` sends a signal twice: to its command, and to the group of the command.
+_SAME_S = 1.0
+
+
+@contextmanager
+def interrupting(*numbers: signal.Signals) -> Iterator[None]:
+    """Raise KeyboardInterrupt in the block at a signal, and again at one that is a second later.
+
+    One that follows at once is the same: it would interrupt the end of the work.
+    """
+    last = -math.inf
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        previous, last = last, time.monotonic()
+        if last - previous > _SAME_S:
+            signal.default_int_handler(number, frame)
+
+    with handled(interrupt, *numbers):
+        yield
 
 
 @contextmanager

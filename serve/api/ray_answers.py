@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pintag.serve.api import clients, error_handlers, front, schemas
 from pintag.serve.api.schemas import Problem
-from pintag.serve.errors import LateBodyError, OverloadedError
-from pintag.serve.ingress import answers, refusals
+from pintag.serve.errors import RETRY_AFTER_S, LateBodyError, OverloadedError
+from pintag.serve.ingress import answers, problems, refusals
 from pintag.serve.ingress.clients import HEADER
 from pintag.serve.ingress.headers import RAYS_HEADERS
 from pintag.serve.observability.logs import log
@@ -146,6 +146,8 @@ class _Answer:
         kept = ("retry-after", "x-request-id")
         self._headers = {name: headers[name] for name in kept if headers and name in headers}
         self._problem = _problem(status)
+        if self._problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self._headers.setdefault("retry-after", str(RETRY_AFTER_S))
 
     async def finish(self, scope: Scope, receive: Receive) -> None:
         """Send the problem, if there is one."""
@@ -194,7 +196,7 @@ def _problem(status: int) -> Problem:
     if status == HTTPStatus.REQUEST_TIMEOUT:
         return schemas.problem(TimeoutError(answers.LATE))
     if status == HTTPStatus.NOT_FOUND:
-        return schemas.http_problem(status, "there is nothing here yet; the server may be starting")
+        return Problem.model_validate(problems.members(*answers.NOT_RUNNING))
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return schemas.http_problem(status, HTTPStatus(status).description or "refused")
     return schemas.problem(RuntimeError())

@@ -13,7 +13,9 @@ from .problems import members, reply, reply_with
 from .settings import DEAD_NODE_S, IngressSettings
 
 LATE = "no replica answered in time; try again"
-_STARTING = (503, "starting", "the server is starting; try again")
+# No application: it is not running yet, or not any more, or a HAProxy that is being replaced does
+# not know it.
+NOT_RUNNING = (503, "starting", "the server is starting or stopping; try again in a second")
 _FAILED = (500, "internal", "the server failed; see its log for the reason")
 _DEADLINE = (504, "deadline", LATE)
 UNAVAILABLE = (503, "unavailable", "no replica can answer at the moment; try again")
@@ -23,8 +25,8 @@ _OVERLOADED = (503, "overloaded", "the limit of requests in flight is reached; t
 # What Ray's own answers mean, by their status. Pintag's code writes none of them.
 _RAYS_ANSWERS = {
     400: _MALFORMED,
-    # Ray's proxy does not know the application, because it is not running yet.
-    404: _STARTING,
+    # Ray's proxy does not know the application.
+    404: NOT_RUNNING,
     408: _DEADLINE,
     # A replica of another cluster has answered: see identity.py.
     425: UNAVAILABLE,
@@ -87,7 +89,7 @@ def replace_rays_answers() -> list[str]:
 
 def no_application() -> str:
     """The answer while no application runs, in place of Ray's 404."""
-    return f"http-request return {reply(*_STARTING)}"
+    return f"http-request return {reply(*NOT_RUNNING)}"
 
 
 def close_late_uploads() -> list[str]:

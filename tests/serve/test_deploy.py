@@ -9,7 +9,7 @@ import pytest
 
 from pintag.core.errors import ServerError
 from pintag.models import remote
-from pintag.serve import deploy, server
+from pintag.serve import deploy
 from pintag.serve.config import ServeConfig
 from pintag.serve.deployment_config import CandidateConfig
 from tests.pintag import bundles
@@ -120,22 +120,3 @@ def test_the_served_version_is_no_candidate(old: str, new: str) -> None:
     assert (found.candidate, messages) == (
         CandidateConfig(), [f"candidate.bundle={old} is no candidate: this version is served"],
     )  # fmt: skip
-
-
-@pytest.mark.parametrize("is_there", [True, False])
-def test_the_rate_limiter_of_0_1_ends_with_the_server(
-    monkeypatch: pytest.MonkeyPatch, is_there: bool
-) -> None:
-    """It is a detached actor: on a cluster that others share, nothing else would end it."""
-    import ray
-
-    def get_actor(name: str, namespace: str) -> tuple[str, str]:
-        if not is_there:
-            raise ValueError("there is no such actor")
-        return name, namespace
-
-    killed: list[object] = []
-    monkeypatch.setattr(ray, "get_actor", get_actor)
-    monkeypatch.setattr(ray, "kill", killed.append)
-    server._end_old_rate_limiter()
-    assert killed == ([("meter", "pintag")] if is_there else [])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from pintag.core.errors import ConfigError, ServerError
-from pintag.serve import ports
+from pintag.serve import nodes, ports
 from pintag.serve.config import HttpConfig, MetricsConfig, ServeConfig
 from tests.conftest import free_port
 
@@ -106,8 +106,10 @@ def test_a_port_that_another_server_has_chosen_is_refused_by_its_key() -> None:
 
 def test_a_host_on_which_a_node_cannot_listen_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "serve_runs", lambda: False)
-    monkeypatch.setattr(ports, "on_nodes", lambda check, *settings: {"node-1": check(*settings)})
+    monkeypatch.setattr(
+        nodes, "call_on_each", lambda check, *settings: {"node-1": check(*settings)}
+    )
     settings = ServeConfig(http=HttpConfig(host="192.0.2.1", port=free_port()))
-    start = r"^http\.host=192\.0\.2\.1 cannot be used on node node-1: Cannot assign .*; set http\.h"
+    start = r"^http\.host=192\.0\.2\.1 cannot be used on node 1: Cannot assign .*; set http\.h"
     with pytest.raises(ServerError, match=start):
         ports.check_nodes(settings)

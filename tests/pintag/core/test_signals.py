@@ -72,3 +72,23 @@ def test_an_interrupt_of_a_process_in_the_background_stays_ignored() -> None:
         with signals.remembered_interrupt() as was_interrupted:
             signal.raise_signal(signal.SIGINT)
         assert not was_interrupted()
+
+
+def test_a_signal_that_is_sent_twice_interrupts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`timeout` sends it to its command, and then to the group of the command."""
+    times = iter([10.0, 10.5])
+    monkeypatch.setattr("time.monotonic", lambda: next(times))
+    with signals.interrupting(signal.SIGTERM):
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_second_signal_interrupts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([10.0, 11.5])
+    monkeypatch.setattr("time.monotonic", lambda: next(times))
+    with signals.interrupting(signal.SIGTERM):
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)

@@ -50,7 +50,7 @@ def through(answer: Response | BaseException | None, path: str = "/v1/tags") -> 
 @pytest.mark.parametrize(
     ("status", "expected", "kind"),
     [
-        (404, 404, "not_found"),
+        (404, 503, "starting"),
         (408, 504, "deadline"),
         (429, 429, "too_many_requests"),
         (500, 500, "internal"),
@@ -64,6 +64,14 @@ def test_a_plain_error_becomes_a_problem_without_rays_words(
     refusal = problem(response, expected)
     assert refusal.kind == kind
     assert "Deployment" not in response.text
+
+
+def test_a_server_without_its_application_says_when_to_try_again() -> None:
+    response = through(PlainTextResponse("Path '/v1/tags' not found.", 404))
+    assert problem(response, 503).detail == (
+        "the server is starting or stopping; try again in a second"
+    )
+    assert response.headers["Retry-After"] == "1"
 
 
 def test_the_headers_that_tell_a_client_what_to_do_are_kept() -> None:

@@ -1,0 +1,65 @@
+"""What a server leaves on a cluster: nothing of its own, and everything of others."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from pintag.serve import shutdown
+from pintag.serve.config import ServeConfig
+
+
+@pytest.mark.parametrize(
+    ("is_shared", "others", "ends"),
+    [(False, {}, True), (False, {"other": "RUNNING"}, False), (True, {}, False)],
+)
+def test_ray_serve_ends_with_the_server_unless_others_use_it(
+    is_shared: bool, others: dict[str, str], ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[object] = []
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    monkeypatch.setattr(shutdown, "_end_applications", calls.append)
+    monkeypatch.setattr("ray.serve.status", lambda: SimpleNamespace(applications=others))
+    monkeypatch.setattr("ray.serve.shutdown", lambda: calls.append("Ray Serve"))
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.shutdown", lambda: calls.append("the connection"))
+    shutdown.disconnect(ServeConfig(), pytest.fail, is_shared=is_shared)
+    # The time of the explainer's replica, and `http.drain_s`.
+    assert calls == [26.0, *(["Ray Serve"] if ends else []), "the connection"]
+
+
+def test_ray_ends_also_if_its_applications_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def fail(limit_s: float) -> None:
+        raise TimeoutError(f"classifier did not stop in {limit_s:g} s")
+
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    monkeypatch.setattr(shutdown, "_end_applications", fail)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.shutdown", lambda: calls.append("the connection"))
+    shutdown.disconnect(ServeConfig(), calls.append)
+    assert calls == [
+        "requests in flight may have got no answer: classifier did not stop in 26 s",
+        "the connection",
+    ]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_rate_limiter_of_0_1_ends_with_the_server(
+    monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    """It is a detached actor: on a cluster that others share, nothing else would end it."""
+    import ray
+
+    def get_actor(name: str, namespace: str) -> tuple[str, str]:
+        if not is_there:
+            raise ValueError("there is no such actor")
+        return name, namespace
+
+    killed: list[object] = []
+    monkeypatch.setattr(ray, "get_actor", get_actor)
+    monkeypatch.setattr(ray, "kill", killed.append)
+    shutdown._end_old_rate_limiter()
+    assert killed == ([("meter", "pintag")] if is_there else [])
