@@ -81,9 +81,8 @@ class DataSet:
         """SHA-256 over split, label and content of every example, independent of paths."""
         digest = hashlib.sha256()
         for split, examples in self.splits.items():
-            for example in examples:
-                row = f"{split}\t{self.labels[example.target]}\t{example.digest}\n"
-                digest.update(row.encode())
+            for each in examples:
+                digest.update(f"{split}\t{self.labels[each.target]}\t{each.digest}\n".encode())
         return digest.hexdigest()
 
     @property

@@ -110,6 +110,6 @@ def test_a_host_on_which_a_node_cannot_listen_is_named(monkeypatch: pytest.Monke
         nodes, "call_on_each", lambda check, *settings: {"node-1": check(*settings)}
     )
     settings = ServeConfig(http=HttpConfig(host="192.0.2.1", port=free_port()))
-    start = r"^http\.host=192\.0\.2\.1 cannot be used on node 1: Cannot assign .*; set http\.h"
+    start = r"^http\.host=192\.0\.2\.1 cannot be used on node node-1: Cannot assign .*; set http\.h"
     with pytest.raises(ServerError, match=start):
         ports.check_nodes(settings)
