@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +184,10 @@ def _is_late(text: str) -> bool:
 
 def _late_hint() -> str:
     """What to do if one of Ray's processes did not start in time."""
-    folder = _temporary_folder()
-    if shutil.disk_usage(folder).free < _LEAST_FREE_BYTES:
-        return f"the disk of {folder} is full: {_FULL_HINT}"
+    with suppress(OSError):
+        folder = _temporary_folder()
+        if shutil.disk_usage(folder).free < _LEAST_FREE_BYTES:
+            return f"the disk of {folder} is full: {_FULL_HINT}"
     return _BUSY_HINT
 
 
