@@ -24,28 +24,36 @@ NAMES = (
 )  # fmt: skip
 # How each command connects to Ray.
 CONNECT = {
-    "train, study and bulk": (
-        "from pintag import cluster; kept = cluster.connected(); kept.__enter__()"
-    ),
-    "serve": (
-        "from pintag.serve import server; from pintag.serve.config import ServeConfig;"
-        "config = ServeConfig(http={{'port': {}}}, metrics={{'port': {}}});"
-        "server._set_variables(config); server._connect(config)"
-    ),
+    "train, study and bulk": """
+from pintag import cluster
+with cluster.connected():
+    print_origins({names!r})
+""",
+    "serve": """
+from pintag.serve import server
+from pintag.serve.config import ServeConfig
+config = ServeConfig(http={{"port": {ports[0]}}}, metrics={{"port": {ports[1]}}})
+server._set_variables(config)
+server._connect(config)
+print_origins({names!r})
+ray.shutdown()
+""",
 }
 # Prints where workers find the modules. They are not imported, which would take long.
 SCRIPT = """
-import importlib.util, os, sys
-import ray
+import importlib.util, os
 
-@ray.remote(num_cpus=0)
-def find(names):
-    specs = [importlib.util.find_spec(name) for name in names]
-    return [spec.origin for spec in specs if spec], os.getcwd()
+def print_origins(names):
+    global ray
+    import ray
 
-found, folder = ray.get(find.remote({names!r}))
-print(folder, *found, sep="\\n")
-ray.shutdown()
+    @ray.remote(num_cpus=0)
+    def find():
+        specs = [importlib.util.find_spec(name) for name in names]
+        return [spec.origin for spec in specs if spec], os.getcwd()
+
+    found, folder = ray.get(find.remote())
+    print(folder, *found, sep="\\n")
 """
 
 
@@ -53,10 +61,10 @@ ray.shutdown()
 def test_workers_import_no_module_of_the_working_directory(tmp_path: Path, command: str) -> None:
     for name in NAMES:
         (tmp_path / f"{name}.py").write_text("raise SystemExit('this is the user's module')")
-    connect = CONNECT[command].format(free_port(), free_port())
+    script = SCRIPT + CONNECT[command].format(names=NAMES, ports=[free_port(), free_port()])
     done = subprocess.run(
         # Like the command `pintag`, this process does not search the working directory itself.
-        [sys.executable, "-P", "-c", connect + SCRIPT.format(names=NAMES)],
+        [sys.executable, "-P", "-c", script],
         env=os.environ | {"PYTHONPATH": str(ROOT), "RAY_raylet_start_wait_time_s": "300"},
         cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
