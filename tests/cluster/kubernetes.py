@@ -149,21 +149,24 @@ class Installation:
 
 
 @contextlib.contextmanager
-def installation() -> Iterator[Installation]:
-    """A namespace that enforces the standard `restricted`, for one release; deleted afterwards."""
-    namespace = f"pintag-test-{uuid.uuid4().hex[:6]}"
-    run("kubectl", "create", "namespace", namespace)
+def empty_namespace() -> Iterator[str]:
+    """The name of a namespace that enforces the standard `restricted`; deleted afterwards."""
+    name = f"pintag-test-{uuid.uuid4().hex[:6]}"
+    run("kubectl", "create", "namespace", name)
     try:
-        run(
-            "kubectl",
-            "label",
-            "namespace",
-            namespace,
-            "pod-security.kubernetes.io/enforce=restricted",
-        )
+        run("kubectl", "label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+        yield name
+    finally:
+        run("kubectl", "delete", "namespace", name, "--wait=false")
+
+
+@contextlib.contextmanager
+def installation() -> Iterator[Installation]:
+    """A namespace for one release, which is uninstalled afterwards."""
+    # Characters that mean something to a shell, to Redis's configuration, and in URLs.
+    password = """a"b'c$d`e\\f#g@h:i/j%k&l;m|n(o)p<q>r{s}t?u*v!w"""
+    with empty_namespace() as namespace:
         installed = Installation(namespace)
-        # Characters that mean something to a shell, to Redis's configuration, and in URLs.
-        password = """a"b'c$d`e\\f#g@h:i/j%k&l;m|n(o)p<q>r{s}t?u*v!w"""
         installed.kubectl(
             "create", "secret", "generic", "pintag-redis", f"--from-literal=password={password}"
         )
@@ -172,5 +175,3 @@ def installation() -> Iterator[Installation]:
         wait_for(
             lambda: not installed.get("rayclusters")["items"], GONE_S, "the end of the cluster"
         )
-    finally:
-        run("kubectl", "delete", "namespace", namespace, "--wait=false")

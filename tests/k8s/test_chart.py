@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import subprocess
 from typing import Any
 
 import jsonschema
 import kubernetes_validate
 import pytest
+import yaml
 
 from scripts import chart
 from tests.conftest import ROOT
 from tests.k8s.rendering import (
     EVERYTHING,
+    Object,
     check,
     helm,
     objects,
@@ -72,6 +75,19 @@ def test_the_generated_files_are_current() -> None:
         **{ROOT / f"k8s/{name}/pintag.yaml": text(name) for name in NAMES},
     }
     assert [path for path, content in files.items() if path.read_text() != content] == []
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
+@pytest.mark.parametrize("example", NAMES)
+def test_kustomize_builds_what_the_chart_renders(example: str) -> None:
+    command = ["kubectl", "kustomize", ROOT / "k8s" / example]
+    built = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = [each for each in yaml.load_all(built, yaml.CSafeLoader) if each]
+    assert sorted(found, key=name) == sorted(objects(example), key=name)
+
+
+def name(manifest: Object) -> str:
+    return f"{manifest['kind']} {manifest['metadata']['name']}"
 
 
 @pytest.mark.parametrize("example", NAMES)
