@@ -202,3 +202,39 @@ def test_a_job_that_is_run_again_has_another_name() -> None:
     )
     assert len(first) == 3
     assert not first & second
+
+
+def test_the_head_needs_nothing_that_ends_with_the_release() -> None:
+    """KubeRay makes the pod that cleans up Redis of the head's template, after an uninstallation.
+
+    Without its priority class or claim a pod does not start, and the RayCluster stays for minutes.
+    """
+    manifests = objects("cpu", *EVERYTHING)
+    own = {each["metadata"]["name"] for each in manifests if each["kind"] != "Service"}
+    pod = cluster(one("RayService", "cpu", *EVERYTHING))["headGroupSpec"]["template"]["spec"]
+    needed = {pod.get("priorityClassName"), pod.get("serviceAccountName")}
+    for volume in pod["volumes"]:
+        needed.add(volume.get("persistentVolumeClaim", {}).get("claimName"))
+        needed.add(volume.get("secret", {}).get("secretName"))
+    for variable in pod["containers"][0]["env"]:
+        needed.add(variable.get("valueFrom", {}).get("secretKeyRef", {}).get("name"))
+    # Redis's Secret is the user's own; its StatefulSet has the same name.
+    secrets = {each["metadata"]["name"] for each in manifests if each["kind"] == "Secret"}
+    assert secrets == set()
+    assert needed & own <= {"pintag-redis"}
+
+
+def test_tags_go_before_explanations_and_both_before_jobs() -> None:
+    manifests = objects("cpu", *EVERYTHING)
+    classes = {
+        each["metadata"]["name"]: each["value"]
+        for each in manifests
+        if each["kind"] == "PriorityClass"
+    }
+    priorities: dict[str, set[int]] = {}
+    for template in templates(manifests):
+        component = template["metadata"]["labels"]["app.kubernetes.io/component"]
+        name = template["spec"].get("priorityClassName")
+        priorities.setdefault(component, set()).add(classes.get(name, 0))
+    assert priorities["classifier"] == priorities["head"] == priorities["redis"] == {0}
+    assert 0 > max(priorities["explainer"]) > max(priorities["job"])

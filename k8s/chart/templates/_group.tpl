@@ -32,7 +32,11 @@ template:
     serviceAccountName: {{ include "pintag.serviceAccount" $root }}
     automountServiceAccountToken: false
     enableServiceLinks: false
-    {{- with include "pintag.priority" (dict "root" $root "kind" .kind "given" $group.priorityClassName) }}
+    {{- $priority := $group.priorityClassName }}
+    {{- if eq .kind "explainer" }}
+    {{- $priority = include "pintag.priority" (dict "root" $root "kind" .kind "given" $priority) }}
+    {{- end }}
+    {{- with $priority }}
     priorityClassName: {{ . }}
     {{- end }}
     {{- with $group.gpu.runtimeClassName }}
@@ -83,9 +87,9 @@ template:
         resources:
           {{- include "pintag.resources" $group | nindent 10 }}
         volumeMounts:
-          {{- include "pintag.mounts" (dict "root" $root "writable" false) | nindent 10 }}
+          {{- include "pintag.mounts" (dict "root" $root "kind" "worker") | nindent 10 }}
     volumes:
-      {{- include "pintag.volumes" (dict "root" $root "writable" false "objectStore" $group.objectStore) | nindent 6 }}
+      {{- include "pintag.volumes" (dict "root" $root "kind" "worker" "objectStore" $group.objectStore) | nindent 6 }}
 {{- end -}}
 
 {{/* The resources of a group, with its GPUs. */}}

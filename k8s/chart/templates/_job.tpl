@@ -43,12 +43,12 @@ spec:
       resources:
         {{- toYaml $jobs.resources | nindent 8 }}
       volumeMounts:
-        {{- include "pintag.mounts" (dict "root" $root "writable" true) | nindent 8 }}
+        {{- include "pintag.mounts" (dict "root" $root "kind" "job") | nindent 8 }}
         {{- if $jobs.dataClaim }}
         - { name: data, mountPath: /data, readOnly: true }
         {{- end }}
   volumes:
-    {{- include "pintag.volumes" (dict "root" $root "writable" true "objectStore" $jobs.objectStore) | nindent 4 }}
+    {{- include "pintag.volumes" (dict "root" $root "kind" "job" "objectStore" $jobs.objectStore) | nindent 4 }}
     {{- with $jobs.dataClaim }}
     - name: data
       persistentVolumeClaim: { claimName: {{ . }}, readOnly: true }

@@ -81,7 +81,7 @@ annotations:
 {{- printf "http://%s-serve-svc:%d" (include "pintag.name" .) (int .Values.settings.http.port) -}}
 {{- end -}}
 
-{{/* The priority class of a kind of pods: (dict "root" $ "kind" "classifier" "given" "a class, or empty") */}}
+{{/* The priority class of explainer or jobs: (dict "root" $ "kind" "explainer" "given" "a class, or empty") */}}
 {{- define "pintag.priority" -}}
 {{- if .given }}{{ .given }}{{ else if .root.Values.priorityClasses.create -}}
 {{ printf "%s-%s-%s" .root.Release.Namespace (include "pintag.name" .root) .kind }}

@@ -79,15 +79,16 @@ envFrom:
 {{- end }}
 {{- end -}}
 
-{{/* The mounts of a Ray container: (dict "root" $ "writable" false); the volumes are in pintag.volumes. */}}
+{{/* The mounts of a container: (dict "root" $ "kind" "head", "worker" or "job"). A head has neither bundles nor keys: it
+     runs no replica, and the pod that KubeRay makes of it at the end has to start when the release is gone. */}}
 {{- define "pintag.mounts" -}}
 - { name: tmp, mountPath: /tmp }
 - { name: home, mountPath: /home/pintag }
 - { name: shm, mountPath: /dev/shm }
-{{- if include "pintag.hasModels" .root }}
-- { name: models, mountPath: /models, readOnly: {{ not .writable }} }
+{{- if and (include "pintag.hasModels" .root) (ne .kind "head") }}
+- { name: models, mountPath: /models, readOnly: {{ eq .kind "worker" }} }
 {{- end }}
-{{- if and .root.Values.keys.secretName (not .writable) }}
+{{- if and .root.Values.keys.secretName (eq .kind "worker") }}
 - { name: keys, mountPath: /etc/pintag, readOnly: true }
 {{- end }}
 {{- if include "pintag.redisCa" .root }}
@@ -107,7 +108,7 @@ envFrom:
 {{- .Values.bundle.volume.existingClaim | default (printf "%s-models" (include "pintag.name" .)) -}}
 {{- end -}}
 
-{{/* (dict "root" $ "writable" false "objectStore" "256Mi") */}}
+{{/* The volumes of pintag.mounts: (dict "root" $ "kind" "head" "objectStore" "256Mi") */}}
 {{- define "pintag.volumes" -}}
 {{- $root := .root -}}
 - name: tmp # Ray's sessions and logs
@@ -116,14 +117,15 @@ envFrom:
   emptyDir: { sizeLimit: {{ $root.Values.pods.cache }} }
 - name: shm # Ray's object store
   emptyDir: { medium: Memory, sizeLimit: {{ .objectStore }} }
-{{- if $root.Values.bundle.image.reference }}
+{{- if eq .kind "head" }}
+{{- else if $root.Values.bundle.image.reference }}
 - name: models
   image: { reference: {{ $root.Values.bundle.image.reference }}, pullPolicy: {{ $root.Values.bundle.image.pullPolicy }} }
 {{- else if $root.Values.bundle.volume.enabled }}
 - name: models
-  persistentVolumeClaim: { claimName: {{ include "pintag.claim" $root }}, readOnly: {{ not .writable }} }
+  persistentVolumeClaim: { claimName: {{ include "pintag.claim" $root }}, readOnly: {{ eq .kind "worker" }} }
 {{- end }}
-{{- if and $root.Values.keys.secretName (not .writable) }}
+{{- if and $root.Values.keys.secretName (eq .kind "worker") }}
 - name: keys # a changed Secret is read within a minute or two, without a restart
   secret: { secretName: {{ $root.Values.keys.secretName }} }
 {{- end }}
