@@ -20,10 +20,7 @@ ARGS ?=
 BUNDLE ?= demo/bundle
 IMAGES ?= demo/data/test
 
-# For k8s: where replicas find what they serve; s3:// and gs:// with k8s/components/bucket.
-MODEL ?= /models/pins
-
-.PHONY: help setup demo test test-all bench k8s check docs format lock sbom clean
+.PHONY: help setup demo test test-all test-cluster bench k8s check docs format lock sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -50,20 +47,20 @@ demo: setup ## train, serve and tag: DATA=folder BACKBONE=mobilenet PORT=8000 AR
 PARALLEL := $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 test: setup ## run the tests, but for slow ones, real photographs, the image, and deliberate faults
-	$(PARALLEL) -m 'not faults and not image and not slow and not data' $(ARGS)
+	$(PARALLEL) -m 'not faults and not image and not cluster and not slow and not data' $(ARGS)
 
 test-all: setup ## run all tests
-	$(PARALLEL) -m 'not faults and not image' $(ARGS)
+	$(PARALLEL) -m 'not faults and not image and not cluster' $(ARGS)
 	$(BIN)/pytest -m 'faults or image' $(ARGS)
+
+test-cluster: setup ## run the tests on the Kubernetes cluster of KUBECONFIG (tests/cluster/kubernetes.py)
+	$(BIN)/pytest -m cluster tests/cluster $(ARGS)
 
 bench: setup ## measure: BUNDLE=folder IMAGES=folder ARGS='--triton PYTHON'; needs wrk
 	$(BIN)/python -m benchmarks.bench --bundle $(BUNDLE) --images $(IMAGES) $(ARGS)
 
-k8s: setup ## write what each overlay of k8s/ serves: configs/serve/cluster.yaml and its overrides
-	@for overlay in k8s/overlays/*; do \
-		xargs -d '\n' $(BIN)/pintag serve --bundle '$(MODEL)' --config configs/serve/cluster.yaml \
-			--serve-config <$$overlay/overrides >$$overlay/serve-config.yaml || exit; \
-	done
+k8s: setup ## write the generated parts of the Helm chart and its renderings (needs helm, or HELM=PROGRAM)
+	$(BIN)/python -m scripts.chart
 
 check: setup ## lint, format, types, import rules and documentation
 	$(BIN)/ruff check .

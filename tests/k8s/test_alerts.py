@@ -14,8 +14,10 @@ import yaml
 
 from tests.conftest import ROOT
 
-RULES = ROOT / "k8s/components/monitoring/rules.yaml"
-GROUPS: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["spec"]["groups"]
+RULES = ROOT / "k8s/chart/files/rules.yaml"
+GROUPS: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"]
+# The label of every series, whose value the chart replaces.
+SERVER = "NAMESPACE/SERVER"
 ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"] if "alert" in rule}
 HOUR, DAY = 60, 60 * 24
 
@@ -114,6 +116,9 @@ CASES = {
         {'ray_pintag_model_created_seconds{application="classifier"}': f"{-89 * 86400}x100"},
         70,
     ),
+    "PintagHeadDown": Case(
+        {'up{group="headgroup"}': "0x100"}, {'up{group="headgroup"}': "1x100"}, 10
+    ),
     "PintagUnsure": Case(
         confidences("0+1x352 357+5x80"), confidences("0+5x500"), 7 * DAY + 20 * HOUR, step=30
     ),
@@ -129,6 +134,12 @@ def test_every_alert_has_its_case_and_its_runbook() -> None:
         assert rule["labels"]["severity"] in ("page", "ticket")
 
 
+def of(server: str, series: str) -> str:
+    """A series with the label of its server."""
+    name, _, labels = series.partition("{")
+    return f'{name}{{server="{server}",{labels or "}"}'
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_an_alert_fires_when_it_should_and_not_when_it_nearly_should(
     name: str, tmp_path: Path
@@ -139,7 +150,11 @@ def test_an_alert_fires_when_it_should_and_not_when_it_nearly_should(
     tests = [
         {
             "interval": f"{case.step}m",
-            "input_series": [{"series": key, "values": value} for key, value in series.items()],
+            "input_series": [
+                {"series": of(server, key), "values": value}
+                for server, series in servers.items()
+                for key, value in series.items()
+            ],
             "promql_expr_test": [
                 {
                     "expr": firing,
@@ -148,7 +163,11 @@ def test_an_alert_fires_when_it_should_and_not_when_it_nearly_should(
                 }
             ],
         }
-        for series, expected in ((case.firing, 1), (case.quiet, 0))
+        # Another installation in the same Prometheus does not answer for this one.
+        for servers, expected in (
+            ({SERVER: case.firing, "other/server": case.quiet}, 1),
+            ({SERVER: case.quiet, "other/server": case.firing}, 0),
+        )
     ]
     path = tmp_path / "tests.yaml"
     path.write_text(

@@ -35,7 +35,7 @@ pytestmark = [
     ),
 ]
 
-MONITORING = ROOT / "k8s/components/monitoring"
+MONITORING = ROOT / "k8s/chart/files"
 KEY = api_keys.create()
 # The metrics in the guide. A test in tests/docs compares the guide with the declared metrics.
 METRICS = sorted(set(re.findall(r"ray_pintag_\w+", (ROOT / "docs/how-to/monitor.md").read_text())))
@@ -66,7 +66,7 @@ def server(quick_dir: Path, folder: Path) -> Iterator[Server]:
 def prometheus(server: Server, quick_dir: Path, folder: Path, sample_dir: Path) -> Iterator[str]:
     """The address of a Prometheus that has scraped requests of every kind several times."""
     port = free_port()
-    rules = yaml.safe_load((MONITORING / "rules.yaml").read_text())["spec"]
+    rules = yaml.safe_load((MONITORING / "rules.yaml").read_text())
     for group in rules["groups"]:
         group["interval"] = "2s"
     (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
@@ -78,6 +78,8 @@ def prometheus(server: Server, quick_dir: Path, folder: Path, sample_dir: Path) 
     config = yaml.safe_load(printed.stdout)
     for job in config["scrape_configs"]:
         job["scrape_interval"] = "2s"
+        # As the chart's PodMonitor labels every series.
+        job["static_configs"][0]["labels"] = {"server": "NAMESPACE/SERVER"}
     # Another server may use the default port, so take that of this server's HAProxy.
     config["scrape_configs"][1]["static_configs"][0]["targets"] = [exporter(server)]
     (folder / "prometheus.yaml").write_text(
@@ -202,8 +204,10 @@ def panels() -> list[tuple[str, str]]:
 def test_every_panel_of_the_dashboard_has_data(
     prometheus: str, title: str, expression: str
 ) -> None:
-    query_text = expression.replace("$__rate_interval", "2m").replace(
-        "ratio_rate1h", "ratio_rate5m"
+    query_text = (
+        expression.replace("$__rate_interval", "2m")
+        .replace("ratio_rate1h", "ratio_rate5m")
+        .replace("$server", ".*")
     )
 
     def has_data() -> bool:
@@ -219,6 +223,6 @@ def test_every_rule_is_evaluated_and_none_fires(prometheus: str) -> None:
         return [rule for group in groups for rule in group["rules"]]
 
     wait_for(lambda: all(rule["health"] != "unknown" for rule in rules()), 30, "the rules")
-    assert len(rules()) == 21
+    assert len(rules()) == 22
     assert {rule["health"] for rule in rules()} == {"ok"}
     assert [rule["name"] for rule in rules() if rule.get("state") == "firing"] == []

@@ -1,0 +1,38 @@
+{{/* Mistakes that the schema cannot see. */}}
+{{- define "pintag.checks" -}}
+{{- $settings := .Values.settings -}}
+{{- if and $settings.access.keys (not .Values.keys.secretName) -}}
+{{- fail "the server requires API keys: set keys.secretName to a Secret with keys.yaml (`pintag key` writes it), or settings.access.keys=null and settings.access.allow_anonymous=true to answer everybody" -}}
+{{- end -}}
+{{- if and (not $settings.access.keys) (not $settings.access.allow_anonymous) -}}
+{{- fail "the server has no API keys: set settings.access.keys and keys.secretName, or settings.access.allow_anonymous=true to answer everybody" -}}
+{{- end -}}
+{{- $kinds := $settings.explainer.enabled | ternary (list "classifier" "explainer") (list "classifier") -}}
+{{- range $kind := $kinds -}}
+{{- $group := get $.Values $kind -}}
+{{- $scaling := (get $settings $kind).autoscaling -}}
+{{- $room := mul (int $group.pods.max) (int $group.replicasPerPod) -}}
+{{- if gt (int $group.pods.min) (int $group.pods.max) -}}
+{{- fail (printf "%s.pods.min is above %s.pods.max" $kind $kind) -}}
+{{- end -}}
+{{- if gt (int $scaling.max_replicas) (int $room) -}}
+{{- fail (printf "settings.%s.autoscaling.max_replicas is %d, but %s.pods.max times %s.replicasPerPod have room for %d: change one" $kind (int $scaling.max_replicas) $kind $kind (int $room)) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (hasPrefix "/models/" .Values.bundle.uri) .Values.bundle.volume.enabled .Values.bundle.image.reference -}}
+{{- fail "bundle.volume and bundle.image are both mounted at /models: choose one" -}}
+{{- end -}}
+{{- if and .Values.bundle.volume.loadFrom (not .Values.bundle.volume.enabled) -}}
+{{- fail "bundle.volume.loadFrom needs bundle.volume.enabled=true" -}}
+{{- end -}}
+{{- if .Values.kuberay.checkDefinitions -}}
+{{- $definition := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "rayservices.ray.io" | toJson -}}
+{{- if and (contains "rayClusterConfig" $definition) (not (contains "\"authOptions\"" $definition)) -}}
+{{- fail "this cluster has definitions of a KubeRay before 1.5.1, without authOptions: Ray would be open to everybody who reaches it. Update the operator and its definitions (helm does not update definitions: kubectl replace -k github.com/ray-project/kuberay/ray-operator/config/crd?ref=v1.5.1)" -}}
+{{- end -}}
+{{- end -}}
+{{- $upgrade := .Values.kuberay.upgrade -}}
+{{- if and (eq $upgrade.type "NewClusterWithIncrementalUpgrade") (not $upgrade.gatewayClassName) -}}
+{{- fail "kuberay.upgrade.type=NewClusterWithIncrementalUpgrade needs kuberay.upgrade.gatewayClassName" -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Runs `make test-cluster` on a cluster that this machine has for itself: the maintainers' program `lab` (LAB=PROGRAM)
+# starts and ends it. Images are built by podman, as tests/image does, since nothing is pulled there.
+#   scripts/test-on-lab.sh images | up | test | all
+set -euo pipefail
+cd "$(dirname "$0")/.."
+lab=${LAB:-../shared/lab/lab}
+prefix=docker.io/library
+base=$prefix/python:3.11-slim-bookworm
+
+main() {
+  case ${1:-all} in
+    images) images ;;
+    up) up ;;
+    test) run_tests ;;
+    all)
+      images
+      trap '"$lab" down' EXIT
+      up
+      run_tests
+      ;;
+  esac
+}
+
+images() {
+  podman image exists "$base" || import_base
+  build pintag:1 .
+  # The bundle is in the image, as in docs/tutorials/first-cluster.md.
+  [ -d demo/bundle ] || demo_bundle
+  printf 'FROM %s/pintag:1\nCOPY --chmod=755 bundle /models/pins\n' "$prefix" >demo/Dockerfile
+  build pintag:1-demo demo
+  # Stands in for Redis's own image.
+  printf 'FROM %s\nRUN apt-get update && apt-get install -y --no-install-recommends redis-server\nUSER 999\n' "$base" >demo/Dockerfile
+  build redis:8.2-bookworm demo
+}
+
+import_base() { # Debian's packages of Python stand in for the base image
+  local root
+  root=$(mktemp -d)
+  debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$root" >/dev/null
+  ln -s python3 "$root/usr/bin/python"
+  tar -C "$root" -c . |
+    podman import --quiet --change 'ENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' - "$base" >/dev/null
+  rm -rf "$root"
+}
+
+build() { # build TAG FOLDER
+  local file options=()
+  for file in /etc/ssl/certs/ca-certificates.crt /etc/pip.conf; do
+    [ ! -e "$file" ] || options+=(--volume="$file:$file:ro")
+  done
+  podman build --quiet --isolation=chroot --layers=false --format=docker --pull=never --network=host \
+    "${options[@]}" --tag "$prefix/$1" "$2" >/dev/null
+}
+
+demo_bundle() {
+  .venv/bin/pintag data sample demo/data
+  .venv/bin/pintag train configs/train/sample.yaml --data demo/data --out demo/bundle --overwrite name=sample
+  .venv/bin/pintag optimize demo/bundle --data demo/data
+}
+
+up() {
+  local number
+  "$lab" up "${NODES:-2}"
+  "$lab" image "$prefix/pintag:1-demo" "$prefix/redis:8.2-bookworm"
+  # A volume for the Redis of each installation: none is used twice.
+  for number in 1 2 3 4; do "$lab" volume "redis$number" 2Gi; done
+}
+
+run_tests() {
+  PINTAG_CLUSTER_IMAGE=$prefix/pintag:1-demo "$lab" exec make test-cluster
+}
+
+main "$@"

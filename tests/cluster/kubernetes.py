@@ -1,0 +1,177 @@
+"""A real cluster, by kubectl and helm: what the tests of this folder do with it.
+
+KUBECONFIG names the cluster, with KubeRay in it. PINTAG_CLUSTER_IMAGE is an image that its nodes
+have, with a bundle at /models/pins (docs/tutorials/first-cluster.md, step 1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from scripts import chart
+
+IMAGE = os.environ.get("PINTAG_CLUSTER_IMAGE", "pintag:1-demo")
+# A processor of the lab is shared by many: what is quick elsewhere takes minutes.
+READY_S, GONE_S = 900, 180
+
+
+def missing() -> str:
+    """What the tests need and do not have; empty: nothing."""
+    for program in ("kubectl", chart.HELM):
+        if not shutil.which(program):
+            return f"{program} is not installed"
+    if not os.environ.get("KUBECONFIG"):
+        return "KUBECONFIG names no cluster"
+    done = run("kubectl", "get", "crd", "rayservices.ray.io", check=False)
+    return f"the cluster has no KubeRay: {done.stderr}" if done.returncode else ""
+
+
+def run(
+    *command: object, check: bool = True, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, check=False, input=stdin, timeout=600
+    )
+    assert not check or done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done
+
+
+def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait until `condition()` is true. Each call of kubectl takes a while of a processor."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"waited {seconds:g} s for {what}"
+        time.sleep(2)
+
+
+class Installation:
+    """A release of the chart in a namespace of its own."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace, self.name = namespace, "pintag"
+
+    def kubectl(self, *arguments: object, **options: Any) -> str:
+        return run("kubectl", "--namespace", self.namespace, *arguments, **options).stdout
+
+    def helm(self, *arguments: object, check: bool = True) -> str:
+        done = run(chart.HELM, "--namespace", self.namespace, *arguments, check=check)
+        return done.stdout + done.stderr
+
+    def upgrade(self, *options: str) -> None:
+        """Install, or change values."""
+        repository, _, tag = IMAGE.rpartition(":")
+        self.helm(
+            "upgrade", "--install", self.name, chart.CHART,
+            f"--values={chart.CHART / 'examples/kind.yaml'}",
+            f"--set=image.repository={repository},image.tag={tag}", *options,
+        )  # fmt: skip
+
+    def get(self, kind: str, name: str = "", *options: str) -> Any:
+        names = [name] if name else []
+        return json.loads(self.kubectl("get", kind, *names, "--output=json", *options))
+
+    def pods(self, *options: str) -> dict[str, str]:
+        """The unique id of each pod by its name."""
+        found = self.get("pods", "", *options)["items"]
+        return {each["metadata"]["name"]: each["metadata"]["uid"] for each in found}
+
+    def wait_until_ready(self) -> None:
+        try:
+            wait_for(self.is_ready, READY_S, "the RayService")
+        except AssertionError as error:
+            raise AssertionError(self.kubectl("get", "pods,rayservice,events")) from error
+
+    def is_ready(self) -> bool:
+        status = self.get("rayservice", self.name).get("status", {})
+        conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
+        return conditions.get("Ready") == "True" and conditions.get("UpgradeInProgress") != "True"
+
+    @contextlib.contextmanager
+    def load(self, rate: float = 20) -> Iterator[dict[str, Any]]:
+        """Uploads at a constant rate; what became of them is in the dictionary afterwards."""
+        pod, outcome = f"load-{uuid.uuid4().hex[:6]}", {}
+        self.kubectl("apply", "--filename=-", stdin=json.dumps(self._load_pod(pod, rate)))
+        wait_for(lambda: "ready" in self.kubectl("logs", pod, check=False), 180, "the load")
+        try:
+            yield outcome
+            self.kubectl("exec", pod, "--", "touch", "/tmp/stop")
+            wait_for(lambda: "}" in self.kubectl("logs", pod), 120, "the outcome")
+            outcome |= json.loads(self.kubectl("logs", pod).splitlines()[-1])
+            print(outcome)
+        finally:
+            self.kubectl("delete", "pod", pod, "--force", "--grace-period=0", check=False)
+
+    def _load_pod(self, name: str, rate: float) -> dict[str, Any]:
+        code = Path(__file__).with_name("load.py").read_text(encoding="utf-8")
+        variables = {"SERVER": f"http://{self.name}-serve-svc:8000", "RATE": str(rate)}
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name},
+            "spec": {
+                "restartPolicy": "Never",
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": 1000,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [
+                    {
+                        "name": "load",
+                        "image": IMAGE,
+                        "command": ["python", "-c", code],
+                        "env": [{"name": key, "value": each} for key, each in variables.items()],
+                        "securityContext": {
+                            "allowPrivilegeEscalation": False,
+                            "capabilities": {"drop": ["ALL"]},
+                        },
+                    }
+                ],
+            },
+        }
+
+    def remains(self) -> list[str]:
+        """The objects of the release, of KubeRay and of its jobs that are still there."""
+        kinds = (
+            "rayservices,rayclusters,rayjobs,pods,services,statefulsets,jobs,persistentvolumeclaims"
+        )
+        kinds += ",networkpolicies,poddisruptionbudgets"
+        return self.kubectl("get", kinds, "--output=name").split()
+
+
+@contextlib.contextmanager
+def empty_namespace() -> Iterator[str]:
+    """The name of a namespace that enforces the standard `restricted`; deleted afterwards."""
+    name = f"pintag-test-{uuid.uuid4().hex[:6]}"
+    run("kubectl", "create", "namespace", name)
+    try:
+        run("kubectl", "label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+        yield name
+    finally:
+        run("kubectl", "delete", "namespace", name, "--wait=false")
+
+
+@contextlib.contextmanager
+def installation() -> Iterator[Installation]:
+    """A namespace for one release, which is uninstalled afterwards."""
+    # Characters that mean something to a shell, to Redis's configuration, and in URLs.
+    password = """a"b'c$d`e\\f#g@h:i/j%k&l;m|n(o)p<q>r{s}t?u*v!w"""
+    with empty_namespace() as namespace:
+        installed = Installation(namespace)
+        installed.kubectl(
+            "create", "secret", "generic", "pintag-redis", f"--from-literal=password={password}"
+        )
+        yield installed
+        installed.helm("uninstall", installed.name, check=False)
+        wait_for(
+            lambda: not installed.get("rayclusters")["items"], GONE_S, "the end of the cluster"
+        )
