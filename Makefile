@@ -44,7 +44,7 @@ demo: setup ## train, serve and tag: DATA=folder BACKBONE=mobilenet PORT=8000 AR
 		ARGS="$(ARGS)" sh scripts/demo.sh
 
 # Two workers: one core would wait while the other imports TensorFlow or starts Ray.
-PARALLEL := $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PARALLEL := $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
 
 test: setup ## run the tests, but for slow ones, real photographs, the image, and deliberate faults
 	$(PARALLEL) -m 'not faults and not image and not cluster and not slow and not data' $(ARGS)
