@@ -18,7 +18,9 @@ _SAME_S = 1.0
 
 
 @contextmanager
-def interrupting(*numbers: signal.Signals) -> Iterator[None]:
+def interrupting(
+    *numbers: signal.Signals, clock: Callable[[], float] = time.monotonic
+) -> Iterator[None]:
     """Raise KeyboardInterrupt in the block at a signal, and again at one that is a second later.
 
     One that follows at once is the same: it would interrupt the end of the work.
@@ -27,7 +29,7 @@ def interrupting(*numbers: signal.Signals) -> Iterator[None]:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal last
-        previous, last = last, time.monotonic()
+        previous, last = last, clock()
         if last - previous > _SAME_S:
             signal.default_int_handler(number, frame)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from pintag.cli import commands, main
-from pintag.core import signals
 from pintag.core.version import __version__
 from pintag.data import sample
 from pintag.models.identity import Model
@@ -129,8 +127,8 @@ def test_an_interruption_is_exit_code_1_and_no_traceback(
     assert (done.code, done.err.strip()) == (1, "interrupted")
 
 
-# Interrupts the process when it first imports a module of click.
-INTERRUPTED_IMPORT = """
+INTERRUPTED = {
+    "when it first imports a module of click": """
 import os, signal, sys
 from pintag.cli import main
 
@@ -141,31 +139,31 @@ class Interrupt:
 
 sys.meta_path.insert(0, Interrupt)
 main()
-"""
+""",
+    "in a native module, which replaces the exception": """
+import os, signal
+from pintag.cli import commands, main
+
+def load():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        raise ImportError("initialization failed") from None
+
+commands.run = load
+main()
+""",
+}
 
 
-def test_an_interruption_of_the_imports_prints_no_traceback() -> None:
+@pytest.mark.parametrize("program", INTERRUPTED.values(), ids=INTERRUPTED)
+def test_an_interruption_of_the_imports_prints_no_traceback(program: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True,
+        [sys.executable, "-c", program], capture_output=True, text=True,
         # A process in the background ignores it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "interrupted\n")
-
-
-def test_an_interruption_of_a_native_module_prints_no_traceback(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def load() -> None:
-        try:
-            os.kill(os.getpid(), signal.SIGINT)
-        except KeyboardInterrupt:
-            raise ImportError("initialization failed") from None
-
-    monkeypatch.setattr(commands, "run", load)
-    with signals.handled(signal.default_int_handler, signal.SIGINT):
-        done = cli("tag")
-    assert (done.code, done.err) == (1, "interrupted\n")
 
 
 def test_an_import_error_without_an_interruption_is_a_defect(

@@ -8,8 +8,10 @@ import threading
 import pytest
 
 from pintag.core import signals
+from tests.own_process import in_own_process
 
 
+@in_own_process
 def test_a_handler_handles_its_signals_during_the_block_only() -> None:
     received: list[int] = []
     before = signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGUSR2)
@@ -30,6 +32,7 @@ def test_the_previous_handler_is_restored_after_an_error() -> None:
     assert signal.getsignal(signal.SIGUSR1) is before
 
 
+@in_own_process
 def test_a_handler_that_the_block_replaces_is_restored() -> None:
     """As Ray replaces the handler of SIGTERM when it starts."""
     received: list[str] = []
@@ -55,6 +58,7 @@ def test_nothing_changes_in_other_threads() -> None:
     assert during == [before]
 
 
+@in_own_process
 def test_an_interrupt_is_remembered_when_native_code_replaces_its_exception() -> None:
     # These tests may run in the background themselves.
     with signals.handled(signal.default_int_handler, signal.SIGINT):
@@ -66,6 +70,7 @@ def test_an_interrupt_is_remembered_when_native_code_replaces_its_exception() ->
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@in_own_process
 def test_an_interrupt_of_a_process_in_the_background_stays_ignored() -> None:
     """A shell starts `command &` so."""
     with signals.handled(signal.SIG_IGN, signal.SIGINT):
@@ -74,21 +79,21 @@ def test_an_interrupt_of_a_process_in_the_background_stays_ignored() -> None:
         assert not was_interrupted()
 
 
-def test_a_signal_that_is_sent_twice_interrupts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@in_own_process
+def test_a_signal_that_is_sent_twice_interrupts_once() -> None:
     """`timeout` sends it to its command, and then to the group of the command."""
     times = iter([10.0, 10.5])
-    monkeypatch.setattr("time.monotonic", lambda: next(times))
-    with signals.interrupting(signal.SIGTERM):
+    with signals.interrupting(signal.SIGTERM, clock=lambda: next(times)):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_a_second_signal_interrupts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@in_own_process
+def test_a_second_signal_interrupts_again() -> None:
     times = iter([10.0, 11.5])
-    monkeypatch.setattr("time.monotonic", lambda: next(times))
-    with signals.interrupting(signal.SIGTERM):
+    with signals.interrupting(signal.SIGTERM, clock=lambda: next(times)):
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGTERM)

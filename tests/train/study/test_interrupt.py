@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from pintag.train.study.interrupt import remembered
+from tests.own_process import in_own_process
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -23,12 +24,14 @@ def interrupt_and_catch(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", NUMBERS)
+@in_own_process
 def test_an_interrupt_is_raised_at_once(number: signal.Signals) -> None:
     with pytest.raises(KeyboardInterrupt), remembered():
         signal.raise_signal(number)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
+@in_own_process
 def test_a_lost_interrupt_is_raised_by_the_next_check(number: signal.Signals) -> None:
     def work() -> None:
         with remembered() as check:
@@ -45,12 +48,14 @@ def test_a_lost_interrupt_is_raised_by_the_next_check(number: signal.Signals) ->
 
 
 @pytest.mark.parametrize("number", NUMBERS)
+@in_own_process
 def test_a_lost_interrupt_is_raised_at_the_end(number: signal.Signals) -> None:
     with pytest.raises(KeyboardInterrupt), remembered():
         interrupt_and_catch(number)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
+@in_own_process
 def test_the_previous_handler_is_restored(number: signal.Signals) -> None:
     previous = signal.getsignal(number)
     with remembered() as check:
