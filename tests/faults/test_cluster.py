@@ -110,7 +110,7 @@ def test_a_port_that_is_taken_on_the_node_is_refused_with_the_node_and_the_remed
     )
     assert refused.returncode == doctor.returncode == 1
     assert re.fullmatch(f"starting …\nerror: {words}\n", refused.stderr), refused.stderr
-    assert re.search(f"^FAIL  ports: one is taken; {words}$", doctor.stdout, re.MULTILINE)
+    assert re.search(f"^FAIL  ports: one cannot be used; {words}$", doctor.stdout, re.MULTILINE)
 
 
 def test_a_server_on_the_cluster_answers_and_never_from_the_local_one_beside_it(
