@@ -6,7 +6,8 @@ import contextlib
 import io
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from pintag import cluster, local_node, ray_variables
 from pintag.core.errors import ClusterError
@@ -20,6 +21,8 @@ _POLL_INTERVAL_S = 0.2
 _SPARE_S = 10.0
 # Ray's state of a replica that never had a request.
 _STARTING = "STARTING"
+# And that of an application that ends.
+_DELETING = "DELETING"
 
 
 def disconnect(config: ServeConfig, notify: Notify, *, is_shared: bool = True) -> None:
@@ -102,8 +105,13 @@ def _replicas() -> dict[str, list[tuple[str, str]]]:
             for replica in deployment["replicas"]
         ]
         for name, application in running.items()
-        if name in (CANDIDATE, EXPLAINER, CLASSIFIER)
+        if name in (CANDIDATE, EXPLAINER, CLASSIFIER) and not _has_ended(application)
     }
+
+
+def _has_ended(application: Mapping[str, Any]) -> bool:
+    """Whether an application has no deployment left. Ray may list it for minutes after that."""
+    return application["status"] == _DELETING and not application["deployments"]
 
 
 def _kill(actors: Collection[str]) -> None:

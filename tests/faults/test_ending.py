@@ -94,5 +94,6 @@ def test_replicas_that_wait_for_a_node_keep_no_server_from_ending(
         process.send_signal(number)
         assert process.wait(60) == 1
         wait_for(lambda: not any(map(lives, processes)), 20, "the end of Ray")
-    start, _, end = log.read_text().splitlines()
+    start, warning, *_, end = log.read_text().splitlines()
     assert (start, end) == ("starting …", "interrupted")
+    assert log.read_text().split(warning)[1].split() == ["interrupted"]
