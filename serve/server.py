@@ -46,8 +46,8 @@ def run(
             differ.
         ClusterError: nothing answers at `RAY_ADDRESS`, or a process of a local Ray has ended.
     """
-    access.check(config)
     ports.check_host(config.http.host)
+    access.check(config)
     if silent := access.silent_redis(config):
         notify(silent)
     registry = _registry(uri, follow=follow)

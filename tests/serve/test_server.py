@@ -50,13 +50,11 @@ SMALL = (
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
-def test_other_machines_have_access_only_with_keys_or_on_request(
-    bundle_dir: Path, host: str
-) -> None:
-    done = pintag("serve", "--bundle", bundle_dir, f"http.host='{host}'")
+def test_other_machines_have_access_only_with_keys_or_on_request(bundle_dir: Path) -> None:
+    """For other addresses see test_access.py."""
+    done = pintag("serve", "--bundle", bundle_dir, "http.host=0.0.0.0")
     assert done.returncode == 1
-    assert f"http.host={host} can be reached from other machines" in done.stderr
+    assert "http.host=0.0.0.0 can be reached from other machines" in done.stderr
     assert "access.keys=FILE" in done.stderr
     assert "access.allow_anonymous=true" in done.stderr
 
