@@ -42,7 +42,7 @@ def connected(workers: int = 1) -> Iterator[None]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray_variables.check_address()
     with signals.interrupting(signal.SIGTERM):
-        start(_options(workers))
+        start(ray_variables.local_options(workers) if ray_variables.is_local() else {})
         try:
             with local_node.watched():
                 yield
@@ -50,13 +50,7 @@ def connected(workers: int = 1) -> Iterator[None]:
             local_node.shut_down()
 
 
-def _options(workers: int) -> dict[str, Any]:
-    """The options of `ray.init`."""
-    options: dict[str, Any] = {"include_dashboard": False, "job_config": job_config()}
-    return options | (ray_variables.local_options(workers) if ray_variables.is_local() else {})
-
-
-def job_config() -> Any:
+def _job_config() -> Any:
     """Ray's configuration of this process, so that workers do not search its working directory.
 
     Ray puts that directory first on the path of the workers, where a `keras.py` or `train.py` of a
@@ -87,7 +81,10 @@ def start(options: dict[str, Any]) -> Any:
     try:
         # Ray's own handler of SIGTERM would end this process without any cleanup.
         with quiet(), signals.kept(signal.SIGTERM), local_node.started_apart():
-            return ray.init(logging_level="ERROR", log_to_driver=False, **options)
+            return ray.init(
+                logging_level="ERROR", log_to_driver=False, include_dashboard=False,
+                job_config=_job_config(), **options,
+            )  # fmt: skip
     # Ray raises a plain Exception when a node does not start in time on a busy machine.
     except Exception as error:
         raise ClusterError(f"no Ray cluster: {ray_variables.explain(error)}") from error

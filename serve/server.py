@@ -150,7 +150,7 @@ def _connect(config: ServeConfig) -> Path:
     import ray
 
     ray_variables.check_address()
-    options: dict[str, Any] = {"include_dashboard": False, "job_config": cluster.job_config()}
+    options: dict[str, Any] = {}
     if ray_variables.is_local():
         ports.check_free(config.http.host, config.http.port, "http.port")
         ports.check_free(config.http.host, config.metrics.port, "metrics.port")

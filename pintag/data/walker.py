@@ -65,8 +65,8 @@ class Entries:
 def metadata(name: str) -> str:
     """The reason why a file or folder with this name is left out; empty if it is not."""
     lower = name.lower()
-    ends = lower.startswith(_METADATA_PREFIX) or lower.endswith(_METADATA_SUFFIX)
-    if ends or lower in _METADATA_NAMES:
+    is_affixed = lower.startswith(_METADATA_PREFIX) or lower.endswith(_METADATA_SUFFIX)
+    if is_affixed or lower in _METADATA_NAMES:
         return METADATA
     return HIDDEN if name.startswith(".") else ""
 
