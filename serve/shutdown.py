@@ -60,7 +60,7 @@ def _end_serve(config: ServeConfig, *, is_shared: bool) -> None:
         # An error means that Serve has not started, so there are no replicas.
         with contextlib.suppress(RayServeException):
             _end_applications(environment.draining_s(config))
-            is_shared = is_shared or bool(serve.status().applications)
+            is_shared = is_shared or bool(_running_applications())
         if ray_variables.is_local() or not is_shared:
             serve.shutdown()
 
@@ -92,26 +92,33 @@ def _end_applications(limit_s: float) -> None:
 
 def _replicas() -> dict[str, list[tuple[str, str]]]:
     """The actors and states of the replicas of each of the server's applications that runs."""
-    from ray.serve.context import _get_global_client
-
     from pintag.serve.app import CLASSIFIER, EXPLAINER
     from pintag.serve.deployments.candidate import CANDIDATE
 
-    running = _get_global_client().get_serve_details()["applications"]
     return {
         name: [
             (replica["actor_name"], replica["state"])
             for deployment in application["deployments"].values()
             for replica in deployment["replicas"]
         ]
-        for name, application in running.items()
-        if name in (CANDIDATE, EXPLAINER, CLASSIFIER) and not _has_ended(application)
+        for name, application in _running_applications().items()
+        if name in (CANDIDATE, EXPLAINER, CLASSIFIER)
     }
 
 
-def _has_ended(application: Mapping[str, Any]) -> bool:
-    """Whether an application has no deployment left. Ray may list it for minutes after that."""
-    return application["status"] == _DELETING and not application["deployments"]
+def _running_applications() -> dict[str, Mapping[str, Any]]:
+    """What Ray Serve runs, of anybody, by name.
+
+    An application that ends and has no deployment left runs no more: Ray may list it for minutes.
+    """
+    from ray.serve.context import _get_global_client
+
+    applications = _get_global_client().get_serve_details()["applications"]
+    return {
+        name: application
+        for name, application in applications.items()
+        if application["status"] != _DELETING or application["deployments"]
+    }
 
 
 def _kill(actors: Collection[str]) -> None:

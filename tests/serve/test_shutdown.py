@@ -9,18 +9,35 @@ import pytest
 from pintag.serve import shutdown
 from pintag.serve.config import ServeConfig
 
+RUNNING = {"status": "RUNNING", "deployments": {"other": {}}}
+STARTING = {"status": "DEPLOYING", "deployments": {}}
+ENDING = {"status": "DELETING", "deployments": {"other": {}}}
+# Ray Serve may list such an application for minutes.
+ENDED = {"status": "DELETING", "deployments": {}}
+
 
 @pytest.mark.parametrize(
-    ("is_shared", "others", "ends"),
-    [(False, {}, True), (False, {"other": "RUNNING"}, False), (True, {}, False)],
+    ("is_shared", "listed", "ends"),
+    [
+        (False, {}, True),
+        (False, {"classifier": ENDED, "explainer": ENDED}, True),
+        (False, {"other": RUNNING}, False),
+        (False, {"classifier": ENDED, "other": STARTING}, False),
+        (False, {"other": ENDING}, False),
+        (True, {}, False),
+    ],
 )
 def test_ray_serve_ends_with_the_server_unless_others_use_it(
-    is_shared: bool, others: dict[str, str], ends: bool, monkeypatch: pytest.MonkeyPatch
+    is_shared: bool,
+    listed: dict[str, dict[str, object]],
+    ends: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls: list[object] = []
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     monkeypatch.setattr(shutdown, "_end_applications", calls.append)
-    monkeypatch.setattr("ray.serve.status", lambda: SimpleNamespace(applications=others))
+    client = SimpleNamespace(get_serve_details=lambda: {"applications": listed})
+    monkeypatch.setattr("ray.serve.context._get_global_client", lambda: client)
     monkeypatch.setattr("ray.serve.shutdown", lambda: calls.append("Ray Serve"))
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.shutdown", lambda: calls.append("the connection"))
