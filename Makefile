@@ -32,6 +32,8 @@ $(STAMP): $(LOCK) requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; set PYTHON=path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@# The other of two packages with the same modules, from an earlier installation.
+	$(BIN)/pip uninstall -qq --disable-pip-version-check --yes tensorflow$(if $(GPU),-cpu)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes \
 		-r $(LOCK) -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -77,8 +79,8 @@ format: setup ## put the code into form
 	$(BIN)/ruff format .
 
 lock: ## resolve the dependencies anew (needs uv)
-	$(COMPILE) --extra load --extra heif --extra redis -o requirements.lock pyproject.toml
-	$(COMPILE) --extra load --extra heif --extra redis --extra gpu -c requirements.lock -o requirements-gpu.lock pyproject.toml
+	$(COMPILE) --extra load --extra heif --extra redis --group cpu -o requirements.lock pyproject.toml
+	$(COMPILE) --no-config --extra load --extra heif --extra redis --extra gpu -c requirements.lock -o requirements-gpu.lock pyproject.toml
 	$(COMPILE) --group dev --group docs -c requirements.lock -o requirements-dev.lock
 	$(COMPILE) --group sbom -o requirements-sbom.lock
 

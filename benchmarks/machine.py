@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import psutil
 
 from benchmarks.workload import NO_CACHE, Workload
+from pintag.core.version import library_version
 from pintag.models import bundle
 from pintag.serve.config import ServeConfig
 from tests.conftest import ROOT
@@ -57,13 +57,7 @@ def _processor() -> str:
 
 
 def _versions() -> dict[str, str]:
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "none"
-    return versions
+    return {name: library_version(name) or "none" for name in _PACKAGES}
 
 
 def _wrk() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import subprocess
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from pintag import cluster, ray_variables
 from pintag.core import machine
 from pintag.core.errors import PintagError
+from pintag.core.version import library_version
 from pintag.serve import access, environment, nodes, ports, room, running_server
 from pintag.serve.config import ServeConfig
 
@@ -129,17 +129,10 @@ def _access_checks(config: ServeConfig) -> Iterator[Check]:
 
 
 def _engines() -> Check:
-    versions = {name: _version(name) for name in ("ray", "tensorflow", "openvino")}
+    versions = {name: library_version(name) for name in ("ray", "tensorflow", "openvino")}
     found = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
     complete = bool(versions["ray"] and versions["tensorflow"])
     return Check("engines", complete, found, "install pintag with all its requirements")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _haproxy() -> Check:

@@ -6,7 +6,6 @@ import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from pintag.core import files
 from pintag.core.errors import BundleError
+from pintag.core.version import library_version
 from pintag.data.labels import Labels
 from pintag.models.bundle import ModelBundle, sha256
 from pintag.models.engines.openvino import Precision
@@ -71,7 +71,7 @@ def _provenance() -> dict[str, Any]:
     """The time of writing, and the versions of the libraries."""
     return {
         "created": datetime.now(UTC).replace(microsecond=0),
-        "libraries": {library: version(library) for library in _LIBRARIES},
+        "libraries": {library: library_version(library) for library in _LIBRARIES},
     }
 
 
