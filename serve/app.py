@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
 from ray.serve import Application
 
 from pintag.core import config as configuration
@@ -39,7 +40,7 @@ class PlannedApplication:
     route_prefix: str | None
     """None: it has no HTTP route."""
     builder: Callable[[Any], Application]
-    args: ApplicationArgs
+    args: BaseModel
 
 
 def plan(config: ServeConfig, bundle: str) -> list[PlannedApplication]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -24,14 +25,17 @@ _CANDIDATE_TIMEOUT_S = 30.0
 class Applications:
     """The applications on Ray: the served bundle, and a candidate until it is served itself."""
 
-    def __init__(self, config: ServeConfig, notify: Notify) -> None:
+    def __init__(self, config: ServeConfig, notify: Notify, *, is_repeatable: bool = False) -> None:
         """Nothing is deployed yet.
 
         Args:
             config: with the URI of the candidate's bundle, see `with_candidate`.
             notify: called with a line of text for each event of the candidate.
+            is_repeatable: replicas that already have a bundle and these settings stay. Otherwise
+                Ray replaces them whenever the bundle is deployed.
         """
         self._config, self._notify = config, notify
+        self._is_repeatable = is_repeatable
 
     def deploy(self, uri: str) -> None:
         """Serve a bundle, instead of the current one if there is one; return when it is healthy.
@@ -48,7 +52,7 @@ class Applications:
         config = self._config
         if is_promoted := _is_candidate(config, uri):
             config = _without_candidate(config)
-        targets = _targets(config, uri)
+        targets = self._targets(config, uri)
         targets.pop(CANDIDATE, None)
         with server_errors(targets):
             # Start both at once: most of the time is spent importing TensorFlow.
@@ -72,7 +76,7 @@ class Applications:
         # In a separate process: in this one Ray's cached handle would connect again at the end.
         ask = ray.remote(num_cpus=0, max_calls=1)(candidate.fetch_info)
         try:
-            serve.run_many([_targets(self._config, uri)[candidate.CANDIDATE]])
+            serve.run_many([self._targets(self._config, uri)[candidate.CANDIDATE]])
             answer = ray.get(ask.remote(), timeout=_CANDIDATE_TIMEOUT_S)
         # The server works without a candidate, whatever it raises.
         except Exception as error:
@@ -83,6 +87,32 @@ class Applications:
             settings = self._config.candidate
             shares = f"candidate.shadow={settings.shadow:g}, candidate.canary={settings.canary:g}"
             self._notify(f"the candidate is {answer.name} {answer.version} ({shares})")
+
+    def _targets(self, config: ServeConfig, uri: str) -> dict[str, Any]:
+        """Ray's run targets, by the name of the application."""
+        from ray.serve import RunTarget
+
+        from pintag.serve import app
+
+        targets = {}
+        for planned in app.plan(config, uri):
+            application = planned.builder(planned.args)
+            if self._is_repeatable:
+                _set_version(application, planned.args.model_dump_json())
+            targets[planned.name] = RunTarget(application, planned.name, planned.route_prefix)
+        return targets
+
+
+def checked_bundle(config: ServeConfig, uri: str) -> ModelBundle:
+    """Load a bundle and verify it.
+
+    Raises:
+        BundleError: it is damaged, or has no model of the engine and precision in `config`.
+        DataError: its store cannot be reached, or denies access.
+    """
+    bundle = remote.load(uri)
+    bundle.choose(config.engine, config.precision)
+    return bundle
 
 
 def with_candidate(config: ServeConfig, served: ModelBundle, notify: Notify) -> ServeConfig:
@@ -145,13 +175,8 @@ def _without_candidate(config: ServeConfig) -> ServeConfig:
     return config.model_copy(update={"candidate": CandidateConfig()})
 
 
-def _targets(config: ServeConfig, uri: str) -> dict[str, Any]:
-    """Ray's run targets, by the name of the application."""
-    from ray.serve import RunTarget
-
-    from pintag.serve import app
-
-    return {
-        planned.name: RunTarget(planned.builder(planned.args), planned.name, planned.route_prefix)
-        for planned in app.plan(config, uri)
-    }
+def _set_version(application: Any, args: str) -> None:
+    """Give a deployment a version that depends on its arguments: Ray's would be random."""
+    version = hashlib.sha256(args.encode()).hexdigest()[:16]
+    deployment = application._bound_deployment
+    application._bound_deployment = deployment.options(version=version, _internal=True)

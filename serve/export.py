@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from pintag import ray_variables
-from pintag.serve import app, old_import_paths, ports
+from pintag.serve import app, follower, old_import_paths, ports
 from pintag.serve import environment as ray_environment
 from pintag.serve.config import ServeConfig
 
@@ -26,8 +26,14 @@ _CLUSTER_NOTES = """\
 """
 
 
-def serve_config(config: ServeConfig, bundle: str) -> str:
-    """The applications of a server as YAML, for `serve deploy` and KubeRay's `serveConfigV2`."""
+def serve_config(config: ServeConfig, bundle: str, *, follow: bool = False) -> str:
+    """The applications of a server as YAML, for `serve deploy` and KubeRay's `serveConfigV2`.
+
+    Args:
+        bundle: the folder or URI of a bundle, or of a registry to follow.
+        follow: one application follows the registry and deploys the others.
+    """
+    planned = [follower.plan(config, bundle)] if follow else app.plan(config, bundle)
     return _yaml(
         {
             "proxy_location": "EveryNode",
@@ -35,12 +41,12 @@ def serve_config(config: ServeConfig, bundle: str) -> str:
             "logging_config": {"encoding": config.log.format.upper(), "log_level": "WARNING"},
             "applications": [
                 {
-                    "name": planned.name,
-                    "route_prefix": planned.route_prefix,
-                    "import_path": f"{app.__name__}:{planned.builder.__name__}",
-                    "args": planned.args.model_dump(mode="json"),
+                    "name": each.name,
+                    "route_prefix": each.route_prefix,
+                    "import_path": f"{each.builder.__module__}:{each.builder.__name__}",
+                    "args": each.args.model_dump(mode="json"),
                 }
-                for planned in app.plan(config, bundle)
+                for each in planned
             ],
         }
     )

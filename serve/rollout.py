@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from pintag.core.errors import BundleError, DataError
-from pintag.core.store import last_name
+from pintag.core.store import absolute, last_name
 from pintag.models.registry import Registry
 
 _POLL_INTERVAL_S = 1.0
@@ -23,6 +23,18 @@ _FIRST_PAUSE_S, _MAX_PAUSE_S = 10.0, 300.0
 
 Act = Callable[[str], object]
 Notify = Callable[[str], None]
+
+
+def registry(uri: str) -> Registry:
+    """The registry at `uri`, which can be followed.
+
+    Raises:
+        BundleError: there is a bundle or nothing at `uri`.
+    """
+    found = Registry(absolute(uri))
+    if not found.exists():
+        raise BundleError(f"{uri}: no registry to follow; `pintag models add` creates one")
+    return found
 
 
 def follow(

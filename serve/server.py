@@ -15,10 +15,8 @@ from typing import Any
 
 from pintag import cluster, local_node, ray_variables
 from pintag.core import signals
-from pintag.core.errors import BundleError, ServerError
+from pintag.core.errors import ServerError
 from pintag.core.store import absolute
-from pintag.models import remote
-from pintag.models.bundle import ModelBundle
 from pintag.models.registry import Registry
 from pintag.serve import access, deploy, environment, ports, rollout, room, shutdown
 from pintag.serve.config import ServeConfig
@@ -50,9 +48,9 @@ def run(
     access.check(config)
     if silent := access.silent_redis(config):
         notify(silent)
-    registry = _registry(uri, follow=follow)
+    registry = rollout.registry(uri) if follow else Registry(absolute(uri))
     bundle_uri = registry.resolve()
-    config = deploy.with_candidate(config, _checked_bundle(config, bundle_uri), notify)
+    config = deploy.with_candidate(config, deploy.checked_bundle(config, bundle_uri), notify)
     _set_variables(config)
     applications = deploy.Applications(config, notify)
     with _connected(config, notify) as logs, local_node.watched() as check:
@@ -76,32 +74,9 @@ def _wait(
 ) -> None:
     """Roll out versions of a followed registry, until an interrupt."""
     if followed:
-        check = functools.partial(_checked_bundle, config)
+        check = functools.partial(deploy.checked_bundle, config)
         rollout.follow(followed, serving, check, applications.deploy, notify)
     threading.Event().wait()
-
-
-def _registry(uri: str, *, follow: bool) -> Registry:
-    """The registry at `uri`. A bundle counts as a registry of one version; it cannot be followed.
-
-    Raises:
-        BundleError: `follow` is true, and there is a bundle or nothing at `uri`.
-    """
-    registry = Registry(absolute(uri))
-    if follow and not registry.exists():
-        raise BundleError(f"{uri}: no registry to follow; `pintag models add` creates one")
-    return registry
-
-
-def _checked_bundle(config: ServeConfig, uri: str) -> ModelBundle:
-    """Load a bundle and verify it.
-
-    Raises:
-        BundleError: it is damaged, or has no model of the engine and precision in `config`.
-    """
-    bundle = remote.load(uri)
-    bundle.choose(config.engine, config.precision)
-    return bundle
 
 
 def _set_variables(config: ServeConfig) -> None:

@@ -90,7 +90,7 @@ def serve(
         overrides = (*overrides, f"http.port={port}")
     settings = config.load(ServeConfig, config_path, overrides)
     if printed:
-        _print(printed, settings, bundle)
+        _print(printed, settings, bundle, follow=follow)
         return
     _run(settings, bundle, follow=follow)
 
@@ -148,11 +148,11 @@ def _print_urls(settings: ServeConfig, announce: Announce, url: str, logs: Path)
     announce("", "Ctrl-C stops the server.")
 
 
-def _print(what: str, settings: ServeConfig, bundle: str) -> None:
+def _print(what: str, settings: ServeConfig, bundle: str, *, follow: bool) -> None:
     from pintag.serve import export
 
     texts = {
-        "serve_config": lambda: export.serve_config(settings, absolute(bundle)),
+        "serve_config": lambda: export.serve_config(settings, absolute(bundle), follow=follow),
         "environment": lambda: export.environment(settings),
         "prometheus": lambda: export.prometheus(settings),
     }

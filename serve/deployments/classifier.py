@@ -59,6 +59,7 @@ class Classifier:
             explained: whether the explainer application runs too; `GET /v1/model` reports it.
             http: an `ApiConfig` as plain data.
         """
+        self._uri = uri
         self._access = AccessConfig.model_validate(access)
         self._http = ApiConfig.model_validate(http)
         starting = rate_limit.start(self._access)
@@ -85,6 +86,10 @@ class Classifier:
     def info(self) -> ModelInfo:
         """The served model, and the candidate while it is healthy."""
         return self._info.model_copy(update={"candidate": self._router and self._router.info})
+
+    async def uri(self) -> str:
+        """The folder or URI of the bundle."""
+        return self._uri
 
     async def check_health(self) -> None:
         """See `LoadedModel.check`."""

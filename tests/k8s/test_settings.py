@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from pintag.core import config
-from pintag.serve import app, environment, export
+from pintag.serve import app, environment, export, follower
 from pintag.serve.auth import redis_limiter
 from pintag.serve.config import ServeConfig
 from scripts import chart
@@ -89,6 +90,28 @@ def test_the_serve_configuration_and_the_variables_are_those_of_pintag(
 def nodes(service: Object) -> list[Object]:
     groups = [cluster(service)["headGroupSpec"], *cluster(service)["workerGroupSpecs"]]
     return [group["template"]["spec"]["containers"][0] for group in groups]
+
+
+@pytest.mark.parametrize("example", NAMES)
+def test_a_registry_is_followed_by_one_application_on_nodes_of_the_classifier(
+    example: str, tmp_path: Path
+) -> None:
+    (tmp_path / "values.yaml").write_text("settings: {}")
+    expected, _ = settings(example, tmp_path / "values.yaml")
+    service = one("RayService", example, "--set=bundle.follow=true,bundle.uri=s3://models/pins")
+    content = yaml.safe_load(service["spec"]["serveConfigV2"])
+    ServeDeploySchema.model_validate(content)
+    (only,) = content["applications"]
+    assert only["args"].pop("follower") == {"resources": {"follower": 1}}
+    printed = yaml.safe_load(export.serve_config(expected, "s3://models/pins", follow=True))
+    assert printed["applications"][0]["args"].pop("follower") == {"resources": {}}
+    assert content == printed
+    assert callable(getattr(follower, only["import_path"].removeprefix("pintag.serve.follower:")))
+    resources = {
+        group["groupName"]: json.loads(group["rayStartParams"]["resources"].strip("'"))
+        for group in cluster(service)["workerGroupSpecs"]
+    }
+    assert {name for name, given in resources.items() if "follower" in given} == {"classifier"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from ray.serve.schema import ServeDeploySchema
 
 from pintag import ray_variables
 from pintag.core import config
-from pintag.serve import app, environment, export, ports
+from pintag.core.errors import ConfigError
+from pintag.serve import app, environment, export, follower, ports
 from pintag.serve.config import CandidateArgs, ClassifierArgs, ExplainerArgs, ServeConfig
 from tests.conftest import CONFIGS
 
@@ -49,6 +50,22 @@ def test_without_an_explainer_there_is_one_application() -> None:
     read = yaml.safe_load(export.serve_config(settings, BUNDLE))
     (only,) = read["applications"]
     assert only["args"]["explained"] is False
+
+
+def test_a_follower_is_the_only_application_and_has_all_settings(settings: ServeConfig) -> None:
+    text = yaml.safe_load(export.serve_config(settings, BUNDLE, follow=True))
+    (only,) = ServeDeploySchema.model_validate(text).applications
+    module, builder = only.import_path.split(":")
+    assert (module, only.route_prefix) == (follower.__name__, None)
+    deployment = getattr(follower, builder)(only.args)._bound_deployment
+    uri, plain = deployment.init_args
+    assert (uri, ServeConfig.model_validate(plain)) == (BUNDLE, settings)
+    assert deployment.ray_actor_options["num_cpus"] == 0
+
+
+def test_wrong_args_of_a_follower_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"args of the application follower: .*no_such_key"):
+        follower.build({"bundle": BUNDLE, "no_such_key": 1})
 
 
 def test_a_candidate_is_an_application_without_a_route() -> None:

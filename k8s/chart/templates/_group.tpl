@@ -14,7 +14,11 @@ rayStartParams:
   {{- end }}
   metrics-export-port: {{ int $root.Values.settings.metrics.port | quote }}
   object-store-memory: {{ include "pintag.storeBytes" $group.objectStore | quote }}
-  resources: {{ printf "'%s'" (dict .kind (int $group.replicasPerPod) | toJson) | quote }}
+  {{- $resources := dict .kind (int $group.replicasPerPod) }}
+  {{- if and $root.Values.bundle.follow (eq .kind "classifier") }}
+  {{- $_ := set $resources "follower" 1 }}
+  {{- end }}
+  resources: {{ printf "'%s'" (toJson $resources) | quote }}
 template:
   metadata:
     labels:
@@ -55,6 +59,22 @@ template:
             {{- include "pintag.selector" $root | nindent 12 }}
             app.kubernetes.io/component: {{ $.kind }}
       {{- end }}
+    {{- if include "pintag.isBundleMounted" $root }}
+    initContainers:
+      - name: bundle # without a bundle the pod waits here, and says why; with one, replicas start from its copy
+        {{- include "pintag.container" $root | nindent 8 }}
+        command: [pintag, models, fetch, --wait=60, {{ $root.Values.bundle.uri | quote }}]
+        env:
+          {{- include "pintag.commonEnvironment" $root | trim | nindent 10 }}
+        {{- with include "pintag.environmentSources" $root }}
+        {{- . | nindent 8 }}
+        {{- end }}
+        terminationMessagePolicy: FallbackToLogsOnError
+        resources:
+          {{- toYaml $group.resources | nindent 10 }}
+        volumeMounts:
+          {{- include "pintag.mounts" (dict "root" $root "kind" "worker") | nindent 10 }}
+    {{- end }}
     containers:
       - name: ray
         {{- include "pintag.container" $root | nindent 8 }}

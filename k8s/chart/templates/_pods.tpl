@@ -104,6 +104,11 @@ envFrom:
 {{- if or .Values.bundle.volume.enabled .Values.bundle.image.reference }}yes{{ end -}}
 {{- end -}}
 
+{{/* Whether the bundle is elsewhere than in the image. */}}
+{{- define "pintag.isBundleMounted" -}}
+{{- if or (contains "://" .Values.bundle.uri) (include "pintag.hasModels" .) .Values.pods.volumeMounts }}yes{{ end -}}
+{{- end -}}
+
 {{- define "pintag.claim" -}}
 {{- .Values.bundle.volume.existingClaim | default (printf "%s-models" (include "pintag.name" .)) -}}
 {{- end -}}

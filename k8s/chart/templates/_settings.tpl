@@ -18,10 +18,16 @@
 {{/* The Serve configuration, as `pintag serve --serve-config` writes it. */}}
 {{- define "pintag.serveConfig" -}}
 {{- $settings := include "pintag.settings" . | fromYaml -}}
+{{- $applications := list -}}
+{{- if .Values.bundle.follow -}}
+{{- /* Nodes of the classifier can read the registry, and have this resource. */ -}}
+{{- $args := merge (dict "bundle" .Values.bundle.uri "follower" (dict "resources" (dict "follower" 1))) $settings -}}
+{{- $applications = list (dict "name" "follower" "route_prefix" nil "import_path" "pintag.serve.follower:build" "args" $args) -}}
+{{- else -}}
 {{- $common := dict "engine" $settings.engine "precision" $settings.precision "log" $settings.log -}}
 {{- $public := merge (dict "bundle" .Values.bundle.uri "access" $settings.access "http" (pick $settings.http "cors_origins" "root_path")) $common -}}
 {{- $classifier := merge (dict "explained" $settings.explainer.enabled "classifier" $settings.classifier "candidate" $settings.candidate) $public -}}
-{{- $applications := list (dict "name" "classifier" "route_prefix" "/" "import_path" "pintag.serve.app:build" "args" $classifier) -}}
+{{- $applications = list (dict "name" "classifier" "route_prefix" "/" "import_path" "pintag.serve.app:build" "args" $classifier) -}}
 {{- if $settings.explainer.enabled -}}
 {{- $explainer := merge (dict "explainer" $settings.explainer) $public -}}
 {{- $applications = append $applications (dict "name" "explainer" "route_prefix" "/v1/explanations" "import_path" "pintag.serve.app:build_explainer" "args" $explainer) -}}
@@ -33,6 +39,7 @@
 {{- end -}}
 {{- $candidate := merge (dict "bundle" $settings.candidate.bundle "classifier" $deployment) $common -}}
 {{- $applications = append $applications (dict "name" "candidate" "route_prefix" nil "import_path" "pintag.serve.app:build_candidate" "args" $candidate) -}}
+{{- end -}}
 {{- end -}}
 {{- dict "proxy_location" "EveryNode"
   "http_options" (pick $settings.http "host" "port")

@@ -49,6 +49,34 @@ def test_versions_are_added_used_and_listed(cli: Cli, models: str, tmp_path: Pat
     assert all(word in row for word in ("one", "pins", "2026-01-03", "50.00%"))
 
 
+def test_fetch_verifies_the_current_version_and_prints_where_it_is(
+    cli: Cli, models: str, tmp_path: Path
+) -> None:
+    cli("models", "add", bundles.write(tmp_path / "one", "one"), models)
+    done = cli("models", "fetch", models)
+    folder = Path(done.out.strip())
+    assert done.code == 0
+    assert (folder / MANIFEST).read_bytes() == (tmp_path / "one" / MANIFEST).read_bytes()
+
+
+def test_fetch_waits_for_a_bundle_that_is_not_there_yet(
+    cli: Cli, models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, pauses = bundles.write(tmp_path / "one", "one"), []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        Registry(models).add(str(source))
+
+    refused = cli("models", "fetch", models)
+    monkeypatch.setattr("pintag.cli.models.sleep", sleep)
+    done = cli("models", "fetch", models, "--wait", "60")
+    assert (refused.code, done.code, len(pauses)) == (1, 0, 1)
+    reason = refused.err.removeprefix("error: ").strip()
+    assert done.err.startswith(reason)
+    assert done.err.endswith("; trying again for 60 s\n")
+
+
 @pytest.mark.parametrize("columns", [80, 20])
 def test_a_version_is_printed_in_full_and_may_be_shortened(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
