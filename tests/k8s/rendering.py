@@ -30,7 +30,8 @@ EVERYTHING = (
     "--set=jobs.bulk.enabled=true", "--set=jobs.load.enabled=true", "--set=jobs.dataClaim=data",
     "--set=monitoring.podMonitor.enabled=true", "--set=monitoring.rules.enabled=true",
     "--set=monitoring.dashboard.enabled=true", "--set=priorityClasses.create=true",
-    "--set=service.type=LoadBalancer", "--set=image.pullSecrets={registry}",
+    "--set=service.type=LoadBalancer", "--set=headroom.pods=1", "--set=image.prePull=true",
+    "--set=image.pullSecrets={registry}",
 )  # fmt: skip
 
 Object = dict[str, Any]

@@ -7,7 +7,16 @@ import json
 import pytest
 
 from scripts import chart
-from tests.k8s.rendering import EVERYTHING, Object, cluster, helm, objects, one, templates
+from tests.k8s.rendering import (
+    EVERYTHING,
+    Object,
+    cluster,
+    helm,
+    objects,
+    one,
+    refusal,
+    templates,
+)
 
 pytestmark = helm
 
@@ -21,8 +30,8 @@ def example(request: pytest.FixtureRequest) -> str:
 
 
 def containers(template: Object) -> list[Object]:
-    found: list[Object] = template["spec"]["containers"]
-    return found
+    spec = template["spec"]
+    return [*spec.get("initContainers", []), *spec["containers"]]
 
 
 def test_every_container_is_restricted(example: str) -> None:
@@ -61,11 +70,9 @@ def test_every_mount_has_its_volume_and_every_volume_a_limit(example: str) -> No
     for template in templates(objects(example, *EVERYTHING)):
         volumes = {volume["name"]: volume for volume in template["spec"].get("volumes", [])}
         for container in containers(template):
-            mounted = {mount["name"] for mount in container["volumeMounts"]}
-            assert mounted <= volumes.keys() | {"data"}
-            assert len({mount["mountPath"] for mount in container["volumeMounts"]}) == len(
-                container["volumeMounts"]
-            )
+            mounts = container.get("volumeMounts", [])
+            assert {mount["name"] for mount in mounts} <= volumes.keys() | {"data"}
+            assert len({mount["mountPath"] for mount in mounts}) == len(mounts)
         for volume in volumes.values():
             assert volume.get("emptyDir", {"sizeLimit": 1}).get("sizeLimit")
 
@@ -121,6 +128,47 @@ def test_the_object_store_fits_into_shared_memory(example: str) -> None:
             assert 80 * 2**20 < store < int(limit[:-2]) * units[limit[-2:]]
 
 
+@pytest.mark.parametrize(
+    ("options", "waits"),
+    [
+        ((), False),
+        (("--set=bundle.uri=s3://bucket/models/pins/1",), True),
+        (("--set=bundle.volume.enabled=true",), True),
+        (("--set=bundle.image.reference=registry.example.com/pins:1",), True),
+    ],
+    ids=["in the image", "object storage", "a volume", "an image"],
+)
+def test_pods_of_replicas_first_verify_a_bundle_that_is_not_in_their_image(
+    options: tuple[str, ...], waits: bool
+) -> None:
+    service = one("RayService", "kind", *options)
+    uri = next(
+        (each.partition("bundle.uri=")[2] for each in options if "uri=" in each), "/models/pins"
+    )
+    for group in cluster(service)["workerGroupSpecs"]:
+        spec = group["template"]["spec"]
+        commands = [each["command"] for each in spec.get("initContainers", [])]
+        assert commands == waits * [["pintag", "models", "fetch", "--wait=60", uri]]
+        for fetch in spec.get("initContainers", []):
+            assert fetch["volumeMounts"] == spec["containers"][0]["volumeMounts"]
+
+
+def test_headroom_gives_way_at_once() -> None:
+    options = ("--set=headroom.pods=2", "--set=priorityClasses.create=true")
+    spec = one("Deployment", "cpu", *options)["spec"]
+    assert spec["replicas"] == 2
+    assert spec["template"]["spec"]["terminationGracePeriodSeconds"] == 0
+    values = {
+        each["metadata"]["name"]: each["value"]
+        for each in objects("cpu", *options)
+        if each["kind"] == "PriorityClass"
+    }
+    assert values[spec["template"]["spec"]["priorityClassName"]] == min(values.values()) < 0
+    classifier = cluster(one("RayService", "cpu"))["workerGroupSpecs"][0]["template"]
+    assert containers(spec["template"])[0]["resources"] == containers(classifier)[-1]["resources"]
+    assert "priority below 0" in refusal("kind", "--set=headroom.pods=2")
+
+
 @pytest.mark.parametrize("stopping", [60, 7.5, 200])
 @pytest.mark.parametrize("drain", [0, 5, 30])
 def test_a_worker_has_time_to_drain(example: str, drain: int, stopping: float) -> None:
@@ -149,7 +197,7 @@ def test_a_worker_has_time_to_drain(example: str, drain: int, stopping: float) -
 def test_probes_are_our_own() -> None:
     """KubeRay's would take a pod that answers out of the Service while the head is away."""
     head, *workers = (
-        containers(group["template"])[0]
+        containers(group["template"])[-1]
         for service in [one("RayService", "cpu")]
         for group in [cluster(service)["headGroupSpec"], *cluster(service)["workerGroupSpecs"]]
     )

@@ -25,6 +25,9 @@
 {{- if and .Values.bundle.volume.loadFrom (not .Values.bundle.volume.enabled) -}}
 {{- fail "bundle.volume.loadFrom needs bundle.volume.enabled=true" -}}
 {{- end -}}
+{{- if and .Values.headroom.pods (not .Values.priorityClasses.create) (not .Values.headroom.priorityClassName) -}}
+{{- fail "headroom.pods need a priority below 0, or nothing takes their place: set priorityClasses.create=true, or headroom.priorityClassName" -}}
+{{- end -}}
 {{- if .Values.kuberay.checkDefinitions -}}
 {{- $definition := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "rayservices.ray.io" | toJson -}}
 {{- if and (contains "rayClusterConfig" $definition) (not (contains "\"authOptions\"" $definition)) -}}

@@ -63,6 +63,9 @@ affinity:
 {{- /* Ray keeps at most this much of each of its log files. */}}
 - { name: RAY_ROTATION_MAX_BYTES, value: "16777216" }
 - { name: RAY_ROTATION_BACKUP_COUNT, value: "2" }
+{{- /* `kubectl logs` and collectors of logs read the container's output. Ray would write to files only. */}}
+- { name: RAY_LOG_TO_STDERR, value: "1" }
+- { name: RAY_SERVE_LOG_TO_STDERR, value: "1" }
 {{- with .Values.pods.env }}
 {{ toYaml . }}
 {{- end }}
