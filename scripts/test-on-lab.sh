@@ -32,6 +32,10 @@ images() {
   # Stands in for Redis's own image.
   printf 'FROM %s\nRUN apt-get update && apt-get install -y --no-install-recommends redis-server\nUSER 999\n' "$base" >demo/Dockerfile
   build redis:8.2-bookworm demo
+  # An S3 store.
+  printf 'FROM %s\nRUN python -m venv /s3 && /s3/bin/pip install --no-cache-dir "moto[s3]" flask flask-cors\nUSER 1000\n' "$base" \
+    >demo/Dockerfile
+  build s3:1 demo
 }
 
 import_base() { # Debian's packages of Python stand in for the base image
@@ -62,13 +66,14 @@ demo_bundle() {
 up() {
   local number
   "$lab" up "${NODES:-2}"
-  "$lab" image "$prefix/pintag:1-demo" "$prefix/redis:8.2-bookworm"
+  "$lab" image "$prefix/pintag:1-demo" "$prefix/redis:8.2-bookworm" "$prefix/s3:1"
   # A volume for the Redis of each installation: none is used twice.
-  for number in 1 2 3 4; do "$lab" volume "redis$number" 2Gi; done
+  for number in $(seq 20); do "$lab" volume "redis$number" 2Gi; done
 }
 
 run_tests() {
-  PINTAG_CLUSTER_IMAGE=$prefix/pintag:1-demo "$lab" exec make test-cluster
+  PINTAG_CLUSTER_IMAGE=$prefix/pintag:1-demo PINTAG_CLUSTER_STORE_IMAGE=$prefix/s3:1 PINTAG_CLUSTER_DISPOSABLE=1 \
+    "$lab" exec make test-cluster ARGS="${ARGS:-}"
 }
 
 main "$@"

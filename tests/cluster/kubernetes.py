@@ -2,6 +2,7 @@
 
 KUBECONFIG names the cluster, with KubeRay in it. PINTAG_CLUSTER_IMAGE is an image that its nodes
 have, with a bundle at /models/pins (docs/tutorials/first-cluster.md, step 1).
+PINTAG_CLUSTER_STORE_IMAGE has moto's server, an S3 store (scripts/test-on-lab.sh builds it).
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from scripts import chart
 
 IMAGE = os.environ.get("PINTAG_CLUSTER_IMAGE", "pintag:1-demo")
+STORE_IMAGE = os.environ.get("PINTAG_CLUSTER_STORE_IMAGE", "s3:1")
 # A processor of the lab is shared by many: what is quick elsewhere takes minutes.
 READY_S, GONE_S = 900, 180
+
+Object = dict[str, Any]
 
 
 def missing() -> str:
@@ -67,7 +71,7 @@ class Installation:
         return done.stdout + done.stderr
 
     def upgrade(self, *options: str) -> None:
-        """Install, or change values."""
+        """Install, or change values: `options` are all that differs from the example."""
         repository, _, tag = IMAGE.rpartition(":")
         self.helm(
             "upgrade", "--install", self.name, chart.CHART,
@@ -98,46 +102,72 @@ class Installation:
     @contextlib.contextmanager
     def load(self, rate: float = 20) -> Iterator[dict[str, Any]]:
         """Uploads at a constant rate; what became of them is in the dictionary afterwards."""
+        code = Path(__file__).with_name("load.py").read_text(encoding="utf-8")
         pod, outcome = f"load-{uuid.uuid4().hex[:6]}", {}
-        self.kubectl("apply", "--filename=-", stdin=json.dumps(self._load_pod(pod, rate)))
-        wait_for(lambda: "ready" in self.kubectl("logs", pod, check=False), 180, "the load")
-        try:
+        variables = {"SERVER": self.url, "RATE": str(rate)}
+        with self.pod(pod, ["python", "-c", code], variables):
+            wait_for(lambda: "ready" in self.kubectl("logs", pod, check=False), 180, "the load")
             yield outcome
             self.kubectl("exec", pod, "--", "touch", "/tmp/stop")
             wait_for(lambda: "}" in self.kubectl("logs", pod), 120, "the outcome")
             outcome |= json.loads(self.kubectl("logs", pod).splitlines()[-1])
             print(outcome)
-        finally:
-            self.kubectl("delete", "pod", pod, "--force", "--grace-period=0", check=False)
 
-    def _load_pod(self, name: str, rate: float) -> dict[str, Any]:
-        code = Path(__file__).with_name("load.py").read_text(encoding="utf-8")
-        variables = {"SERVER": f"http://{self.name}-serve-svc:8000", "RATE": str(rate)}
-        return {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": name},
-            "spec": {
-                "restartPolicy": "Never",
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": 1000,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [
-                    {
-                        "name": "load",
-                        "image": IMAGE,
-                        "command": ["python", "-c", code],
-                        "env": [{"name": key, "value": each} for key, each in variables.items()],
-                        "securityContext": {
-                            "allowPrivilegeEscalation": False,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
-                    }
-                ],
+    @property
+    def url(self) -> str:
+        """The server's address within the namespace."""
+        return f"http://{self.name}-serve-svc:8000"
+
+    @contextlib.contextmanager
+    def pod(
+        self,
+        name: str,
+        command: list[str],
+        variables: Mapping[str, str] | None = None,
+        *,
+        image: str = "",
+        labels: Mapping[str, str] | None = None,
+    ) -> Iterator[None]:
+        """A pod that is not part of the installation, while the block runs."""
+        environment = [{"name": key, "value": each} for key, each in (variables or {}).items()]
+        container = {
+            "name": "main",
+            "image": image or IMAGE,
+            "command": command,
+            "env": environment,
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
             },
         }
+        security = {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "labels": dict(labels or {})},
+            "spec": {
+                "restartPolicy": "Never",
+                "securityContext": security,
+                "containers": [container],
+            },
+        }
+        self.kubectl("apply", "--filename=-", stdin=json.dumps(manifest))
+        try:
+            yield
+        finally:
+            self.kubectl("delete", "pod", name, "--force", "--grace-period=0", check=False)
+
+    def run(self, pod: str, *command: str, check: bool = True, stdin: str | None = None) -> str:
+        """Run a command in a pod, and return what it prints."""
+        return self.kubectl("exec", "-i", pod, "--", *command, check=check, stdin=stdin)
+
+    def python(self, pod: str, code: str, *arguments: str, check: bool = True) -> str:
+        """Run Python in a pod, and return what it prints."""
+        return self.run(pod, "python", "-", *arguments, check=check, stdin=code)
 
     def remains(self) -> list[str]:
         """The objects of the release, of KubeRay and of its jobs that are still there."""

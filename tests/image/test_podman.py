@@ -29,6 +29,7 @@ RUN = (
 )  # fmt: skip
 # Words of pip and apt where they cannot reach what they download from.
 NO_NETWORK = ("NewConnectionError", "SSLError", "ReadTimeoutError", "Temporary failure resolving")
+MAX_BYTES = 2_600_000_000
 # The layers, the image, and a copy of it on the way.
 NEEDED_DISK_BYTES = 15 * 10**9
 TAG = """
@@ -156,6 +157,12 @@ def bundle(quick_dir: Path, run_dir: Path) -> Path:
 @pytest.fixture(scope="module")
 def picture(sample_dir: Path) -> Path:
     return min((sample_dir / "test").rglob("*.jpg"))
+
+
+def test_the_image_is_small(image: str) -> None:
+    """Each new node of a cluster pulls it first. The base's own size differs."""
+    size = int(podman("image", "inspect", "--format={{.Size}}", image).stdout)
+    assert size <= MAX_BYTES
 
 
 def test_a_container_with_the_least_privileges_serves_and_stops(

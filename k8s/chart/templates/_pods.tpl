@@ -66,6 +66,7 @@ affinity:
 {{- /* `kubectl logs` and collectors of logs read the container's output. Ray would write to files only. */}}
 - { name: RAY_LOG_TO_STDERR, value: "1" }
 - { name: RAY_SERVE_LOG_TO_STDERR, value: "1" }
+- { name: RAY_BACKEND_LOG_LEVEL, value: warning }
 {{- with .Values.pods.env }}
 {{ toYaml . }}
 {{- end }}
