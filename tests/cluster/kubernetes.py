@@ -127,14 +127,16 @@ class Installation:
         *,
         image: str = "",
         labels: Mapping[str, str] | None = None,
+        limits: Mapping[str, str] | None = None,
     ) -> Iterator[None]:
-        """A pod that is not part of the installation, while the block runs."""
+        """A pod that is not part of the installation, while the block runs; it is ready."""
         environment = [{"name": key, "value": each} for key, each in (variables or {}).items()]
         container = {
             "name": "main",
             "image": image or IMAGE,
             "command": command,
             "env": environment,
+            "resources": {"limits": dict(limits or {})},
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},
@@ -157,6 +159,7 @@ class Installation:
         }
         self.kubectl("apply", "--filename=-", stdin=json.dumps(manifest))
         try:
+            self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=3m")
             yield
         finally:
             self.kubectl("delete", "pod", name, "--force", "--grace-period=0", check=False)

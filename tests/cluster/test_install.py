@@ -22,20 +22,30 @@ def test_a_second_installation_changes_nothing(server: Installation) -> None:
     assert server.pods().items() >= before.items()
 
 
-def test_a_setting_is_rolled_out_under_load_and_no_request_fails(server: Installation) -> None:
+@pytest.mark.parametrize("origins", ["{https://shop.example}", "null"], ids=["new", "back"])
+def test_a_setting_is_rolled_out_under_load_and_no_request_fails(
+    server: Installation, origins: str
+) -> None:
     before = server.pods("--selector=ray.io/node-type")
-    with server.load() as outcome:
-        server.upgrade("--set=settings.classifier.cache_bytes=33554432")
-        wait_for(lambda: "cache_bytes: 33554432" in applied(server), 60, "the new setting")
-        wait_for(server.is_ready, kubernetes.READY_S, "the roll-out")
+    expected = 20 * (origins != "null")
+    with server.pod("client", ["sleep", "infinity"]), server.load() as outcome:
+        server.upgrade(f"--set=settings.http.cors_origins={origins}")
+        wait_for(lambda: allowed(server) == expected, kubernetes.READY_S, "the roll-out")
     assert outcome["failed"] == []
     assert server.pods("--selector=ray.io/node-type") == before
 
 
-def applied(server: Installation) -> str:
-    """The Serve configuration of the RayService."""
-    text: str = server.get("rayservice", server.name)["spec"]["serveConfigV2"]
-    return text
+# Prints how many of 20 answers allow pages of a shop to read them.
+ALLOWED = """
+import sys, urllib.request
+request = urllib.request.Request(sys.argv[1], headers={"Origin": "https://shop.example"})
+answers = [urllib.request.urlopen(request, timeout=30) for _ in range(20)]
+print(sum("Access-Control-Allow-Origin" in answer.headers for answer in answers))
+"""
+
+
+def allowed(server: Installation) -> int:
+    return int(server.python("client", ALLOWED, f"{server.url}/v1/model"))
 
 
 def test_an_uninstallation_leaves_nothing(cluster: None) -> None:

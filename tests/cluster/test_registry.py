@@ -88,9 +88,6 @@ def server(cluster: None) -> Iterator[Installation]:
             installed.pod("client", ["sleep", "infinity"], {**STORE, "HOME": "/tmp"}),
         ):
             installed.kubectl("expose", "pod", "store", "--port=9000")
-            installed.kubectl(
-                "wait", "--for=condition=Ready", "pod/store", "pod/client", "--timeout=3m"
-            )
             installed.upgrade(*OPTIONS)
             yield installed
 
@@ -109,8 +106,8 @@ def test_pods_wait_for_a_bundle_and_say_so(server: Installation) -> None:
 
     wait_for(message, 240, "an attempt that has ended")
     assert f"error: {REGISTRY}" in message()
-    events = server.kubectl("get", "events")
-    assert "Back-off restarting failed container bundle" in events
+    event = "Back-off restarting failed container bundle"
+    wait_for(lambda: event in server.kubectl("get", "events"), 240, "the event")
     server.python("client", ADD, REGISTRY, "one")
     server.wait_until_ready()
     assert served(server) == "one"
