@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import monotonic, sleep
 
 import click
 from rich.table import Column, Table
 
 from pintag.cli import console
 from pintag.cli.console import escape
-from pintag.core.errors import BundleError, DataError
 from pintag.core.store import last_name
 from pintag.core.text import printable
 from pintag.models import remote
@@ -18,8 +16,6 @@ from pintag.models.registry import ModelVersion, Registry
 
 # The columns of a terminal for all but the version in the table.
 _OTHER_COLUMNS = 40
-# Seconds between two attempts of `fetch`.
-_PAUSE_S = 5.0
 _REGISTRY = click.argument("folder", metavar="REGISTRY")
 
 
@@ -71,31 +67,14 @@ def use(version: str, folder: str) -> None:
 
 @models.command()
 @click.argument("bundle", metavar="BUNDLE")
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    metavar="SECONDS",
-    help="Try again for so long if there is no bundle, or it is damaged or cannot be read.",
-)
-def fetch(bundle: str, wait_s: float) -> None:
+def fetch(bundle: str) -> None:
     """Verify BUNDLE, copy it into this machine's cache, and print where it is.
 
     BUNDLE is the folder or URI of a bundle, or of a registry, whose current version is copied. What
     is in a folder is only verified. A server that starts afterwards on this machine has its bundle
     at once.
     """
-    end = monotonic() + wait_s
-    while True:
-        try:
-            loaded = remote.load(Registry(bundle).resolve())
-            break
-        except (BundleError, DataError) as error:
-            if (left := end - monotonic()) <= 0:
-                raise
-            console.err.print(escape(f"{error}; trying again for {left:.0f} s"), soft_wrap=True)
-            sleep(min(_PAUSE_S, left))
+    loaded = remote.load(Registry(bundle).resolve())
     console.out.print(escape(str(loaded.path)), soft_wrap=True)
 
 

@@ -147,10 +147,12 @@ def test_pods_of_replicas_first_verify_a_bundle_that_is_not_in_their_image(
     )
     for group in cluster(service)["workerGroupSpecs"]:
         spec = group["template"]["spec"]
-        commands = [each["command"] for each in spec.get("initContainers", [])]
-        assert commands == waits * [["pintag", "models", "fetch", "--wait=60", uri]]
-        for fetch in spec.get("initContainers", []):
-            assert fetch["volumeMounts"] == spec["containers"][0]["volumeMounts"]
+        first = spec.get("initContainers", [])
+        commands = [each["startupProbe"]["exec"]["command"] for each in first]
+        assert commands == waits * [["pintag", "models", "fetch", uri]]
+        for each in first:
+            assert each["restartPolicy"] == "Always"
+            assert each["volumeMounts"] == spec["containers"][0]["volumeMounts"]
 
 
 def test_headroom_gives_way_at_once() -> None:

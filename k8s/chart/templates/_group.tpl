@@ -61,17 +61,25 @@ template:
       {{- end }}
     {{- if include "pintag.isBundleMounted" $root }}
     initContainers:
-      - name: bundle # without a bundle the pod waits here, and says why; with one, replicas start from its copy
+      # Replicas start when their bundle has been copied and verified. Until then each attempt is an event of the pod, with
+      # the reason: only the startup probe of a container that goes on running makes such events.
+      - name: bundle
+        restartPolicy: Always
         {{- include "pintag.container" $root | nindent 8 }}
-        command: [pintag, models, fetch, --wait=60, {{ $root.Values.bundle.uri | quote }}]
+        command: [sh, -c, 'trap "exit 0" TERM; sleep infinity & wait']
+        startupProbe:
+          exec: { command: [pintag, models, fetch, {{ $root.Values.bundle.uri | quote }}] }
+          periodSeconds: 10
+          timeoutSeconds: 600
+          failureThreshold: 1000000 # for ever
         env:
           {{- include "pintag.commonEnvironment" $root | trim | nindent 10 }}
         {{- with include "pintag.environmentSources" $root }}
         {{- . | nindent 8 }}
         {{- end }}
-        terminationMessagePolicy: FallbackToLogsOnError
         resources:
-          {{- toYaml $group.resources | nindent 10 }}
+          requests: { cpu: 10m, memory: 64Mi }
+          limits: { cpu: "1", memory: 1Gi }
         volumeMounts:
           {{- include "pintag.mounts" (dict "root" $root "kind" "worker") | nindent 10 }}
     {{- end }}

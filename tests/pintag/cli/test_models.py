@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pintag.cli import console
-from pintag.core.store import join
+from pintag.core.store import join, without_query
 from pintag.models.manifest import MANIFEST
 from pintag.models.registry import Registry
 from tests.pintag import bundles
@@ -59,22 +59,10 @@ def test_fetch_verifies_the_current_version_and_prints_where_it_is(
     assert (folder / MANIFEST).read_bytes() == (tmp_path / "one" / MANIFEST).read_bytes()
 
 
-def test_fetch_waits_for_a_bundle_that_is_not_there_yet(
-    cli: Cli, models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, pauses = bundles.write(tmp_path / "one", "one"), []
-
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        Registry(models).add(str(source))
-
-    refused = cli("models", "fetch", models)
-    monkeypatch.setattr("pintag.cli.models.sleep", sleep)
-    done = cli("models", "fetch", models, "--wait", "60")
-    assert (refused.code, done.code, len(pauses)) == (1, 0, 1)
-    reason = refused.err.removeprefix("error: ").strip()
-    assert done.err.startswith(reason)
-    assert done.err.endswith("; trying again for 60 s\n")
+def test_fetch_says_that_there_is_no_bundle(cli: Cli, models: str) -> None:
+    done = cli("models", "fetch", models)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"error: {without_query(models)}: no bundle here: {MANIFEST} is missing\n"
 
 
 @pytest.mark.parametrize("columns", [80, 20])
