@@ -29,6 +29,7 @@ images() {
   [ -d demo/bundle ] || demo_bundle
   printf 'FROM %s/pintag:1\nCOPY --chmod=755 bundle /models/pins\n' "$prefix" >demo/Dockerfile
   build pintag:1-demo demo
+  podman tag "$prefix/pintag:1-demo" "$prefix/pintag:2-demo" # to upgrade to
   # Stands in for Redis's own image.
   printf 'FROM %s\nRUN apt-get update && apt-get install -y --no-install-recommends redis-server\nUSER 999\n' "$base" >demo/Dockerfile
   build redis:8.2-bookworm demo
@@ -66,7 +67,7 @@ demo_bundle() {
 up() {
   local number
   "$lab" up "${NODES:-2}"
-  "$lab" image "$prefix/pintag:1-demo" "$prefix/redis:8.2-bookworm" "$prefix/s3:1"
+  "$lab" image "$prefix/pintag:1-demo" "$prefix/pintag:2-demo" "$prefix/redis:8.2-bookworm" "$prefix/s3:1"
   # A volume for the Redis of each installation: none is used twice.
   for number in $(seq 20); do "$lab" volume "redis$number" 2Gi; done
 }

@@ -29,7 +29,7 @@ from pintag.models.registry import Registry
 from pintag.serve import deploy, rollout
 from pintag.serve.app import CLASSIFIER, PlannedApplication
 from pintag.serve.config import ServeConfig
-from pintag.serve.observability.logs import log
+from pintag.serve.observability.logs import format_output_like_the_file, log
 
 FOLLOWER = "follower"
 # Seconds within which a replica that runs must answer which bundle it has.
@@ -70,6 +70,7 @@ class Follower:
             DataError: the registry's store cannot be reached, or denies access.
             ServerError: the replicas do not start.
         """
+        format_output_like_the_file()
         config = ServeConfig.model_validate(settings)
         # Ray's calls wait, and this thread runs the event loop of the replica.
         with ThreadPoolExecutor(1) as pool:

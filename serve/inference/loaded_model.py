@@ -14,8 +14,7 @@ from pintag.models.identity import Model
 from pintag.serve import model_info
 from pintag.serve.deployment_config import DeploymentConfig, EngineConfig
 from pintag.serve.inference import cpu_share, pipeline
-from pintag.serve.observability import logs
-from pintag.serve.observability.logs import log
+from pintag.serve.observability.logs import format_output_like_the_file, log
 
 
 class LoadedModel:
@@ -37,7 +36,7 @@ class LoadedModel:
             RuntimeError: the engine cannot predict.
             ValueError: this machine does not have the configured cores.
         """
-        logs.format_output_like_the_file()
+        format_output_like_the_file()
         cpu_share.limit(config.cores, config.niceness)
         bundle = remote.load(uri)
         choice = bundle.choose(engine.engine, engine.precision)

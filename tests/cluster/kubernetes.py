@@ -2,6 +2,7 @@
 
 KUBECONFIG names the cluster, with KubeRay in it. PINTAG_CLUSTER_IMAGE is an image that its nodes
 have, with a bundle at /models/pins (docs/tutorials/first-cluster.md, step 1).
+PINTAG_CLUSTER_SECOND_TAG is another tag of such an image, to upgrade to.
 PINTAG_CLUSTER_STORE_IMAGE has moto's server, an S3 store (scripts/test-on-lab.sh builds it).
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 from scripts import chart
 
 IMAGE = os.environ.get("PINTAG_CLUSTER_IMAGE", "pintag:1-demo")
+SECOND_TAG = os.environ.get("PINTAG_CLUSTER_SECOND_TAG", "2-demo")
 STORE_IMAGE = os.environ.get("PINTAG_CLUSTER_STORE_IMAGE", "s3:1")
 # A processor of the lab is shared by many: what is quick elsewhere takes minutes.
 READY_S, GONE_S = 900, 180
@@ -128,8 +130,13 @@ class Installation:
         image: str = "",
         labels: Mapping[str, str] | None = None,
         limits: Mapping[str, str] | None = None,
+        claims: Mapping[str, str] | None = None,
     ) -> Iterator[None]:
-        """A pod that is not part of the installation, while the block runs; it is ready."""
+        """A pod that is not part of the installation, while the block runs; it is ready.
+
+        Args:
+            claims: where volumes are mounted, by the name of their claim.
+        """
         environment = [{"name": key, "value": each} for key, each in (variables or {}).items()]
         container = {
             "name": "main",
@@ -137,6 +144,9 @@ class Installation:
             "command": command,
             "env": environment,
             "resources": {"limits": dict(limits or {})},
+            "volumeMounts": [
+                {"name": claim, "mountPath": path} for claim, path in (claims or {}).items()
+            ],
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},
@@ -154,6 +164,10 @@ class Installation:
             "spec": {
                 "restartPolicy": "Never",
                 "securityContext": security,
+                "volumes": [
+                    {"name": claim, "persistentVolumeClaim": {"claimName": claim}}
+                    for claim in claims or {}
+                ],
                 "containers": [container],
             },
         }

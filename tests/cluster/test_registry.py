@@ -7,37 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster import kubernetes
+from tests.cluster import kubernetes, objects
 from tests.cluster.kubernetes import READY_S, Installation, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
-REGISTRY = "s3://models/pins"
-STORE = {
-    "AWS_ACCESS_KEY_ID": "key",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "AWS_REGION": "us-east-1",
-    "AWS_ENDPOINT_URL": "http://store:9000",
-}
 OPTIONS = (
-    f"--set=bundle.uri={REGISTRY},bundle.follow=true,bundle.secretName=bucket",
-    # Beside DNS, Redis and the API server, pods reach only the store.
-    '--set-json=networkPolicy.egress[0].ports=[{"port": 443}, {"port": 6443}, {"port": 9000}]',
+    f"--set=bundle.uri={objects.REGISTRY},bundle.follow=true,bundle.secretName=bucket",
+    objects.EGRESS,
 )
-# Adds the bundle of the image with another version, in a bucket that it makes.
-ADD = """
-import json, pathlib, shutil, subprocess, sys
-from pyarrow import fs
-
-registry, version = sys.argv[1:3]
-store = fs.S3FileSystem(endpoint_override="store:9000", scheme="http", allow_bucket_creation=True)
-store.create_dir("models")
-folder = pathlib.Path("/tmp") / version
-shutil.copytree("/models/pins", folder, copy_function=shutil.copyfile)
-manifest = json.loads((folder / "bundle.json").read_text())
-(folder / "bundle.json").write_text(json.dumps({**manifest, "version": version}))
-subprocess.run(["pintag", "models", "add", folder, registry], check=True)
-"""
 # Writes other bytes into a file of a version.
 DAMAGE = """
 import json, sys
@@ -68,7 +46,7 @@ print(json.load(urllib.request.urlopen(sys.argv[1] + "/v1/model"))["version"])
 
 def use(server: Installation, version: str) -> None:
     """Make a version the current one, as a person does."""
-    server.run("client", "pintag", "models", "use", version, REGISTRY)
+    server.run("client", "pintag", "models", "use", version, objects.REGISTRY)
 
 
 def served(server: Installation) -> str:
@@ -79,30 +57,22 @@ def served(server: Installation) -> str:
 @pytest.fixture(scope="module")
 def server(cluster: None) -> Iterator[Installation]:
     """An installation whose bundle does not exist yet, a store, and a pod that may write there."""
-    with kubernetes.installation() as installed:
-        literals = [f"--from-literal={name}={value}" for name, value in STORE.items()]
-        installed.kubectl("create", "secret", "generic", "bucket", *literals)
-        store = ["/s3/bin/moto_server", "--host=0.0.0.0", "--port=9000"]
-        with (
-            installed.pod("store", store, image=kubernetes.STORE_IMAGE, labels={"app": "store"}),
-            installed.pod("client", ["sleep", "infinity"], {**STORE, "HOME": "/tmp"}),
-        ):
-            installed.kubectl("expose", "pod", "store", "--port=9000")
-            installed.upgrade(*OPTIONS)
-            yield installed
+    with kubernetes.installation() as installed, objects.store(installed):
+        installed.upgrade(*OPTIONS)
+        yield installed
 
 
 def test_pods_wait_for_a_bundle_and_say_so(server: Installation) -> None:
-    event = f"Startup probe failed: error: {REGISTRY}: "
+    event = f"Startup probe failed: error: {objects.REGISTRY}: "
     wait_for(lambda: event in server.kubectl("get", "events"), 240, "the event")
-    server.python("client", ADD, REGISTRY, "one")
+    server.python("client", objects.ADD, objects.REGISTRY, "one")
     server.wait_until_ready()
     assert served(server) == "one"
 
 
 def test_a_version_is_rolled_out_and_back_under_load(server: Installation) -> None:
     before = server.pods("--selector=ray.io/node-type")
-    server.python("client", ADD, REGISTRY, "two")
+    server.python("client", objects.ADD, objects.REGISTRY, "two")
     with server.load() as outcome:
         for version in ("two", "one"):
             use(server, version)
@@ -114,17 +84,17 @@ def test_a_version_is_rolled_out_and_back_under_load(server: Installation) -> No
 
 
 def test_a_damaged_version_is_refused_and_the_old_one_serves_on(server: Installation) -> None:
-    server.python("client", ADD, REGISTRY, "bad")
-    server.python("client", DAMAGE, f"{REGISTRY}/bad")
+    server.python("client", objects.ADD, objects.REGISTRY, "bad")
+    server.python("client", DAMAGE, f"{objects.REGISTRY}/bad")
     with server.load() as outcome:
-        server.python("client", CHOOSE, REGISTRY, "bad")
+        server.python("client", CHOOSE, objects.REGISTRY, "bad")
         wait_for(lambda: "a server refused it" in problem(server), 120, "the refusal")
     assert (outcome["failed"], served(server)) == ([], "one")
 
 
 def problem(server: Installation) -> str:
     """What `pintag models list` says about the current version."""
-    listed = ("pintag", "models", "list", REGISTRY, "--json")
+    listed = ("pintag", "models", "list", objects.REGISTRY, "--json")
     versions = json.loads(server.run("client", *listed, check=False))
     (current,) = [each for each in versions if each["is_current"]]
     return str(current["problem"] or "")

@@ -1,0 +1,80 @@
+"""Jobs: a bundle is loaded into a volume, models are trained, a catalogue is tagged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster import kubernetes, objects
+from tests.cluster.kubernetes import READY_S, Installation, wait_for
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
+
+RESOURCES = {"requests": {"cpu": "500m", "memory": "3Gi"}, "limits": {"memory": "3Gi"}}
+OPTIONS = (
+    "--set=bundle.secretName=bucket,bundle.uri=/models/pins/one",
+    "--set=bundle.volume.enabled=true,bundle.volume.existingClaim=models",
+    f"--set=bundle.volume.loadFrom={objects.REGISTRY}/one",
+    objects.EGRESS,
+    "--set=settings.explainer.enabled=false",
+    "--set=jobs.dataClaim=data,jobs.workers=1,jobs.cpus=2,jobs.objectStore=512Mi",
+    f"--set-json=jobs.resources={json.dumps(RESOURCES)}",
+)
+COMMANDS = {
+    "train": "pintag train /opt/pintag/configs/train/sample.yaml --data /data/pins "
+    "--out /models/runs/sample --resume name=sample scaling.num_workers=1",
+    "study": "pintag study /opt/pintag/configs/study/sample.yaml --data /data/pins "
+    "--out /models/runs/study --resume",
+    "bulk": "pintag bulk /data/pins/test --bundle /models/pins/one --out /models/tags",
+}
+RESULTS = {"train": "runs/sample/bundle.json", "study": "runs/study/study.json", "bulk": "tags"}
+
+
+@pytest.fixture(scope="module")
+def server(cluster: None) -> Iterator[Installation]:
+    with kubernetes.installation() as installed:
+        for claim in ("models", "data"):
+            installed.kubectl("apply", "--filename=-", stdin=json.dumps(volume_claim(claim)))
+        with objects.store(installed, {"models": "/models-volume", "data": "/data"}):
+            installed.python("client", objects.ADD, objects.REGISTRY, "one")
+            installed.run("client", "pintag", "data", "sample", "/data/pins")
+            yield installed
+
+
+def volume_claim(name: str) -> kubernetes.Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name},
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+
+
+def test_a_job_loads_the_bundle_into_the_volume(server: Installation) -> None:
+    server.upgrade(*OPTIONS)
+    server.wait_until_ready()
+    assert "bundle.json" in server.run("client", "ls", "/models-volume/pins/one")
+
+
+@pytest.mark.parametrize("job", [*COMMANDS])
+def test_a_job_runs_to_completion_and_its_cluster_ends(server: Installation, job: str) -> None:
+    command = f"--set-string=jobs.{job}.command={COMMANDS[job]}"
+    server.upgrade(*OPTIONS, f"--set=jobs.{job}.enabled=true", command)
+    name = f"{server.name}-{job}-1"
+
+    def state() -> str:
+        status = server.get("rayjob", name).get("status", {})
+        return str(status.get("jobDeploymentStatus", "")) + str(status.get("jobStatus", ""))
+
+    wait_for(lambda: state().startswith(("Complete", "Failed")), 1200, f"the end of {job}")
+    log = server.kubectl("logs", f"job/{name}", check=False)
+    assert state() == "CompleteSUCCEEDED", log
+    assert server.run("client", "ls", f"/models-volume/{RESULTS[job]}")
+    # Its logs can still be read; its pods are gone.
+    ended = f"--selector=ray.io/originated-from-cr-name={name}"
+    wait_for(lambda: not server.pods(ended), READY_S, "the end of its cluster")
