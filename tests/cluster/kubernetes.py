@@ -217,8 +217,11 @@ def installation() -> Iterator[Installation]:
         installed.kubectl(
             "create", "secret", "generic", "pintag-redis", f"--from-literal=password={password}"
         )
-        yield installed
-        installed.helm("uninstall", installed.name, check=False)
-        wait_for(
-            lambda: not installed.get("rayclusters")["items"], GONE_S, "the end of the cluster"
-        )
+        try:
+            yield installed
+        finally:
+            # Before the namespace: one that ends admits no job that removes Ray's state from Redis.
+            installed.helm("uninstall", installed.name, check=False)
+            wait_for(
+                lambda: not installed.get("rayclusters")["items"], GONE_S, "the end of the cluster"
+            )

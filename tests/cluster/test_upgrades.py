@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
 # Room for a second replica in the pod: the old one goes when the new one answers.
 OPTIONS = (
+    "--set=settings.classifier.autoscaling.min_replicas=1",
     "--set=settings.classifier.autoscaling.max_replicas=1",
     "--set=settings.classifier.max_surge_percent=100",
     "--set=kuberay.clusterDeletionDelaySeconds=30",

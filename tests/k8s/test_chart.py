@@ -144,6 +144,11 @@ def test_a_subchart_accepts_what_helm_gives_it() -> None:
         ("cpu", ["--set=keys.secretName="], "set keys.secretName to a Secret"),
         ("kind", ["--set=settings.access.allow_anonymous=false"], "has no API keys"),
         ("kind", ["--set=settings.classifier.autoscaling.max_replicas=3"], "have room for 2"),
+        (
+            "kind",
+            ["--set=settings.classifier.autoscaling.max_replicas=1"],
+            "min_replicas is 2, above max_replicas, 1",
+        ),
         ("cpu", ["--set=classifier.pods.min=17"], "classifier.pods.min is above"),
         ("cpu", ["--set=bundle.volume.loadFrom=s3://a/b"], "needs bundle.volume.enabled=true"),
         ("kind", ["--set=fullnameOverride=1st"], "set fullnameOverride"),

@@ -15,6 +15,9 @@
 {{- if gt (int $group.pods.min) (int $group.pods.max) -}}
 {{- fail (printf "%s.pods.min is above %s.pods.max" $kind $kind) -}}
 {{- end -}}
+{{- if gt (int $scaling.min_replicas) (int $scaling.max_replicas) -}}
+{{- fail (printf "settings.%s.autoscaling.min_replicas is %d, above max_replicas, %d" $kind (int $scaling.min_replicas) (int $scaling.max_replicas)) -}}
+{{- end -}}
 {{- if gt (int $scaling.max_replicas) (int $room) -}}
 {{- fail (printf "settings.%s.autoscaling.max_replicas is %d, but %s.pods.max times %s.replicasPerPod have room for %d: change one" $kind (int $scaling.max_replicas) $kind $kind (int $room)) -}}
 {{- end -}}
