@@ -1,0 +1,55 @@
+"""Pods and replicas follow the load, up and down, and no request fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster import kubernetes
+from tests.cluster.kubernetes import READY_S, Installation, wait_for
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
+
+OPTIONS = (
+    "--set=settings.explainer.enabled=false,settings.http.drain_s=5",
+    "--set=classifier.pods.max=2,classifier.replicasPerPod=1",
+    "--set=settings.classifier.autoscaling.min_replicas=1",
+    "--set=settings.classifier.autoscaling.max_replicas=2",
+    # A few requests a second keep a second replica busy enough.
+    "--set=settings.classifier.autoscaling.target_ongoing_requests=0.05",
+    "--set=settings.classifier.autoscaling.downscale_delay_s=20",
+    "--set=settings.classifier.cache_bytes=0",
+    "--set=head.autoscaler.idleTimeoutSeconds=20",
+)
+CLASSIFIERS = "--selector=app.kubernetes.io/component=classifier"
+
+
+@pytest.fixture(scope="module")
+def server(cluster: None) -> Iterator[Installation]:
+    with kubernetes.installation() as installed:
+        installed.upgrade(*OPTIONS)
+        installed.wait_until_ready()
+        yield installed
+
+
+def test_pods_come_and_go_with_the_load(server: Installation) -> None:
+
+    with server.load(rate=0.5) as outcome:
+        with server.load(rate=20) as spike:
+            wait_for(lambda: ready(server) == 2, READY_S, "a second pod that answers")
+        # The same rendering again keeps what the load has asked for, and changes nothing.
+        manifest = server.helm("get", "manifest", server.name)
+        server.kubectl("diff", "--filename=-", stdin=manifest)
+        wait_for(lambda: len(server.pods(CLASSIFIERS)) == 1, READY_S, "the end of one")
+    assert (outcome["failed"], spike["failed"]) == ([], [])
+
+
+def ready(server: Installation) -> int:
+    """How many pods of the classifier answer."""
+    return sum(
+        condition["status"] == "True"
+        for pod in server.get("pods", "", CLASSIFIERS)["items"]
+        for condition in pod["status"].get("conditions", [])
+        if condition["type"] == "Ready"
+    )
