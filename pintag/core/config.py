@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -38,8 +38,29 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _accept_renamed_keys(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
         # pydantic adds a ValueError that is raised here to the problems that it reports.
-        return with_current_keys(cls, values) if isinstance(values, Mapping) else values
+        current = with_current_keys(cls, values)
+        return {key: _no_number(cls, key, value) for key, value in current.items()}
+
+
+def _no_number(model: type[BaseModel], key: str, value: Any) -> Any:
+    """The value, but `true` as a text where a number is expected: pydantic would read it as 1."""
+    if not isinstance(value, bool) or key not in model.model_fields:
+        return value
+    kinds = set(_kinds(model.model_fields[key].annotation))
+    return value if kinds & {bool, str, Any} else str(value).lower()
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation is made of, and those of a Literal's values."""
+    if get_origin(annotation) is Literal:
+        yield from map(type, get_args(annotation))
+    else:
+        yield annotation
+        for part in get_args(annotation):
+            yield from _kinds(part)
 
 
 S = TypeVar("S", bound=Strict)
@@ -188,6 +209,11 @@ def _apply(model: type[Strict], values: dict[str, Any], override: str) -> tuple[
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"override {override!r} is not of the form key=value")
+    if not text.strip():
+        empty = f"{key}='\"\"'"
+        raise ConfigError(
+            f"override {override!r} has no value; write {key}=null for none, {empty} for no text"
+        )
     try:
         tree: Any = strict_yaml.parse(text)
     except YamlError as error:

@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
 
 class YamlError(ValueError):
     """The text is no valid YAML. The message has the line, if the text has several."""
@@ -34,9 +36,15 @@ def parse(text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which by default keeps the last of several equal keys."""
+    """PyYAML's safe loader, which by default keeps the last of several equal keys.
+
+    A number with colons is a text.
+    """
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        # YAML 1.1 reads 1:30 as the number 90.
+        if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and ":" in node.value:
+            return node.value
         try:
             return super().construct_object(node, deep)
         # Valid syntax with an invalid value, such as the date 2024-99-99.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from . import answers, clients, headers, identity, limits, refusals
+from . import answers, clients, headers, health, identity, limits, refusals
 from .limits import CLASSIFIER
 from .settings import DEAD_NODE_S, IngressSettings
 
@@ -37,7 +37,7 @@ def patch(configuration: str, settings: IngressSettings) -> str:
     text = _insert(text, "stats timeout 30s", limits.counters())
     text = _insert(text, "option httplog", _defaults(settings))
     text = _insert(text, _public_bind(text), _for_every_request(settings))
-    text = replace_error_pages(text)
+    text = health.require_replicas(replace_error_pages(text))
     _check_backends(text)
     text = reach_local_servers(text, settings.host)
     text = notice_dead_nodes(prefer_idle_replicas(text))

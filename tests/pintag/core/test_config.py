@@ -90,8 +90,8 @@ def test_an_override_creates_missing_parents() -> None:
     assert load(Experiment, None, ["tail.length=7"]).tail == Tail(length=7)
 
 
-@pytest.mark.parametrize("value", ["", "null", "~"])
-def test_an_override_without_a_value_is_none(value: str) -> None:
+@pytest.mark.parametrize("value", ["null", "~"])
+def test_null_is_none(value: str) -> None:
     assert load(Experiment, None, [f"name={value}"]).name is None
 
 
@@ -334,3 +334,23 @@ def test_a_value_that_contains_itself_is_refused(tmp_path: Path) -> None:
     path.write_text("a: &a [*a]\n")
     with pytest.raises(ConfigError, match="unknown key 'a'"):
         load(Strict, path)
+
+
+@pytest.mark.parametrize("override", ["name=", "seed=", "head.widths= "])
+def test_an_override_without_a_value_is_refused(override: str) -> None:
+    """A shell variable that is not set would otherwise turn off what has no value."""
+    key = override.split("=")[0]
+    assert refusal(override).startswith(f"override {override!r} has no value; write {key}=null")
+    assert load(Experiment, None, ["name=null"]).name is None
+    assert load(Experiment, None, ['name=""']).name == ""
+
+
+@pytest.mark.parametrize("override", ["seed=true", "head.learning_rate=yes", "name=off"])
+def test_true_and_false_are_no_numbers_and_no_texts(override: str) -> None:
+    assert f"'{override.split('=')[0]}'" in refusal(override)
+
+
+def test_a_number_with_colons_is_no_number(path: Path) -> None:
+    path.write_text("seed: 1:30\n")
+    (line,) = mistakes(path)
+    assert "1:30" in line

@@ -25,12 +25,13 @@ Render = Callable[..., Path]
 def render(tmp_path: Path) -> Render:
     """A function that writes a configuration for applications (path by name) with Ray's own code.
 
-    It returns the path of the file. HAProxy accepts the file, and its ports are free.
+    It returns the path of the file. HAProxy accepts the file, and its ports are free. Other
+    arguments are those of Ray's configuration that say in which state the node is.
     """
     from ray.serve._private.haproxy import HAProxyApi, HAProxyConfig
     from ray.serve.config import HTTPOptions
 
-    def write(applications: dict[str, str], host: str = "127.0.0.1") -> Path:
+    def write(applications: dict[str, str], host: str = "127.0.0.1", **state: bool) -> Path:
         config = HAProxyConfig(
             socket_path=str(tmp_path / "admin.sock"),
             server_state_base=str(tmp_path),
@@ -39,6 +40,7 @@ def render(tmp_path: Path) -> Render:
             stats_port=free_port(),
             metrics_port=free_port(),
             http_options=HTTPOptions(host=host, port=free_port()),
+            **state,
         )
         backends = {f"http-{name}": backend(name, path) for name, path in applications.items()}
         api = HAProxyApi(config, backends, str(tmp_path / "haproxy.cfg"))
@@ -92,8 +94,9 @@ def start(render: Render, tmp_path: Path) -> Start:
         running: str = "ab",
         retries: str = "",
         proxied: bool = False,
+        **state: bool,
     ) -> Iterator[Ingress]:
-        path = render({"classifier": "/", "explainer": "/v1/explanations"})
+        path = render({"classifier": "/", "explainer": "/v1/explanations"}, **state)
         text = path.read_text()
         if retries:
             text = re.sub(r"retry-on .*", f"retry-on {retries}", text)
