@@ -13,6 +13,7 @@ import json
 import os
 import threading
 import time
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,6 +39,8 @@ def upload(image: bytes) -> tuple[str, float]:
         with urllib.request.urlopen(urllib.request.Request(URL, body), timeout=60) as answer:
             answer.read()
             outcome = "" if answer.status == 200 else str(answer.status)
+    except urllib.error.HTTPError as error:
+        outcome = f"{error.code} {error.read(300).decode(errors='replace')}"
     except OSError as error:
         outcome = f"{type(error).__name__}: {error}"
     return outcome, time.monotonic() - begin
