@@ -124,7 +124,12 @@ class ExplanationAnswer(BaseModel):
         """The explanation in words."""
         return SummaryItem(
             claim=summaries.claim(
-                self.mode, self.outcome, self.samples, self.level, self.separated_count
+                self.mode,
+                self.outcome,
+                self.samples,
+                self.level,
+                self.separated_count,
+                self.segmentation.count,
             ),
             fit=summaries.fit(self.surrogate.score, self.samples, self.segmentation.count),
         )
