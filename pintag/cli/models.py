@@ -33,7 +33,7 @@ def models() -> None:
       pintag models add runs/pins models/pins
       pintag serve --bundle models/pins --follow
       pintag models list models/pins
-      pintag models use 9ac40211f6d0-19f21e models/pins
+      pintag models use VERSION models/pins    # from `pintag models list`
 
     A server with --follow rolls out each new current version without dropping a request. To roll
     back, use the previous version again.
@@ -83,7 +83,8 @@ def _current(registry: Registry) -> Manifest | None:
 
 def _warn(before: Manifest | None, after: Manifest) -> None:
     """Say what may be unwanted of the new current version. It is current all the same."""
-    old, new = before and accuracy_on_test(before), accuracy_on_test(after)
+    old = accuracy_on_test(before) if before else None
+    new = accuracy_on_test(after)
     if before and old is not None and new is not None and new < old:
         is_same = before.data.get("fingerprint") == after.data.get("fingerprint")
         where = "" if is_same else "; they were trained on different data sets"
