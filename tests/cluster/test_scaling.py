@@ -38,7 +38,7 @@ def test_pods_come_and_go_with_the_load(server: Installation) -> None:
     with server.load(rate=0.5) as outcome:
         with server.load(rate=20) as spike:
             wait_for(lambda: ready(server) == 2, READY_S, "a second pod that answers")
-        # The same rendering again keeps what the load has asked for, and changes nothing.
+        # The same rendering again keeps what the load has needed, and changes nothing.
         manifest = server.helm("get", "manifest", server.name)
         server.kubectl("diff", "--filename=-", stdin=manifest)
         wait_for(lambda: len(server.pods(CLASSIFIERS)) == 1, READY_S, "the end of one")
