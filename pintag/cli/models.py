@@ -93,7 +93,7 @@ def _warn(before: Manifest | None, after: Manifest) -> None:
             f"{new:.2%} instead of {old:.2%}{where}",
             soft_wrap=True,
         )
-    # With records, `pintag optimize` has tried, and has said why there is no model.
+    # With records, `pintag optimize` has tried, and printed why there is no model.
     if not after.openvino:
         console.err.print(
             f"{after.version} is not optimized: run `pintag optimize` on the bundle, and add it "

@@ -106,10 +106,14 @@ def train(
         _print_interrupted(can_resume=Workspace(target).folder.exists())
         sys.exit(1)
     _warn(bundle, settings)
+    _report(bundle, scanned.root, as_json=as_json)
+
+
+def _report(bundle: ModelBundle, data: Path, *, as_json: bool) -> None:
     if as_json:
         console.print_json({"bundle": str(bundle.path), **bundle.manifest.model_dump(mode="json")})
     else:
-        _summarise(bundle, scanned.root)
+        _summarise(bundle, data)
 
 
 def _warn(bundle: ModelBundle, settings: TrainConfig) -> None:

@@ -100,7 +100,8 @@ class ExplanationAnswer(BaseModel):
     outcome: Outcome = Field(
         examples=["budget"],
         description="`separated`: the requested superpixels rank above the rest; "
-        "`budget`: every sample was used; `deadline`: the time limit ended the sampling",
+        "`budget`: no more samples fit into `num_samples`; "
+        "`deadline`: the time limit ended the sampling",
     )
     level: float | None = Field(
         examples=[0.95], description="the confidence level of intervals and claims"

@@ -28,7 +28,7 @@ async function showModel() {
     find("#model-version").textContent = model.version;
     find("#model-synthetic").hidden = !model.synthetic;
     find("#synthetic").hidden = !model.synthetic;
-    // An image that was refused meanwhile has asked for a key again.
+    // An image that was refused meanwhile has shown the form again.
     find("#key").hidden = true;
     acceptances++;
     tagRefused();
