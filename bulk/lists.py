@@ -34,8 +34,8 @@ def read(store: Store) -> Iterator[str]:
     """The paths and URIs of a list file. Relative paths are resolved against its folder.
 
     The encoding is UTF-8, UTF-16 or UTF-32 by its byte order mark. Other bytes are those of the
-    names: a list in Latin-1 names files in Latin-1. Empty lines are skipped, and so are lines that
-    begin with # unless there is such a file.
+    names: a list in Latin-1 names files in Latin-1. Empty lines are skipped. A line that begins
+    with # is a comment, unless it is the name of a file that exists.
 
     Raises:
         DataError: the file is of another kind, such as an image or CSV.

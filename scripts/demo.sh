@@ -30,8 +30,12 @@ name=$BACKBONE
 if [ -z "$data" ]; then
     name=sample
     data=demo/data
-    echo "== drawing a synthetic data set"
-    [ -d "$data" ] || pintag data sample "$data"
+    if [ -d "$data" ]; then
+        echo "== the synthetic data set is in $data already"
+    else
+        echo "== drawing a synthetic data set"
+        pintag data sample "$data"
+    fi
 fi
 
 echo "== training $BACKBONE on $data"

@@ -80,7 +80,8 @@ class HttpConfig(ApiConfig):
     Behind a proxy, the proxy's address counts for all of its clients."""
     max_waiting_bodies_per_client: int = Field(default=1024, ge=0)
     """Requests of one address whose bodies are still on their way; more get status 429. One address
-    may also have a quarter of the requests larger than `retry_bytes`. 0: neither limit."""
+    may also have at most a quarter of the places for requests larger than `retry_bytes`. 0: neither
+    limit."""
 
     @field_validator("host")
     @classmethod

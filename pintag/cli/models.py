@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import click
@@ -9,10 +10,12 @@ from rich.table import Column, Table
 
 from pintag.cli import console
 from pintag.cli.console import escape
+from pintag.core.errors import BundleError, DataError
 from pintag.core.store import last_name
 from pintag.core.text import printable
 from pintag.models import remote
-from pintag.models.registry import ModelVersion, Registry
+from pintag.models.manifest import Manifest
+from pintag.models.registry import ModelVersion, Registry, accuracy_on_test
 
 # The columns of a terminal for all but the version in the table.
 _OTHER_COLUMNS = 40
@@ -30,7 +33,7 @@ def models() -> None:
       pintag models add runs/pins models/pins
       pintag serve --bundle models/pins --follow
       pintag models list models/pins
-      pintag models use 9ac40211f6d0-19f21e models/pins
+      pintag models use VERSION models/pins    # from `pintag models list`
 
     A server with --follow rolls out each new current version without dropping a request. To roll
     back, use the previous version again.
@@ -47,9 +50,12 @@ def add(source: str, folder: str, make_current: bool) -> None:
     The first version of a registry becomes the current one.
     """
     registry = Registry(folder)
+    is_first, before = not registry.exists(), _current(registry)
     uri = registry.add(source)
     if make_current:
         registry.use(last_name(uri))
+    if make_current or is_first:
+        _warn(before, registry.manifest())
     console.out.print(escape(uri), soft_wrap=True)
 
 
@@ -62,7 +68,38 @@ def use(version: str, folder: str) -> None:
     VERSION may be shortened to a prefix that no other version has. Servers with --follow roll the
     version out.
     """
-    Registry(folder).use(version)
+    registry = Registry(folder)
+    before = _current(registry)
+    registry.use(version)
+    _warn(before, registry.manifest())
+
+
+def _current(registry: Registry) -> Manifest | None:
+    """The manifest of the current version; None: there is none, or it cannot be read."""
+    with contextlib.suppress(BundleError, DataError):
+        return registry.manifest()
+    return None
+
+
+def _warn(before: Manifest | None, after: Manifest) -> None:
+    """Say what may be unwanted of the new current version. It is current all the same."""
+    old = accuracy_on_test(before) if before else None
+    new = accuracy_on_test(after)
+    if before and old is not None and new is not None and new < old:
+        is_same = before.data.get("fingerprint") == after.data.get("fingerprint")
+        where = "" if is_same else "; they were trained on different data sets"
+        console.err.print(
+            f"{after.version} has a lower test accuracy than {before.version}, which was current: "
+            f"{new:.2%} instead of {old:.2%}{where}",
+            soft_wrap=True,
+        )
+    # With records, `pintag optimize` has tried, and printed why there is no model.
+    if not after.openvino:
+        console.err.print(
+            f"{after.version} is not optimized: run `pintag optimize` on the bundle, and add it "
+            "again, to serve several times faster on processors",
+            soft_wrap=True,
+        )
 
 
 @models.command()

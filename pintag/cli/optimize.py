@@ -74,7 +74,8 @@ def _summarise(result: ModelBundle) -> None:
     for precision, record in records.items():
         shares = (record.accuracy, record.agreement)
         cells = (formatting.MISSING if share is None else f"{share:.2%}" for share in shares)
-        table.add_row(precision, *cells, str(record.images))
+        name = f"{precision} (rejected)" if record.refused else precision
+        table.add_row(name, *cells, str(record.images))
     console.out.print(table)
     for precision, record in records.items():
         if record.refused:

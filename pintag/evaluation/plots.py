@@ -14,6 +14,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pintag.core.text import valid
@@ -29,6 +30,9 @@ _MOST_LABELS = 40
 _LARGE = 20.0
 # The longest name that is drawn whole, in characters.
 _NAME_LENGTH = 28
+# The margin of a confusion matrix, in inches. Matplotlib's layout of square cells is inexact by a
+# third of its own margin and more, which cut the name of an axis.
+_MARGIN = 0.12
 _CURVES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("", "training", {"color": "#0072b2", "marker": "o"}),
     ("validation_", "validation", {"color": "#d55e00", "marker": "s", "ls": "--"}),
@@ -57,7 +61,8 @@ def confusion_figure(
     """
     count = len(labels)
     side = max(4.5, 0.62 * count + 2) if count <= _MOST_LABELS else _LARGE
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=_MARGIN, h_pad=_MARGIN)
+    figure = Figure(figsize=(side + 1, side), layout=layout)
     axes = figure.add_subplot()
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -79,7 +84,7 @@ def confusion_figure(
 def curves_figure(history: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Draw loss and accuracy by epoch from rows of a training history.
 
-    A dotted vertical line separates the phases of a training.
+    A dotted vertical line shows where fine-tuning begins.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     figure.suptitle(plain(title), wrap=True)
@@ -100,7 +105,8 @@ def _draw_curves(axes: Axes, history: Sequence[Mapping[str, Any]], measure: str)
     phases = [row.get("phase") for row in history]
     for index in range(1, len(phases)):
         if phases[index] != phases[index - 1]:
-            axes.axvline(index + 0.5, color="grey", linestyle=":", linewidth=2)
+            name = "fine-tuning begins"
+            axes.axvline(index + 0.5, color="grey", linestyle=":", linewidth=2, label=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     axes.grid(alpha=0.3)
     axes.legend()

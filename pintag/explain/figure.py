@@ -108,7 +108,8 @@ def legend(answer: ExplanationAnswer) -> list[LegendItem]:
     items = [LegendItem(f"evidence for {label}", FOR)]
     if not answer.positive_only:
         items.append(LegendItem(f"evidence against {label}", AGAINST))
-    if answer.claimed is not None and answer.claimed < answer.num_features:
+    drawn = min(answer.num_features, len(answer.weights))
+    if answer.claimed is not None and answer.claimed < drawn:
         items.append(LegendItem("pale, dashed: the rank is uncertain", _INK, dashed=True))
     return [*items, LegendItem("dark: less important", _REST)]
 

@@ -100,7 +100,8 @@ class ExplanationAnswer(BaseModel):
     outcome: Outcome = Field(
         examples=["budget"],
         description="`separated`: the requested superpixels rank above the rest; "
-        "`budget`: every sample was used; `deadline`: the time limit ended the sampling",
+        "`budget`: no more samples fit into `num_samples`; "
+        "`deadline`: the time limit ended the sampling",
     )
     level: float | None = Field(
         examples=[0.95], description="the confidence level of intervals and claims"
@@ -124,7 +125,12 @@ class ExplanationAnswer(BaseModel):
         """The explanation in words."""
         return SummaryItem(
             claim=summaries.claim(
-                self.mode, self.outcome, self.samples, self.level, self.separated_count
+                self.mode,
+                self.outcome,
+                self.samples,
+                self.level,
+                self.separated_count,
+                self.segmentation.count,
             ),
             fit=summaries.fit(self.surrogate.score, self.samples, self.segmentation.count),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pintag.core import formatting
+from pintag.explain.mask_designs import BLOCK
 from pintag.explain.request import Mode
 from pintag.explain.surrogate import Outcome
 
@@ -11,24 +12,33 @@ _CLOSE, _ROUGH = 0.8, 0.5
 
 
 def claim(
-    mode: Mode, outcome: Outcome, samples: int, level: float | None, separated: int | None
+    mode: Mode,
+    outcome: Outcome,
+    samples: int,
+    level: float | None,
+    separated: int | None,
+    superpixels: int,
 ) -> str:
     """One or two sentences about how reliable the order of the superpixels is.
 
     Args:
         level: the confidence level of stable mode.
         separated: how many of the first superpixels rank above the rest in stable mode.
+        superpixels: how many the image has.
     """
     count = formatting.count(samples, "sample")
     if mode == "reference":
         cut = "cut short by the time limit after " if outcome == "deadline" else ""
         return f"Plain LIME, one seed, {cut}{count}: another seed may name other superpixels."
+    # There is no rest, and the order of all is no claim: the last one was compared with zero.
+    if separated and separated >= superpixels:
+        return f"After {count}, {_all(superpixels, level)}."
     if outcome == "separated":
         return f"After {count}, {_separated(separated or 0, level)}."
     if outcome == "deadline":
         beginning = f"Cut short by the time limit after {count}"
     else:
-        beginning = f"The budget was used up after {count}"
+        beginning = f"After {count} no further round of {BLOCK} fits into the budget"
     if not separated:
         return f"{beginning}: no superpixel stands out reliably. Their order is uncertain."
     return (
@@ -51,5 +61,13 @@ def fit(score: float, samples: int, superpixels: int) -> str:
 
 def _separated(count: int, level: float | None) -> str:
     first = "first superpixel ranks" if count == 1 else f"first {count} superpixels rank"
-    confidence = "" if level is None else f" at {100 * level:g}% confidence"
-    return f"the {first} above the rest{confidence}"
+    return f"the {first} above the rest{_confidence(level)}"
+
+
+def _all(count: int, level: float | None) -> str:
+    each = "the only superpixel has" if count == 1 else f"each of the {count} superpixels has"
+    return f"{each} a weight other than zero{_confidence(level)}"
+
+
+def _confidence(level: float | None) -> str:
+    return "" if level is None else f" at {100 * level:g}% confidence"

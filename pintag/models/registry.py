@@ -154,6 +154,15 @@ class Registry:
         remote.load(uri)
         self._store.write(CURRENT, f"{last_name(uri)}\n".encode())
 
+    def manifest(self) -> Manifest:
+        """The manifest of the current version. Its files are not verified.
+
+        Raises:
+            BundleError: the current version does not exist, or its manifest is not valid.
+        """
+        path = self._store.join(f"{last_name(self.current())}/{MANIFEST}")
+        return manifest.parse(self._store.read(path), self._store.file_uri(path))
+
     def versions(self) -> list[ModelVersion]:
         """All versions, newest first. Only their manifests are read.
 
@@ -210,7 +219,7 @@ class Registry:
         if is_current and not problem:
             problem = f"a server refused it: {refusal}" if (refusal := self.refusal()) else ""
         return ModelVersion(
-            name, parsed.name, parsed.created, _accuracy(parsed), is_current, problem or None
+            name, parsed.name, parsed.created, accuracy_on_test(parsed), is_current, problem or None
         )
 
     def _current_name(self) -> str:
@@ -239,7 +248,7 @@ class Registry:
         return without_query(self._store.uri)
 
 
-def _accuracy(parsed: Manifest) -> float | None:
+def accuracy_on_test(parsed: Manifest) -> float | None:
     """TensorFlow's accuracy on the test split. A manifest may contain any other scores."""
     scores = parsed.metrics.get("test")
     accuracy = scores.get("accuracy") if isinstance(scores, dict) else None

@@ -80,6 +80,10 @@ async function fetchResponse(path, options) {
 
 /** The error of a response. A proxy's response may have no problem with a `detail`. */
 async function responseError(response) {
+  // The server's own words for it are about a header, which nobody can send from this page.
+  if (response.status === 401) {
+    return new ServerError("this server requires an API key: enter the key above", 401);
+  }
   const problem = await response.json().catch(() => ({}));
   const message = problem.detail ?? `the server answered ${response.status} ${response.statusText}`;
   return new ServerError(message, response.status);

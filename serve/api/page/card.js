@@ -40,6 +40,7 @@ export class Card {
   #bound;
   #onWhy;
   #request = new AbortController();
+  #isRefused = false;
 
   get suggested() {
     return this.answer?.tags[0];
@@ -48,6 +49,11 @@ export class Card {
   /** All labels: the suggested ones first, then the model's others. */
   get labels() {
     return [...new Set([...this.answer.tags.map(({ label }) => label), ...this.#model().labels])];
+  }
+
+  /** Whether the server refused the image for want of an API key that it knows. */
+  get isRefused() {
+    return this.state === "failed" && this.#isRefused;
   }
 
   /** The user's decision about the suggestion, as one word. */
@@ -93,6 +99,7 @@ export class Card {
     } catch (error) {
       if (error.name === "AbortError") return;
       this.#setState("failed", `Not tagged: ${error.message}`);
+      this.#isRefused = error.status === 401;
       this.#find(".again").hidden = !error.isTemporary;
     }
   }
@@ -102,7 +109,7 @@ export class Card {
     if (this.state !== "tagged") return;
     this.#find(".unsure").textContent = this.isSure
       ? ""
-      : `Not sure: at most ${percent(this.suggested.confidence)}`;
+      : `Not sure: only ${percent(this.suggested.confidence)}`;
   }
 
   /** Choose a label; null undoes the choice. */

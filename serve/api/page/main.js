@@ -14,6 +14,8 @@ const why = new Why(find("#why"));
 let model = { labels: [], explained: true };
 let cards = [];
 let requests = 0;
+// How often the server has accepted a key, or needed none.
+let acceptances = 0;
 
 // The model
 
@@ -26,6 +28,10 @@ async function showModel() {
     find("#model-version").textContent = model.version;
     find("#model-synthetic").hidden = !model.synthetic;
     find("#synthetic").hidden = !model.synthetic;
+    // An image that was refused meanwhile has shown the form again.
+    find("#key").hidden = true;
+    acceptances++;
+    tagRefused();
   } catch (error) {
     if (error.status === 401) return askKey();
     find("#model-error p").textContent = `The model cannot be loaded: ${error.message}`;
@@ -62,13 +68,27 @@ function tagWaiting() {
   const waiting = cards.filter(({ state }) => state === "waiting");
   for (const card of waiting.slice(0, MAX_REQUESTS - requests)) {
     requests++;
+    const before = acceptances;
     card.tag().then(() => {
       requests--;
+      if (card.isRefused) onRefused(card, acceptances > before);
       tagWaiting();
       if (!requests) announceResults();
     });
   }
   refresh();
+}
+
+/** Tag the images again that were refused for want of a key. */
+function tagRefused() {
+  for (const card of cards.filter(({ isRefused }) => isRefused)) card.wait();
+  tagWaiting();
+}
+
+/** Repeat a request that was sent without the key that was accepted meanwhile; else ask for one. */
+function onRefused(card, accepted) {
+  if (accepted) card.wait();
+  else if (find("#key").hidden) askKey();
 }
 
 function retry(card) {

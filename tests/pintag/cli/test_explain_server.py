@@ -146,16 +146,21 @@ def test_two_modes_of_one_image_are_both_kept(
     [
         (
             {"mode": "stable", "outcome": "separated", "level": 0.95, "claimed": 4},
-            "After 1000 samples, the first 4 superpixels rank above the rest at 95% confidence.",
+            "After 1000 samples, each of the 4 superpixels has a weight other than zero at 95%"
+            " confidence.",
+        ),
+        (
+            {"mode": "stable", "outcome": "separated", "level": 0.95, "num_features": 3},
+            "After 1000 samples, the first 3 superpixels rank above the rest at 95% confidence.",
         ),
         (
             {"mode": "stable", "outcome": "budget", "level": 0.9, "claimed": 1},
-            "The budget was used up after 1000 samples: only the first superpixel ranks above the"
-            " rest at 90% confidence.",
+            "After 1000 samples no further round of 64 fits into the budget: only the first"
+            " superpixel ranks above the rest at 90% confidence.",
         ),
         (
             {"mode": "stable", "outcome": "budget", "level": 0.95, "claimed": 0},
-            "The budget was used up after 1000 samples: no superpixel stands out reliably.",
+            "After 1000 samples no further round of 64 fits into the budget: no superpixel stands",
         ),
         (
             {"mode": "stable", "outcome": "deadline", "level": 0.95, "claimed": 2},

@@ -14,7 +14,7 @@ from pintag.core.store import join, without_query
 from pintag.models.manifest import MANIFEST
 from pintag.models.registry import Registry
 from tests.pintag import bundles
-from tests.pintag.cli.conftest import Cli
+from tests.pintag.cli.conftest import Cli, Done
 from tests.s3_servers import S3
 
 
@@ -47,6 +47,57 @@ def test_versions_are_added_used_and_listed(cli: Cli, models: str, tmp_path: Pat
     assert cli("models", "use", "one", models).code == 0
     row = next(line for line in cli("models", "list", models).out.splitlines() if "current" in line)
     assert all(word in row for word in ("one", "pins", "2026-01-03", "50.00%"))
+
+
+def change(folder: Path, **changes: object) -> Path:
+    """A bundle whose manifest has these values."""
+    content = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**content, **changes}))
+    return folder
+
+
+def test_a_new_current_version_that_is_less_accurate_is_reported(cli: Cli, tmp_path: Path) -> None:
+    registry, optimized = tmp_path / "models", {"fp32": {"accuracy": 0.5}}
+    for version, accuracy in (("one", 0.5), ("third", 0.425)):
+        folder = bundles.write(tmp_path / version, version)
+        change(folder, metrics={"test": {"accuracy": accuracy}}, openvino=optimized)
+    assert cli("models", "add", tmp_path / "one", registry).err == ""
+    # It is not current yet.
+    assert cli("models", "add", tmp_path / "third", registry).err == ""
+    warning = (
+        "third has a lower test accuracy than one, which was current: 42.50% instead of 50.00%\n"
+    )
+    assert cli("models", "use", "third", registry) == Done(0, "", warning)
+    assert cli("models", "use", "one", registry) == Done(0, "", "")
+    done = cli("models", "add", tmp_path / "third", registry, "--use")
+    assert done == Done(0, f"{registry / 'third'}\n", warning)
+
+
+def test_figures_of_two_data_sets_are_told_apart(cli: Cli, tmp_path: Path) -> None:
+    for version, accuracy in (("one", 0.5), ("third", 0.4)):
+        folder = bundles.write(tmp_path / version, version)
+        change(folder, metrics={"test": {"accuracy": accuracy}}, data={"fingerprint": version})
+    cli("models", "add", tmp_path / "one", tmp_path / "models")
+    done = cli("models", "add", tmp_path / "third", tmp_path / "models", "--use")
+    assert "instead of 50.00%; they were trained on different data sets\n" in done.err
+
+
+def test_a_new_current_version_without_openvino_is_reported(cli: Cli, tmp_path: Path) -> None:
+    registry = tmp_path / "models"
+    for version in ("one", "third"):
+        bundles.write(tmp_path / version, version)
+    for command in (("add", tmp_path / "one"), ("add", tmp_path / "third", "--use")):
+        done = cli("models", *command[:2], registry, *command[2:])
+        assert f"{command[1].name} is not optimized: run `pintag optimize` on the" in done.err
+    assert "one is not optimized" in cli("models", "use", "one", registry).err
+
+
+def test_a_damaged_current_version_can_be_replaced(cli: Cli, tmp_path: Path) -> None:
+    registry = tmp_path / "models"
+    for version in ("one", "third"):
+        cli("models", "add", bundles.write(tmp_path / version, version), registry)
+    (registry / "one" / MANIFEST).write_text("{")
+    assert cli("models", "use", "third", registry).code == 0
 
 
 def test_fetch_verifies_the_current_version_and_prints_where_it_is(

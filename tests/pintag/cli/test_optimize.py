@@ -55,6 +55,8 @@ def test_the_reason_for_refusing_int8_is_printed(
     monkeypatch.setattr(console.out, "_width", 200)
     done = cli("optimize", path, "--data", sample_dir)
     assert done.code == 0, done.err
+    assert "int8 (rejected)" in done.out
+    assert "fp32 (rejected)" not in done.out
     # Each attempt in a line.
     assert (
         "int8 is not in the bundle:\n  post-training quantisation: it is no good\n"

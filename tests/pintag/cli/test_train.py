@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from pintag.cli import train
 from tests.conftest import CONFIGS, pintag
 from tests.pintag.cli.conftest import Cli, run_and_print_slow_imports
 
@@ -149,6 +151,34 @@ def test_missing_weights_are_reported_with_the_remedy(sample_dir: Path, tmp_path
     assert "Traceback" not in done.stderr
     for words in ("mobilenet_1_0_160_tf_no_top.h5", f"{tmp_path}/models", "backbone.weights=none"):
         assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("gpu", "divided", "commands"),
+    [
+        (True, [], ["pintag serve --bundle 'my bundle'"]),
+        (
+            False,
+            [],
+            ["pintag optimize 'my bundle' --data pins", "pintag serve --bundle 'my bundle'"],
+        ),
+        (
+            False,
+            ["test"],
+            [
+                "pintag optimize 'my bundle' --data pins --seed 3",
+                "pintag serve --bundle 'my bundle'",
+            ],
+        ),
+    ],
+)
+def test_optimizing_comes_before_serving_on_processors(
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, divided: list[str], commands: list[str]
+) -> None:
+    monkeypatch.setattr(train, "has_gpu", lambda: gpu)
+    manifest = SimpleNamespace(training={"config": {"seed": 3}}, data={"divided": divided})
+    bundle = SimpleNamespace(path=Path("my bundle"), manifest=manifest)
+    assert train._next_commands(bundle, Path("pins")) == commands  # type: ignore[arg-type]
 
 
 @pytest.mark.keras

@@ -159,6 +159,15 @@ def test_a_long_title_is_wrapped() -> None:
     assert (grey[:, -2:] == 255).all()
 
 
+@pytest.mark.parametrize("count", [2, 7, 8, 9, 11, 41])
+@pytest.mark.parametrize("length", [3, 10, 30])
+def test_no_name_of_a_confusion_matrix_is_cut(count: int, length: int) -> None:
+    labels = Labels(tuple(f"{index:02}".rjust(length, "x") for index in range(count)))
+    grey = np.asarray(opened(plots.confusion_matrix(matrix(count), labels, "a")).convert("L"))
+    for edge in (grey[:5], grey[-5:], grey[:, :5], grey[:, -5:]):
+        assert (edge == 255).all()
+
+
 def test_the_same_figures_give_the_same_bytes() -> None:
     first, second = (
         plots.confusion_matrix(matrix(3), numbered_labels(3), "a model") for _ in range(2)
@@ -171,7 +180,12 @@ def test_a_line_separates_the_phases_of_a_training() -> None:
     with_phases = [
         row | {"phase": "head" if at < 2 else "fine_tune"} for at, row in enumerate(rows)
     ]
-    assert plots.training_curves(with_phases, "a") != plots.training_curves(rows, "a")
+    for figure, names in (
+        (plots.curves_figure(with_phases, "a"), ["training", "validation", "fine-tuning begins"]),
+        (plots.curves_figure(rows, "a"), ["training", "validation"]),
+    ):
+        for axes in figure.axes:
+            assert [text.get_text() for text in axes.get_legend().get_texts()] == names
 
 
 def test_every_axis_of_a_plot_has_a_name_and_a_unit() -> None:

@@ -60,7 +60,7 @@ def test_an_image_name_and_unknown_fields_in_a_file_are_ignored() -> None:
 def test_the_summary_is_computed_from_the_figures() -> None:
     content = {**VERSION_0_1, "summary": {"claim": "all is certain", "fit": "perfect"}}
     summary = ExplanationAnswer.model_validate(content).summary
-    assert summary.claim == summaries.claim("stable", "budget", 449, 0.95, 1)
+    assert summary.claim == summaries.claim("stable", "budget", 449, 0.95, 1, 2)
     assert summary.fit == summaries.fit(0.9, 449, 2)
     assert ExplanationAnswer.model_validate(content).model_dump()["summary"] == {
         "claim": summary.claim,

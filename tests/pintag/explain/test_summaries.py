@@ -10,8 +10,11 @@ from pintag.core import formatting
 from pintag.explain import summaries
 
 
-def claim(mode: Any, outcome: Any, separated: int | None, level: float = 0.95) -> str:
-    return summaries.claim(mode, outcome, 500, None if mode == "reference" else level, separated)
+def claim(
+    mode: Any, outcome: Any, separated: int | None, level: float = 0.95, superpixels: int = 20
+) -> str:
+    shown = None if mode == "reference" else level
+    return summaries.claim(mode, outcome, 449, shown, separated, superpixels)
 
 
 @pytest.mark.parametrize(
@@ -21,47 +24,53 @@ def claim(mode: Any, outcome: Any, separated: int | None, level: float = 0.95) -
             "reference",
             "budget",
             None,
-            "Plain LIME, one seed, 500 samples: another seed may name other superpixels.",
+            "Plain LIME, one seed, 449 samples: another seed may name other superpixels.",
         ),
         (
             "reference",
             "deadline",
             None,
-            "Plain LIME, one seed, cut short by the time limit after 500 samples: another seed may",
+            "Plain LIME, one seed, cut short by the time limit after 449 samples: another seed may",
         ),
         (
             "stable",
             "separated",
             5,
-            "After 500 samples, the first 5 superpixels rank above the rest at 95% confidence.",
+            "After 449 samples, the first 5 superpixels rank above the rest at 95% confidence.",
         ),
-        ("stable", "separated", 3, "After 500 samples, the first 3 superpixels rank above"),
-        ("stable", "separated", 1, "After 500 samples, the first superpixel ranks above"),
+        ("stable", "separated", 3, "After 449 samples, the first 3 superpixels rank above"),
+        ("stable", "separated", 1, "After 449 samples, the first superpixel ranks above"),
         (
             "stable",
             "budget",
             2,
-            "The budget was used up after 500 samples: only the first 2 superpixels rank above the"
-            " rest at 95% confidence. The order of the others is uncertain.",
+            "After 449 samples no further round of 64 fits into the budget: only the first 2"
+            " superpixels rank above the rest at 95% confidence. The order of the others"
+            " is uncertain.",
         ),
-        ("stable", "budget", 1, "The budget was used up after 500 samples: only the first super"),
+        (
+            "stable",
+            "budget",
+            1,
+            "After 449 samples no further round of 64 fits into the budget: only",
+        ),
         (
             "stable",
             "budget",
             0,
-            "The budget was used up after 500 samples: no superpixel stands out reliably.",
+            "After 449 samples no further round of 64 fits into the budget: no superpixel stands",
         ),
         (
             "stable",
             "deadline",
             2,
-            "Cut short by the time limit after 500 samples: only the first 2 superpixels rank",
+            "Cut short by the time limit after 449 samples: only the first 2 superpixels rank",
         ),
         (
             "stable",
             "deadline",
             0,
-            "Cut short by the time limit after 500 samples: no superpixel stands out reliably.",
+            "Cut short by the time limit after 449 samples: no superpixel stands out reliably.",
         ),
     ],
 )
@@ -71,6 +80,17 @@ def test_the_claim_follows_the_outcome(
     text = claim(mode, outcome, separated)
     assert text.startswith(sentence)
     assert ("at 95% confidence" in text) == ("above the rest" in text)
+
+
+@pytest.mark.parametrize("outcome", ["separated", "budget", "deadline"])
+def test_no_rest_is_spoken_of_if_all_superpixels_are_claimed(outcome: str) -> None:
+    assert claim("stable", outcome, 5, superpixels=5) == (
+        "After 449 samples, each of the 5 superpixels has a weight other than zero at 95%"
+        " confidence."
+    )
+    assert claim("stable", outcome, 1, superpixels=1) == (
+        "After 449 samples, the only superpixel has a weight other than zero at 95% confidence."
+    )
 
 
 @pytest.mark.parametrize(("level", "shown"), [(0.9, "90%"), (0.999, "99.9%"), (0.5, "50%")])

@@ -84,7 +84,7 @@ def test_all_sure_suggestions_can_be_accepted_at_once(
     expect(page.locator(".card.decided")).to_have_count(2)
     expect(page.locator("#counts")).to_have_text("5 tagged, 2 chosen")
     for card in unsure:
-        expect(card.locator(".unsure")).to_have_text("Not sure: at most 55\u00a0%")
+        expect(card.locator(".unsure")).to_have_text("Not sure: only 55\u00a0%")
 
 
 def test_sure_means_at_least_the_bound_on_the_page(page: Page, pictures: list[FilePayload]) -> None:
@@ -94,7 +94,7 @@ def test_sure_means_at_least_the_bound_on_the_page(page: Page, pictures: list[Fi
     expect(page.get_by_label("Sure means at least")).to_have_value("0.9")
     expect(accept).to_have_text("No suggestion reaches 90\u00a0%")
     expect(accept).to_be_disabled()
-    expect(card.locator(".unsure")).to_have_text("Not sure: at most 85\u00a0%")
+    expect(card.locator(".unsure")).to_have_text("Not sure: only 85\u00a0%")
     page.get_by_label("Sure means at least").select_option("0.8")
     expect(card.locator(".unsure")).to_have_text("")
     expect(accept).to_have_text("Accept 1 sure suggestion")

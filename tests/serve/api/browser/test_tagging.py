@@ -15,16 +15,22 @@ from tests.serve.api.browser.conftest import CORRUPT, choose
 pytestmark = [pytest.mark.ray, pytest.mark.browser]
 
 
-def test_the_page_asks_for_a_key_if_the_server_requires_one_and_sends_it(
-    page: Page, server: Server, pictures: list[FilePayload]
-) -> None:
+def require_key(page: Page) -> None:
+    """Answer the page's requests as a server with keys does, which knows the key `right`."""
+
     def check_key(route: Route) -> None:
         if route.request.headers.get("authorization") == "Bearer right":
             route.continue_()
         else:
-            route.fulfill(status=401, json={"detail": "a valid API key is required"})
+            route.fulfill(status=401, json={"detail": "send the header 'Authorization: …'"})
 
     page.route("**/v1/**", check_key)
+
+
+def test_the_page_asks_for_a_key_if_the_server_requires_one_and_sends_it(
+    page: Page, pictures: list[FilePayload]
+) -> None:
+    require_key(page)
     page.reload()
     field = page.get_by_label("This server requires an API key")
     expect(field).to_be_focused()
@@ -42,6 +48,37 @@ def test_the_page_asks_for_a_key_if_the_server_requires_one_and_sends_it(
     page.reload()
     expect(page.locator("#model-version")).not_to_be_empty()
     expect(page.locator("#key")).to_be_hidden()
+
+
+def test_images_that_are_added_before_the_key_are_tagged_when_it_is_accepted(
+    page: Page, pictures: list[FilePayload]
+) -> None:
+    require_key(page)
+    page.reload()
+    field = page.get_by_label("This server requires an API key")
+    expect(field).to_be_visible()
+    cards = choose(page, *pictures[:5])
+    for key in ("wrong", "right"):
+        for card in cards:
+            expect(card).to_contain_text("Not tagged: this server requires an API key")
+            expect(card).to_contain_text("enter the key above")
+            expect(card).not_to_contain_text("header")
+        field.fill(key)
+        field.press("Enter")
+    for card in cards:
+        expect(card).to_have_attribute("data-state", "tagged")
+    expect(page.locator("#key")).to_be_hidden()
+
+
+def test_a_key_that_the_server_no_longer_knows_is_asked_for_again(
+    page: Page, pictures: list[FilePayload]
+) -> None:
+    expect(page.locator("#model-version")).not_to_be_empty()
+    require_key(page)
+    (card,) = choose(page, pictures[0])
+    page.get_by_label("This server requires an API key").fill("right")
+    page.get_by_role("button", name="Use this key").click()
+    expect(card).to_have_attribute("data-state", "tagged")
 
 
 def test_each_image_shows_the_tags_of_the_server(
@@ -99,7 +136,7 @@ def test_a_suggestion_of_low_confidence_is_marked_as_not_sure(
     answer = {"model": {"name": "m", "version": "v"}, "tags": [{"label": "art", "confidence": 0.4}]}
     page.route("**/v1/tags*", lambda route: route.fulfill(json=answer))
     (card,) = choose(page, pictures[0])
-    expect(card).to_contain_text("Not sure: at most 40\u00a0%")
+    expect(card).to_contain_text("Not sure: only 40\u00a0%")
     expect(page.locator("#accept-sure")).to_be_disabled()
 
 
