@@ -190,11 +190,11 @@ _shared_lock = threading.Lock()
 
 
 def shared() -> DecoderPool:
-    """The pool of this process: as many decoders as cores, and at least two."""
+    """The pool of this process: one decoder more than cores, as `DecodeQueue` has threads."""
     global _shared
     with _shared_lock:
         if _shared is None:
-            _shared = DecoderPool(max(2, _cores()))
+            _shared = DecoderPool(_cores() + 1)
             atexit.register(_shared.close)
         return _shared
 
