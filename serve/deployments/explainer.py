@@ -29,7 +29,7 @@ from pintag.serve.auth import middleware
 from pintag.serve.config import AccessConfig, ApiConfig
 from pintag.serve.deployment_config import EngineConfig, ExplainerConfig
 from pintag.serve.errors import ParameterError
-from pintag.serve.inference import off_loop
+from pintag.serve.inference import decoders, off_loop
 from pintag.serve.inference.explanation_places import ExplanationPlaces, Place
 from pintag.serve.inference.loaded_model import LoadedModel
 from pintag.serve.ingress.identity import identified
@@ -190,7 +190,8 @@ class Explainer:
         return explanation.to_answer(labels, self.model)
 
     def _draw(self, data: bytes, answer: ExplanationAnswer) -> bytes:
-        picture = overlay.picture(data, self._loaded.limits)
+        with decoders.start_errors_as_overload():
+            picture = overlay.picture(data, self._loaded.limits)
         return overlay.png(SavedExplanation.decode(answer).figure(picture))
 
     def _warm_up(self) -> None:
