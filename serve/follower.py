@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import functools
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,7 +24,7 @@ from ray.serve.handle import DeploymentHandle
 
 from pintag.core import config as configuration
 from pintag.core.config import Strict
-from pintag.core.errors import PintagError
+from pintag.core.errors import DataError, PintagError
 from pintag.core.store import last_name
 from pintag.models.registry import Registry
 from pintag.serve import deploy, rollout
@@ -34,6 +35,8 @@ from pintag.serve.observability.logs import format_output_like_the_file, log
 FOLLOWER = "follower"
 # Seconds within which a replica that runs must answer which bundle it has.
 _TIMEOUT_S = 30.0
+# Seconds until a store that cannot be reached is tried again.
+_PAUSE_S = 5.0
 
 
 class FollowerConfig(Strict):
@@ -67,7 +70,6 @@ class Follower:
 
         Raises:
             BundleError: there is no registry, or its current version cannot be served.
-            DataError: the registry's store cannot be reached, or denies access.
             ServerError: the replicas do not start.
         """
         format_output_like_the_file()
@@ -103,8 +105,22 @@ def build(args: FollowerArgs | Mapping[str, Any]) -> Application:
     return application
 
 
-def _start(uri: str, config: ServeConfig) -> Callable[[], None]:
-    """Deploy, and return the function that follows the registry; it never returns."""
+def _start(
+    uri: str, config: ServeConfig, pause: Callable[[float], object] = time.sleep
+) -> Callable[[], None]:
+    """Deploy, and return the function that follows the registry; it never returns.
+
+    While the store cannot be reached, this waits: Ray Serve would give up after three failures.
+    """
+    while True:
+        try:
+            return _deploy(uri, config)
+        except DataError as error:
+            log.warning("%s; trying again in %g s", error, _PAUSE_S)
+            pause(_PAUSE_S)
+
+
+def _deploy(uri: str, config: ServeConfig) -> Callable[[], None]:
     registry = rollout.registry(uri)
     serving = _answering(registry) or registry.resolve()
     bundle = deploy.checked_bundle(config, serving)

@@ -1,0 +1,35 @@
+"""A follower that starts while the registry's store cannot be reached."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from pintag.core.errors import DataError
+from pintag.serve import follower
+from pintag.serve.config import ServeConfig
+
+pytestmark = pytest.mark.ray
+
+
+def test_it_waits_until_the_store_answers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    outcomes: list[object] = [DataError("s3://models: no answer")] * 2 + [print]
+    pauses: list[float] = []
+
+    def deploy(uri: str, config: ServeConfig) -> object:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(follower, "_deploy", deploy)
+    monkeypatch.setattr(follower.log, "propagate", True)
+    with caplog.at_level(logging.WARNING):
+        found: Callable[[], None] = follower._start("s3://models", ServeConfig(), pauses.append)
+    assert found is print
+    assert pauses == [5.0, 5.0]
+    assert caplog.messages == ["s3://models: no answer; trying again in 5 s"] * 2
