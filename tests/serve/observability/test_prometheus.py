@@ -38,7 +38,15 @@ pytestmark = [
 MONITORING = ROOT / "k8s/chart/files"
 KEY = api_keys.create()
 # The metrics in the guide. A test in tests/docs compares the guide with the declared metrics.
-METRICS = sorted(set(re.findall(r"ray_pintag_\w+", (ROOT / "docs/how-to/monitor.md").read_text())))
+GUIDE = (ROOT / "docs/how-to/monitor.md").read_text()
+# Without the endings that only queries have.
+METRICS = sorted(set(re.findall(r"ray_pintag_\w+?(?=(?:_bucket|_count)?\b)", GUIDE)))
+QUERIES = [
+    line
+    for block in re.findall(r"```promql\n(.*?)```", GUIDE, re.DOTALL)
+    for line in block.splitlines()
+    if not line.startswith("#")
+]
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +170,11 @@ def test_every_documented_metric_exists(prometheus: str, name: str) -> None:
     result = query(prometheus, expected)
     assert result
     assert {"application", "deployment", "replica"} <= result[0]["metric"].keys()
+
+
+@pytest.mark.parametrize("expression", QUERIES)
+def test_every_query_of_the_guide_has_a_result(prometheus: str, expression: str) -> None:
+    assert query(prometheus, expression)
 
 
 def test_latency_buckets_are_fine_enough(prometheus: str) -> None:
