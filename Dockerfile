@@ -8,6 +8,7 @@
 
 FROM python:3.11-slim-bookworm AS build
 ARG GPU=
+ARG PACKAGES=/opt/pintag/lib/python3.11/site-packages
 RUN python -m venv /opt/pintag
 WORKDIR /src
 COPY requirements.lock requirements-gpu.lock ./
@@ -15,10 +16,11 @@ COPY requirements.lock requirements-gpu.lock ./
 # OpenVINO predict on an Intel GPU or NPU.
 RUN /opt/pintag/bin/pip install --no-cache-dir --no-compile --disable-pip-version-check --require-hashes \
         -r requirements${GPU:+-gpu}.lock \
-    && cd /opt/pintag/lib/python3.11/site-packages \
-    && rm -rf tensorflow/include clang ray/jars ray/rllib ray/llm openvino/libs/cache.json \
-        openvino/libs/libopenvino_intel_gpu_plugin.so openvino/libs/libopenvino_intel_npu_plugin.so \
-    && find . -type d -name tests -prune -exec rm -rf {} +
+    && rm -rf "$PACKAGES/tensorflow/include" "$PACKAGES/clang" "$PACKAGES/ray/jars" "$PACKAGES/ray/rllib" \
+        "$PACKAGES/ray/llm" "$PACKAGES/openvino/libs/cache.json" \
+        "$PACKAGES/openvino/libs/libopenvino_intel_gpu_plugin.so" \
+        "$PACKAGES/openvino/libs/libopenvino_intel_npu_plugin.so" \
+    && find "$PACKAGES" -type d -name tests -prune -exec rm -rf {} +
 COPY pyproject.toml README.md ./
 COPY pintag pintag
 COPY train train
