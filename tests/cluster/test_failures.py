@@ -74,7 +74,7 @@ def test_a_killed_classifier_costs_only_what_it_had_under_way(server: Installati
         wait_for(lambda: killed not in server.pods() or is_whole(server), 120, "its replacement")
         wait_for(lambda: is_whole(server), READY_S, "all pods")
     # The Service goes on sending new connections to the pod until Kubernetes has noticed its end.
-    # Whoever tries again, as a gateway does, loses nothing but what the pod had under way.
+    # A client that tries again, as a gateway does, loses only what the pod had under way.
     times = [at for _, at in outcome["failed"]]
     assert max(times, default=0) - min(times, default=0) < 5, outcome
     assert sum("refused" not in reason for reason, _ in outcome["failed"]) <= 2, outcome

@@ -47,7 +47,7 @@ def test_a_server_starts_without_its_redis_and_reports_it_without_the_password(
         printed.append("deployed")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(server, "_checked_bundle", lambda *_: None)
+    monkeypatch.setattr(deploy, "checked_bundle", lambda *_: None)
     monkeypatch.setattr(server, "_set_variables", lambda _: None)
     monkeypatch.setattr(server, "_connected", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(room, "warn", lambda *_: None)

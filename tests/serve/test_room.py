@@ -65,7 +65,7 @@ def test_a_server_says_why_it_waits_before_it_waits(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("ray.nodes", lambda: nodes)
     monkeypatch.setattr(access, "check", lambda _: None)
-    monkeypatch.setattr(server, "_checked_bundle", lambda *_: None)
+    monkeypatch.setattr(deploy, "checked_bundle", lambda *_: None)
     monkeypatch.setattr(server, "_set_variables", lambda _: None)
     monkeypatch.setattr(server, "_connected", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(deploy.Applications, "deploy", deployed)
