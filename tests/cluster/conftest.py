@@ -1,4 +1,4 @@
-"""One installation for all tests that only change it, on the cluster of KUBECONFIG."""
+"""One installation for the tests of a module, on the cluster of KUBECONFIG."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def cluster() -> None:
         pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
-def server(cluster: None) -> Iterator[Installation]:
-    """A server that is ready."""
+@pytest.fixture(scope="module")
+def server(cluster: None, request: pytest.FixtureRequest) -> Iterator[Installation]:
+    """A server that is ready, with the `OPTIONS` of the tests' module if it has any."""
     with kubernetes.installation() as installed:
-        installed.upgrade()
+        installed.upgrade(*getattr(request.module, "OPTIONS", ()))
         installed.wait_until_ready()
         yield installed

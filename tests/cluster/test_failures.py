@@ -29,14 +29,6 @@ OPTIONS = (
 KILL = "import os, signal; os.kill(-1, signal.SIGKILL)"
 
 
-@pytest.fixture(scope="module")
-def server(cluster: None) -> Iterator[Installation]:
-    with kubernetes.installation() as installed:
-        installed.upgrade(*OPTIONS)
-        installed.wait_until_ready()
-        yield installed
-
-
 @pytest.fixture(autouse=True)
 def whole(server: Installation) -> Iterator[None]:
     """Each test begins with all pods, and ends with all pods."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.cluster import kubernetes
 from tests.cluster.kubernetes import READY_S, Installation, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
@@ -23,14 +20,6 @@ OPTIONS = (
     "--set=head.autoscaler.idleTimeoutSeconds=20",
 )
 CLASSIFIERS = "--selector=app.kubernetes.io/component=classifier"
-
-
-@pytest.fixture(scope="module")
-def server(cluster: None) -> Iterator[Installation]:
-    with kubernetes.installation() as installed:
-        installed.upgrade(*OPTIONS)
-        installed.wait_until_ready()
-        yield installed
 
 
 def test_pods_come_and_go_with_the_load(server: Installation) -> None:

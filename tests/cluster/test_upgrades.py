@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.cluster import kubernetes
@@ -18,14 +16,6 @@ OPTIONS = (
     "--set=settings.classifier.max_surge_percent=100",
     "--set=kuberay.clusterDeletionDelaySeconds=30",
 )
-
-
-@pytest.fixture(scope="module")
-def server(cluster: None) -> Iterator[Installation]:
-    with kubernetes.installation() as installed:
-        installed.upgrade(*OPTIONS)
-        installed.wait_until_ready()
-        yield installed
 
 
 def active(server: Installation) -> str:
