@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from ray.serve import Application
 
 from pintag.core import config as configuration
+from pintag.core.config import Strict
 from pintag.serve import errors
 from pintag.serve.api import explanations
 from pintag.serve.config import (
@@ -27,7 +28,7 @@ from pintag.serve.deployments.classifier import Classifier
 from pintag.serve.deployments.explainer import Explainer
 
 CLASSIFIER, EXPLAINER = "classifier", "explainer"
-A = TypeVar("A", bound=ApplicationArgs)
+A = TypeVar("A", bound=Strict)
 # How many requests may wait in a replica for their bodies.
 _WAITING_BODIES = 4096
 
@@ -72,7 +73,7 @@ def build(args: ClassifierArgs | Mapping[str, Any]) -> Application:
     Raises:
         ConfigError: the mapping, `args` in a configuration of Ray Serve, has wrong keys or values.
     """
-    args = _parsed(ClassifierArgs, args, CLASSIFIER)
+    args = parsed(ClassifierArgs, args, CLASSIFIER)
     access = args.access.model_dump(mode="json")
     candidate = args.candidate.model_dump(mode="json")
     http = args.http.model_dump(mode="json")
@@ -85,7 +86,7 @@ def build_explainer(args: ExplainerArgs | Mapping[str, Any]) -> Application:
     Raises:
         ConfigError: see `build`.
     """
-    args = _parsed(ExplainerArgs, args, EXPLAINER)
+    args = parsed(ExplainerArgs, args, EXPLAINER)
     access, http = args.access.model_dump(mode="json"), args.http.model_dump(mode="json")
     return _bind(Explainer, args, args.explainer, access, http)
 
@@ -96,12 +97,16 @@ def build_candidate(args: CandidateArgs | Mapping[str, Any]) -> Application:
     Raises:
         ConfigError: see `build`.
     """
-    args = _parsed(CandidateArgs, args, CANDIDATE)
+    args = parsed(CandidateArgs, args, CANDIDATE)
     return _bind(Candidate, args, args.classifier)
 
 
-def _parsed(model: type[A], args: A | Mapping[str, Any], application: str) -> A:
-    """Validate the arguments here: Ray would report an error of pydantic."""
+def parsed(model: type[A], args: A | Mapping[str, Any], application: str) -> A:
+    """The arguments of an application, validated here: Ray would report an error of pydantic.
+
+    Raises:
+        ConfigError: a mapping has wrong keys or values.
+    """
     if isinstance(args, Mapping):
         return configuration.parse(model, args, f"args of the application {application}")
     return args

@@ -22,13 +22,12 @@ from ray.serve import Application
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from pintag.core import config as configuration
 from pintag.core.config import Strict
 from pintag.core.errors import DataError, PintagError
 from pintag.core.store import last_name
 from pintag.models.registry import Registry
 from pintag.serve import deploy, rollout
-from pintag.serve.app import CLASSIFIER, PlannedApplication
+from pintag.serve.app import CLASSIFIER, PlannedApplication, parsed
 from pintag.serve.config import ServeConfig
 from pintag.serve.observability.logs import format_output_like_the_file, log
 
@@ -92,8 +91,7 @@ def build(args: FollowerArgs | Mapping[str, Any]) -> Application:
     Raises:
         ConfigError: the mapping, `args` in a configuration of Ray Serve, has wrong keys or values.
     """
-    if isinstance(args, Mapping):
-        args = configuration.parse(FollowerArgs, args, f"args of the application {FOLLOWER}")
+    args = parsed(FollowerArgs, args, FOLLOWER)
     settings = args.model_dump(mode="json", exclude={"bundle", "follower"})
     options = {
         "ray_actor_options": {"num_cpus": 0, "resources": args.follower.resources},

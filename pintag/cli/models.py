@@ -13,9 +13,9 @@ from pintag.cli.console import escape
 from pintag.core.errors import BundleError, DataError
 from pintag.core.store import last_name
 from pintag.core.text import printable
-from pintag.models import remote
 from pintag.models.manifest import Manifest
 from pintag.models.registry import ModelVersion, Registry, accuracy_on_test
+from pintag.models.registry import load as load_bundle
 
 # The columns of a terminal for all but the version in the table.
 _OTHER_COLUMNS = 40
@@ -111,7 +111,7 @@ def fetch(bundle: str) -> None:
     is in a folder is only verified. A server that starts afterwards on this machine has its bundle
     at once.
     """
-    loaded = remote.load(Registry(bundle).resolve())
+    loaded = load_bundle(bundle)
     console.out.print(escape(str(loaded.path)), soft_wrap=True)
 
 
