@@ -36,6 +36,10 @@ _PROGRAM = (
 )
 
 
+class DecoderStartError(RuntimeError):
+    """No decoder process can be started: a fault of the machine, not of an image."""
+
+
 class DecoderPool:
     """Decoder processes, started when they are needed. Safe to call from several threads."""
 
@@ -62,7 +66,7 @@ class DecoderPool:
 
         Raises:
             ImageError: see `images.decode`. Neither time nor a crash affects other images.
-            RuntimeError: no process can be started.
+            DecoderStartError: no process can be started, and neither can a second one.
         """
         with self._free:
             decoder = self._take()
@@ -86,7 +90,11 @@ class DecoderPool:
             return decoder
         if decoder:
             decoder.close()
-        return _Decoder()
+        try:
+            return _Decoder()
+        except DecoderStartError:
+            # Something has ended it, such as a lack of memory, which may be over.
+            return _Decoder()
 
     def _put(self, decoder: _Decoder) -> None:
         with self._lock:
@@ -117,7 +125,7 @@ class _Decoder:
             # Not an OSError, which would be taken for a file that cannot be read.
             except OSError as error:
                 ours.close()
-                raise RuntimeError(f"a decoder process cannot start: {error}") from error
+                raise DecoderStartError(f"a decoder process cannot start: {error}") from error
         self._connection = Connection(ours.detach())
         try:
             # Its first message: everything is imported.
@@ -125,7 +133,9 @@ class _Decoder:
         except (EOFError, OSError) as error:
             self._connection.close()
             status = self._process.wait()
-            raise RuntimeError(f"a decoder process cannot start (exit status {status})") from error
+            raise DecoderStartError(
+                f"a decoder process cannot start (exit status {status})"
+            ) from error
 
     @property
     def is_alive(self) -> bool:
@@ -190,11 +200,11 @@ _shared_lock = threading.Lock()
 
 
 def shared() -> DecoderPool:
-    """The pool of this process: as many decoders as cores, and at least two."""
+    """The pool of this process: one decoder more than cores, as `DecodeQueue` has threads."""
     global _shared
     with _shared_lock:
         if _shared is None:
-            _shared = DecoderPool(max(2, _cores()))
+            _shared = DecoderPool(_cores() + 1)
             atexit.register(_shared.close)
         return _shared
 

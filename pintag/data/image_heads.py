@@ -22,6 +22,8 @@ _LOSSY_PIXEL_NS, _ALPHA_PIXEL_NS, _LOSSY_BYTE_NS = 25.0, 40.0, 45.0
 # In a VP8X chunk: the file has transparency.
 _ALPHA_FLAG = 0x10
 _MAX_BMP_COLOURS = 256
+# A bitmap of run lengths, which Pillow decodes in Python: an end of line fills it pixel by pixel.
+_RUN_LENGTHS, _RUN_PIXEL_NS, _RUN_BYTE_NS = (1, 2), 120.0, 250.0
 # The property "image spatial extents" of HEIC and AVIF: version and flags, width, height.
 _EXTENT = re.compile(rb"ispe\0{4}(.{4})(.{4})", re.DOTALL)
 _EXTENT_BYTES, _MAX_EXTENTS = 2**16, 64
@@ -38,6 +40,7 @@ def read(data: bytes, budget: Budget = QUICK, *, heif: bool = True) -> Head:
     Raises:
         UnsupportedFormatError: an image of a format that is not accepted.
         NotAnImageError: the file is not an image, or ends in its head.
+        DecodingError: no program writes so much before or between the pixels.
     """
     name = image_formats.recognise(data)
     if name is None:
@@ -91,13 +94,18 @@ def _read_webp(data: bytes, budget: Budget) -> Head:
 
 
 def _read_bmp(data: bytes, budget: Budget) -> Head:
-    # Pillow reads compressed bitmaps and large palettes in Python, which is never fast.
     if _little(data, 14, 4) == 12:
         return _whole("BMP", (_little(data, 18, 2), _little(data, 20, 2)), data)
     # A negative height means that the rows are stored from top to bottom.
     height = abs(int.from_bytes(data[22:26], "little", signed=True))
-    head = _whole("BMP", (_little(data, 18, 4), height), data)
-    if _little(data, 30, 4) not in (0, 3) or _little(data, 46, 4) > _MAX_BMP_COLOURS:
+    size, compression = (_little(data, 18, 4), height), _little(data, 30, 4)
+    if compression in _RUN_LENGTHS:
+        head = _whole("BMP", size, data, _RUN_PIXEL_NS, _RUN_BYTE_NS)
+        head.is_read_in_python = True
+        return head
+    head = _whole("BMP", size, data)
+    # Pillow reads large palettes in Python, too, and refuses those of more than 65,536 colours.
+    if compression not in (0, 3) or _little(data, 46, 4) > _MAX_BMP_COLOURS:
         head.cost_ns = math.inf
     return head
 
@@ -112,10 +120,12 @@ def _read_gif(data: bytes, budget: Budget) -> Head:
         while data[at]:
             at += 1 + data[at]
             blocks += 1
-            if blocks > budget.segments:
+            if budget.ends(blocks, "GIF"):
                 return Head("GIF")
         at += 1
         blocks += 1
+        if budget.ends(blocks, "GIF"):
+            return Head("GIF")
     if data[at] != 0x2C:
         return Head("GIF")
     right = _little(data, at + 1, 2) + _little(data, at + 5, 2)

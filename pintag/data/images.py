@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pintag.core.errors import DecodingError, ImageError, NotAnImageError
+from pintag.core.errors import DecodingError, ImageError, ImageTooLargeError, NotAnImageError
 from pintag.core.types import Pixels
 from pintag.data import decoder_pool, image_heads, image_pixels
 from pintag.data.image_head import QUICK, Budget
@@ -23,7 +23,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic", ".heif", 
 # The longest time for which an image may be decoded where nothing can stop it.
 _FAST_NS = 5e6
 # Nanoseconds of a core for an image whose head does not tell: those of a JPEG of `MAX_SCANS` scans.
-_UNKNOWN_PIXEL_NS, _UNKNOWN_BYTE_NS = 60.0, 10.0
+_UNKNOWN_PIXEL_NS, _UNKNOWN_BYTE_NS = 60.0, 34.0
 
 DEFAULT_LIMITS = ImageLimits()
 
@@ -75,6 +75,12 @@ class EncodedImage:
             limits.check_declared(self._head.size)
         if self._head.scans > MAX_SCANS:
             raise DecodingError(f"the JPEG has more than {MAX_SCANS} scans; save it again")
+        seconds = self._head.cost_ns / 1e9
+        if self._head.is_read_in_python and seconds > limits.decode_timeout_s:
+            raise ImageTooLargeError(
+                f"decoding this compressed {self._head.format} may take {seconds:.1f} s, and the "
+                f"limit is {limits.decode_timeout_s:g} s; send it as PNG"
+            )
 
     @property
     def is_slow(self) -> bool:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import re
 
+from pintag.core.errors import DecodingError, NotAnImageError
 from pintag.data.image_head import Budget, Head, HeadEndsError, Part, append
 
 _SOF0, _SOF1, _SOF2 = 0xC0, 0xC1, 0xC2
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _SOS, _EOI = 0xDA, 0xD9
-# Markers without a length: TEM, RST0 to RST7, SOI, EOI, and 0, which is no marker.
-_BARE = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
+# Markers without a length: TEM, RST0 to RST7, SOI, EOI.
+_BARE = frozenset({0x01, *range(0xD0, 0xDA)})
+_ENDS = (0xD8, _EOI)
 _APP0, _APP1, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
 # Photographs on the web have 3 to 20 scans.
 MAX_SCANS = 100
@@ -21,25 +23,33 @@ _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _PIXEL_NS, _SCAN_NS, _BYTE_NS = 6.0, 0.5, 4.0
 # A byte of a file of several scans; how many times more a file of four components costs.
 _SCANNED_BYTE_NS, _FOUR_COMPONENTS = 34.0, 1.7
-# Pillow reads the tables in Python. Those of photographs take less than 1,500 bytes.
-_MAX_TABLE_BYTES = 8192
+# Pillow reads the tables in Python. Those of photographs take less than 1,500 bytes; a thumbnail in
+# a JFIF segment, which is left in its place, up to 64 KB.
+_MAX_TABLE_BYTES, _MAX_LEFT_BYTES = 8192, 2**18
+# The next segment, where fill bytes or others are between two of them. Pillow skips these bytes one
+# by one, in Python. No camera writes more than a few.
+_SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+_MAX_GAPS = 2**16
 
 
 def read(data: bytes, budget: Budget) -> Head:
     """Read the head of a JPEG file; see `image_head.read`.
 
     Metadata is left out of the parts, apart from JFIF and Adobe segments, which decide about the
-    colours. The parts are unknown if something else than a segment is between two segments; Pillow
-    then has to find its own way through the file.
+    colours. So are a few bytes between segments, which decoders skip.
 
     Raises:
         HeadEndsError: the file ends before its first scan.
+        DecodingError: no camera writes so much before the first scan, or between scans.
+        NotAnImageError: the file begins again, or ends, before its first scan.
     """
     head = Head("JPEG")
     parts: list[Part] = [(0, 2)]
-    at, frame, tables = 2, 0, 0
+    end, frame, tables, gaps = 2, 0, 0, 0
     for number in itertools.count():
-        marker, end = _segment(data, at)
+        at = _next_segment(data, end, _MAX_GAPS - gaps)
+        gaps += at - end
+        marker, end = data[at + 1], _end(data, at)
         if marker == _SOS:
             append(parts, at, len(data))
             head.parts = parts
@@ -47,7 +57,7 @@ def read(data: bytes, budget: Budget) -> Head:
             if head.size and frame in (_SOF0, _SOF1, _SOF2) and tables <= _MAX_TABLE_BYTES:
                 _read_scans(data, at, frame, head, budget)
             return head
-        if not end or number >= budget.segments:
+        if budget.ends(number, "JPEG"):
             return head
         if marker in _FRAMES:
             head.size = _size(data, at) if not frame else None
@@ -58,21 +68,35 @@ def read(data: bytes, budget: Budget) -> Head:
         if not _is_metadata(data, at, end, marker):
             append(parts, at, end)
             tables += end - at
-        at = end
+            _check(tables, _MAX_LEFT_BYTES, "tables before its pixels")
     raise AssertionError("unreachable: segments are counted without end")
 
 
-def _segment(data: bytes, at: int) -> tuple[int, int]:
-    """The marker of the segment at `at`, and the end of the segment; 0: there is no segment."""
+def _next_segment(data: bytes, at: int, gap: int) -> int:
+    """Where the next segment begins: at `at`, or at most `gap` bytes later."""
+    found = _SEGMENT.search(data, at, at + gap + 2)
+    if not found:
+        _check(len(data) - at, gap + 2, "padding between its segments")
+        raise HeadEndsError
+    if data[found.start() + 1] in _ENDS:
+        raise NotAnImageError("the image is corrupt (a JPEG begins or ends before its pixels)")
+    return found.start()
+
+
+def _check(count: int, limit: int, words: str) -> None:
+    if count > limit:
+        raise DecodingError(f"the JPEG has too many bytes of {words}; save it again")
+
+
+def _end(data: bytes, at: int) -> int:
+    """The end of the segment at `at`."""
     if at + 4 > len(data):
         raise HeadEndsError
-    marker = data[at + 1]
-    if data[at] != 0xFF or marker in _BARE or marker == 0xFF:
-        return 0, 0
-    end = at + 2 + int.from_bytes(data[at + 2 : at + 4])
-    if end > len(data):
+    # Decoders skip a segment that claims to be shorter than its own length.
+    end = max(at + 4, at + 2 + int.from_bytes(data[at + 2 : at + 4]))
+    if end > len(data) or (data[at + 1] in _FRAMES and end < at + 10):
         raise HeadEndsError
-    return marker, end if end >= at + 4 and (marker not in _FRAMES or end >= at + 10) else 0
+    return end
 
 
 def _size(data: bytes, at: int) -> tuple[int, int]:
@@ -110,7 +134,7 @@ def _count_scans(data: bytes, at: int, budget: Budget) -> int:
     """The number of scans, at most `MAX_SCANS` + 1; 0: more segments than the budget allows."""
     scans = 0
     for number in itertools.count():
-        if number >= budget.segments:
+        if budget.ends(number, "JPEG"):
             return 0
         marker = data[at + 1]
         scans += marker == _SOS

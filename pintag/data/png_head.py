@@ -21,6 +21,7 @@ def read(data: bytes, budget: Budget) -> Head:
 
     Raises:
         HeadEndsError: the file does not begin with a whole image header.
+        DecodingError: it has more chunks than the budget allows, and nobody reads on.
     """
     head = Head("PNG")
     if len(data) < 33 or data[12:16] != b"IHDR":
@@ -31,7 +32,7 @@ def read(data: bytes, budget: Budget) -> Head:
     for number in itertools.count():
         if at + 8 > total:
             break
-        if number >= budget.segments:
+        if budget.ends(number, "PNG"):
             return head
         length, name = _CHUNK.unpack_from(data, at)
         end = at + 12 + length

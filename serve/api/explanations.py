@@ -21,7 +21,7 @@ from pintag.core.version import __version__
 from pintag.explain.request import ExplanationRequest
 from pintag.explain.schema import ExplanationAnswer
 from pintag.models.identity import Model
-from pintag.serve.api import error_handlers, hints, openapi, schemas, uploads
+from pintag.serve.api import clients, error_handlers, hints, openapi, schemas, uploads
 from pintag.serve.deployment_config import ExplainerConfig
 from pintag.serve.errors import ParameterError
 from pintag.serve.inference import off_loop
@@ -116,6 +116,7 @@ def _add(app: FastAPI, explainer: ExplanationHandler) -> None:
         Send the image as the raw body, or as the multipart field `image` or `file`. A form may have
         the parameters as fields.
         """
+        clients.current.set(clients.of(request.scope))
         media_type = _preferred(uploads.header(request.scope, b"accept") or JSON)
         [image], query = await uploads.read_request(
             request, explainer.config.images, ExplanationRequest

@@ -1,18 +1,15 @@
 """The explainer deployment: a separate application, so that explanations never delay a tag.
 
-A thread computes one explanation at a time; other requests wait. When a request is cancelled, the
-thread stops before its next batch.
+A thread computes one explanation at a time; other requests wait, and clients take turns. When a
+request is cancelled, the thread stops before its next batch.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import math
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +24,13 @@ from pintag.explain.request import ExplanationRequest
 from pintag.explain.sampling import Stop
 from pintag.explain.saved import SavedExplanation
 from pintag.explain.schema import ExplanationAnswer
-from pintag.serve.api import explanations, front
+from pintag.serve.api import clients, explanations, front
 from pintag.serve.auth import middleware
 from pintag.serve.config import AccessConfig, ApiConfig
 from pintag.serve.deployment_config import EngineConfig, ExplainerConfig
-from pintag.serve.errors import OverloadedError, ParameterError
-from pintag.serve.inference import off_loop
+from pintag.serve.errors import ParameterError
+from pintag.serve.inference import decoders, off_loop
+from pintag.serve.inference.explanation_places import ExplanationPlaces, Place
 from pintag.serve.inference.loaded_model import LoadedModel
 from pintag.serve.ingress.identity import identified
 from pintag.serve.observability.metrics import ExplainerMetrics
@@ -80,10 +78,10 @@ class Explainer:
         self._runner = ThreadPoolExecutor(1, "pintag-explain")
         self._painter = ThreadPoolExecutor(1, "pintag-draw")
         self._cache: LRUCache[_Key, bytes] = LRUCache(self.config.cache_bytes, getsizeof=len)
-        # Requests in progress, and a moving average of an explanation's seconds.
-        self._in_progress = 0
+        self._places = ExplanationPlaces(self.config.max_ongoing_requests)
+        # A moving average of an explanation's seconds.
         self._average_s = 1.0
-        self.metrics.watch_queue(lambda: self._in_progress)
+        self.metrics.watch_queue(lambda: len(self._places))
         self._warm_up()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -104,14 +102,15 @@ class Explainer:
             ImageError: the image cannot be decoded, or is not accepted.
             ExplainError: the image has more superpixels than the mode supports.
             ParameterError: the label does not exist, or `num_samples` is above the limit.
-            OverloadedError: `max_ongoing_requests` requests are already in progress.
+            OverloadedError: `max_ongoing_requests` requests are already in progress; see
+                `ExplanationPlaces`.
         """
         self._check(request)
         key = await _key(data, request)
         if cached := self._cached(key):
             return cached
-        with self._admitted():
-            return await self._explain_and_cache(data, request, key)
+        with self._places.admit(clients.current.get(), self._average_s) as place:
+            return await self._explain_and_cache(data, request, key, place)
 
     async def draw(
         self, data: bytes, request: ExplanationRequest
@@ -120,8 +119,8 @@ class Explainer:
         self._check(request)
         key = await _key(data, request)
         # Admitted once: a computed explanation must not be lost to requests that came later.
-        with self._admitted():
-            answer = self._cached(key) or await self._explain_and_cache(data, request, key)
+        with self._places.admit(clients.current.get(), self._average_s) as place:
+            answer = self._cached(key) or await self._explain_and_cache(data, request, key, place)
             loop = asyncio.get_running_loop()
             return answer, await loop.run_in_executor(self._painter, self._draw, data, answer)
 
@@ -132,10 +131,10 @@ class Explainer:
         return ExplanationAnswer.model_validate_json(content)
 
     async def _explain_and_cache(
-        self, data: bytes, request: ExplanationRequest, key: _Key
+        self, data: bytes, request: ExplanationRequest, key: _Key, place: Place
     ) -> ExplanationAnswer:
         try:
-            answer = await self._compute(data, request)
+            answer = await self._compute(data, request, place)
         except asyncio.CancelledError:
             self.metrics.count_outcome(request.mode, "cancelled")
             raise
@@ -158,20 +157,9 @@ class Explainer:
         if (request.num_samples or 0) > self.config.max_samples:
             raise ParameterError(f"num_samples: at most {self.config.max_samples} are allowed")
 
-    @contextlib.contextmanager
-    def _admitted(self) -> Iterator[None]:
-        if self._in_progress >= self.config.max_ongoing_requests:
-            raise OverloadedError(
-                f"{self._in_progress} explanations are in progress, the maximum; try again later",
-                retry_after=math.ceil(self._average_s * self._in_progress),
-            )
-        self._in_progress += 1
-        try:
-            yield
-        finally:
-            self._in_progress -= 1
-
-    async def _compute(self, data: bytes, request: ExplanationRequest) -> ExplanationAnswer:
+    async def _compute(
+        self, data: bytes, request: ExplanationRequest, place: Place
+    ) -> ExplanationAnswer:
         deadline = time.perf_counter() + self.config.deadline_s
         cancelled = threading.Event()
 
@@ -181,9 +169,10 @@ class Explainer:
             return time.perf_counter() > deadline
 
         try:
-            # If this is cancelled while it waits for the thread, the thread never runs it.
-            future = self._runner.submit(self._explain, data, request, stop)
-            return await asyncio.wrap_future(future)
+            async with self._places.turn(place):
+                # If this is cancelled while it waits for the thread, the thread never runs it.
+                future = self._runner.submit(self._explain, data, request, stop)
+                return await asyncio.wrap_future(future)
         finally:
             cancelled.set()
 
@@ -201,7 +190,8 @@ class Explainer:
         return explanation.to_answer(labels, self.model)
 
     def _draw(self, data: bytes, answer: ExplanationAnswer) -> bytes:
-        picture = overlay.picture(data, self._loaded.limits)
+        with decoders.start_errors_as_overload():
+            picture = overlay.picture(data, self._loaded.limits)
         return overlay.png(SavedExplanation.decode(answer).figure(picture))
 
     def _warm_up(self) -> None:

@@ -2,7 +2,8 @@
 
 Clients share the decoders equally, and so do the requests of a client (`EqualShares`). A request is
 admitted if its images can be decoded before its deadline in its share. So a client with many
-requests, or with images that take long, competes with itself.
+requests, or with images that take long, competes with itself. It never has all decoders at once:
+what is being decoded cannot be put off, so another client would wait until an image is done.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import contextlib
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -70,11 +72,14 @@ class DecodeQueue:
         """Create the queue of one replica.
 
         Args:
-            threads: how many images are decoded at a time.
+            threads: how many images are decoded at a time; of one client, one less.
             cores: how many seconds of decoding are done in a second.
             deadline_s: within so many seconds all images of a request have to be decoded.
         """
         self._threads = ThreadPoolExecutor(threads, "pintag-decode")
+        self._most_of_one = max(1, threads - 1)
+        # By client: images whose request has ended are still being decoded.
+        self._running: Counter[str] = Counter()
         self._cores, self._deadline_s = cores, deadline_s
         self._lock = threading.Lock()
         self._shares = EqualShares[_Client]()
@@ -159,20 +164,32 @@ class DecodeQueue:
             self._shares.leave(client)
 
     def _run_next(self) -> None:
-        with self._lock:
-            job = self._next()
-        if job:
+        # When an image is done, the next one of its client may have waited for that.
+        while True:
+            with self._lock:
+                name, job = self._next()
+            if job is None:
+                return
             job.run()
+            with self._lock:
+                self._running -= Counter([name])
 
-    def _next(self) -> _Job[Pixels] | None:
-        """The image that equal shares would decode first, which waits no longer."""
-        requests = {each: each.first() for each in self._clients.values() if each.waiting}
-        if not requests:
-            return None
+    def _next(self) -> tuple[str, _Job[Pixels] | None]:
+        """The image that equal shares would decode first, which waits no longer, and its client."""
+        names = {each: name for name, each in self._clients.items() if each.waiting}
+        requests = {each: each.first() for each in names}
         pieces = {each: each.waiting[request].seconds for each, request in requests.items()}
-        client = self._shares.first(pieces)
+        free = {
+            each: seconds
+            for each, seconds in pieces.items()
+            if self._running[names[each]] < self._most_of_one
+        }
+        if not free:
+            return "", None
+        client = self._shares.first(free)
         self._shares.serve(client, pieces[client], pieces)
-        return client.pop(requests[client])
+        self._running[names[client]] += 1
+        return names[client], client.pop(requests[client])
 
 
 class RequestTurns:

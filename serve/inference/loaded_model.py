@@ -13,7 +13,7 @@ from pintag.models.engines.tensorflow import configure_gpu, configure_threads
 from pintag.models.identity import Model
 from pintag.serve import model_info
 from pintag.serve.deployment_config import DeploymentConfig, EngineConfig
-from pintag.serve.inference import cpu_share, pipeline
+from pintag.serve.inference import cpu_share, decoders, pipeline
 from pintag.serve.observability.logs import format_output_like_the_file, log
 
 
@@ -59,8 +59,10 @@ class LoadedModel:
 
         Raises:
             ImageError: the image is not accepted.
+            OverloadedError: it needs a decoder process, and none can start.
         """
-        return images.decode(data, self.engine.input_size, self.limits)
+        with decoders.start_errors_as_overload():
+            return images.decode(data, self.engine.input_size, self.limits)
 
     def blank(self, count: int) -> Pixels:
         """A batch of black images, `uint8[count,S,S,3]`, for trying the engine."""

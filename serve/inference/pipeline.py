@@ -9,6 +9,7 @@ import numpy as np
 from pintag.core.types import Confidences, Engine, Pixels
 from pintag.data.image_limits import ImageLimits
 from pintag.data.images import EncodedImage
+from pintag.serve.inference import decoders
 from pintag.serve.observability.metrics import ClassifierMetrics, timed
 
 
@@ -43,8 +44,9 @@ class Pipeline:
 
         Raises:
             ImageError: the image is corrupt.
+            OverloadedError: it needs a decoder process, and none can start.
         """
-        with timed(self._metrics.decode):
+        with timed(self._metrics.decode), decoders.start_errors_as_overload():
             return image.decode(self._input_size)
 
     def run_one(self, engine: Engine, image: EncodedImage) -> Confidences:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import math
 from collections.abc import Callable, Sequence
 
 from pintag.core.types import Confidences, Engine, Pixels
@@ -188,10 +189,11 @@ def _limit(config: ClassifierConfig) -> Load:
 
 
 def _decode_queue(config: ClassifierConfig) -> DecodeQueue:
-    # At least two decoders: one image may take long. Together they have the replica's cores.
+    # At least two decoders: one image may take long. Together they have the replica's cores. One
+    # client may use these alone, and leaves one decoder to the others.
     decoders = max(2, config.num_batch_threads)
     cores = min(decoders, max(1.0, config.num_cpus))
-    return DecodeQueue(decoders, cores, config.deadline_s)
+    return DecodeQueue(max(decoders, math.ceil(cores) + 1), cores, config.deadline_s)
 
 
 def _can_run_inline(model: LoadedModel, config: ClassifierConfig) -> bool:

@@ -48,6 +48,17 @@ def png_of_empty_chunks(count: int) -> bytes:
     )
 
 
+def run_length_bitmap(width: int, height: int, runs: bytes, palette: bytes = bytes(1024)) -> bytes:
+    """A BMP of 8 bits whose pixels are compressed (RLE8)."""
+    start = 54 + len(palette)
+    file = struct.pack("<IHHI", start + len(runs), 0, 0, start)
+    colours = len(palette) // 4
+    info = struct.pack(
+        "<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, colours, colours
+    )
+    return b"BM" + file + info + palette + runs
+
+
 def wide_webp(width: int, height: int) -> bytes:
     """The head of a WebP file: what it declares."""
     size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")

@@ -17,7 +17,7 @@ import pytest
 
 from pintag.core.errors import DecodingError, ImageTooLargeError, NotAnImageError
 from pintag.data import decoder_pool
-from pintag.data.decoder_pool import DecoderPool
+from pintag.data.decoder_pool import DecoderPool, DecoderStartError
 from pintag.data.image_limits import ImageLimits
 from pintag.data.images import DEFAULT_LIMITS, EncodedImage, decode
 from tests.conftest import lives, wait_for
@@ -160,8 +160,21 @@ def test_a_decoder_that_cannot_start_is_a_fault_of_the_machine(
     pool: DecoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoder_pool, "_PROGRAM", "raise SystemExit(3)")
-    with pytest.raises(RuntimeError, match=r"cannot start \(exit status 3\)"):
+    with pytest.raises(DecoderStartError, match=r"cannot start \(exit status 3\)"):
         pool.decode(SMALL, DEFAULT_LIMITS)
+
+
+def test_a_decoder_that_is_killed_while_it_starts_is_started_again(
+    pool: DecoderPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tmp_path / "first"
+    kill = (
+        f"import os, pathlib; first = pathlib.Path({str(first)!r});"
+        "first.exists() or (first.touch(), os.kill(os.getpid(), 9));"
+    )
+    monkeypatch.setattr(decoder_pool, "_PROGRAM", kill + decoder_pool._PROGRAM)
+    assert pool.decode(SMALL, DEFAULT_LIMITS).any()
+    assert first.exists()
 
 
 def test_decoders_end_with_their_owner_even_if_it_is_killed() -> None:

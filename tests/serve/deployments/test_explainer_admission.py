@@ -1,22 +1,27 @@
-"""The explainer with a fake model: admission until a picture is drawn, and slow images."""
+"""The explainer with a fake model: admission until a picture is drawn, clients, and slow images."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
+import httpx
 import pytest
 
 from pintag.core.errors import DecodingError
 from pintag.explain.request import ExplanationRequest
+from pintag.explain.sampling import Stop
 from pintag.explain.schema import ExplanationAnswer
 from pintag.serve.config import AccessConfig
 from pintag.serve.deployment_config import EngineConfig, ExplainerConfig
 from pintag.serve.deployments import explainer
 from pintag.serve.errors import OverloadedError
+from pintag.serve.inference.explanation_places import Place
 from pintag.serve.inference.loaded_model import LoadedModel
+from pintag.serve.ingress.clients import HEADER
 from tests.pintag.data.hostile import limit_decoding, slow_jpeg
-from tests.serve.conftest import EXPLANATION
+from tests.serve.conftest import EXPLANATION, problem
 from tests.serve.deployments.test_routing import ServedModel
 
 pytestmark = pytest.mark.ray
@@ -25,14 +30,14 @@ REQUEST = ExplanationRequest(num_samples=2)
 SLOW = slow_jpeg()
 
 
-def build(monkeypatch: pytest.MonkeyPatch, model: type[ServedModel]) -> Any:
-    """An explainer of a fake model, with one place."""
+def build(monkeypatch: pytest.MonkeyPatch, model: type[ServedModel], places: int = 1) -> Any:
+    """An explainer of a fake model."""
     deployment: Any = explainer.Explainer
     # Ray's own subclass starts the ASGI application.
     base = next(class_ for class_ in deployment.func_or_class.__mro__ if "draw" in vars(class_))
     monkeypatch.setattr(explainer, "LoadedModel", model)
     monkeypatch.setattr(base, "_warm_up", lambda self: None)
-    config = ExplainerConfig(max_ongoing_requests=1).model_dump(mode="json")
+    config = ExplainerConfig(max_ongoing_requests=places).model_dump(mode="json")
     engine, access = EngineConfig().model_dump(), AccessConfig().model_dump(mode="json")
     return base("unused", config, engine, access, {})
 
@@ -44,7 +49,9 @@ def crowded(monkeypatch: pytest.MonkeyPatch) -> Any:
     base = type(built)
     monkeypatch.setattr(base, "_draw", lambda self, data, answer: b"png")
 
-    async def compute(self: Any, data: bytes, request: ExplanationRequest) -> ExplanationAnswer:
+    async def compute(
+        self: Any, data: bytes, request: ExplanationRequest, place: Place
+    ) -> ExplanationAnswer:
         for _ in range(5):
             await asyncio.sleep(0)
         return EXPLANATION
@@ -85,6 +92,46 @@ def test_a_cached_explanation_is_answered_by_a_full_explainer(crowded: Any) -> N
         assert (await drawing)[1] == b"png"
 
     asyncio.run(steps())
+
+
+@pytest.mark.parametrize("form", [None, "image"], ids=["body", "form"])
+def test_a_client_with_many_requests_leaves_places_to_others(
+    monkeypatch: pytest.MonkeyPatch, form: str | None
+) -> None:
+    """Through the whole application. The first explanation is held until the others have come."""
+    built = build(monkeypatch, ServedModel, places=4)
+    held, order = threading.Event(), list[bytes]()
+
+    def compute(data: bytes, request: ExplanationRequest, stop: Stop) -> ExplanationAnswer:
+        assert held.wait(30)
+        order.append(data)
+        return EXPLANATION
+
+    monkeypatch.setattr(built, "_explain", compute)
+    app = built.__serve_build_asgi_app__()
+
+    async def send(client: str, image: bytes) -> httpx.Response:
+        content: Any = {"files": {form: image}} if form else {"content": image}
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://pintag") as http:
+            return await http.post("/v1/explanations", headers={HEADER: client}, **content)
+
+    async def steps() -> list[httpx.Response]:
+        many = []
+        for number in range(4):
+            many.append(asyncio.ensure_future(send("192.0.2.1", b"many %d" % number)))
+            while len(built._places) <= number:
+                await asyncio.sleep(0.01)
+        other = asyncio.ensure_future(send("192.0.2.2", b"other"))
+        refused = await many[3]
+        held.set()
+        return [refused, *await asyncio.gather(other, *many[:3])]
+
+    refused, *answers = asyncio.run(asyncio.wait_for(steps(), 30))
+    assert problem(refused, 503).kind == "overloaded"
+    assert int(refused.headers["Retry-After"]) > 0
+    assert [each.status_code for each in answers] == [200] * 4
+    assert order == [b"many 0", b"other", b"many 1", b"many 2"]
 
 
 @pytest.mark.parametrize("is_drawn", [False, True], ids=["explained", "drawn"])

@@ -189,6 +189,40 @@ def test_two_cores_decode_twice_as_much() -> None:
             pass
 
 
+def test_one_client_leaves_a_decoder_to_the_others() -> None:
+    """Its images wait for its own; the image of another client does not."""
+
+    async def steps() -> None:
+        queue, held, free = DecodeQueue(3, 1, 1000), Decoder(), Decoder()
+        many = [started(queue, held, "many", WEBP_S) for _ in range(5)]
+        await until_waiting(queue, 3)
+        free.released.set()
+        await decode(queue, free, "other", PHOTO_S)
+        assert queue._running == {"many": 2}
+        held.released.set()
+        await asyncio.gather(*many)
+        assert held.order == ["many"] * 5
+
+    asyncio.run(asyncio.wait_for(steps(), 30))
+
+
+def test_images_whose_requests_have_ended_count_until_they_are_decoded() -> None:
+    async def steps() -> None:
+        queue, held, free = DecodeQueue(2, 1, 1000), Decoder(), Decoder()
+        gone = started(queue, held, "one", WEBP_S)
+        await until_busy(held)
+        gone.cancel()
+        await asyncio.wait([gone])
+        again = started(queue, held, "one", WEBP_S)
+        free.released.set()
+        await decode(queue, free, "other", PHOTO_S)
+        await until_waiting(queue, 1)
+        held.released.set()
+        await again
+
+    asyncio.run(asyncio.wait_for(steps(), 30))
+
+
 def test_what_is_decoded_does_not_count_any_more() -> None:
     async def steps(queue: DecodeQueue, decoder: Decoder) -> None:
         decoder.released.set()
@@ -285,10 +319,10 @@ def test_twenty_batches_do_not_delay_the_photograph_of_another_request(
     async def steps() -> None:
         wide = wide_webp(16383, 2990)
         batches = [asyncio.ensure_future(replica.predict([wide] * 5)) for _ in range(20)]
-        # One image of each request waits, apart from the two in progress.
-        await until_waiting(replica._decode_queue, 18)
-        photo = asyncio.ensure_future(replica.predict([jpeg_head(4000, 3000)]))
+        # One image of each request waits, apart from the one in progress: all are of one client.
         await until_waiting(replica._decode_queue, 19)
+        photo = asyncio.ensure_future(replica.predict([jpeg_head(4000, 3000)]))
+        await until_waiting(replica._decode_queue, 20)
         decoder.released.set()
         await asyncio.gather(photo, *batches)
 
