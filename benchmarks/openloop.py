@@ -74,6 +74,7 @@ def run(
     times: Iterable[float],
     timeout_s: float = 30.0,
     outcomes: Outcomes | None = None,
+    source: str | None = None,
 ) -> Outcomes:
     """POST bodies in rotation to a URL, each at its due time, and wait for the answers.
 
@@ -81,18 +82,22 @@ def run(
         times: due times in seconds after the start, ascending.
         timeout_s: seconds after which a request counts as unanswered.
         outcomes: the list that each outcome is appended to, for other threads to read.
+        source: the address of this machine that the requests come from; None: any.
     """
     outcomes = Outcomes() if outcomes is None else outcomes
     # The client shares the cores with the server, so it must use little of them.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(url, bodies, times, timeout_s, outcomes))
+        runner.run(_run(_Client(url, source), bodies, times, timeout_s, outcomes))
     return outcomes
 
 
 async def _run(
-    url: str, bodies: Sequence[bytes], times: Iterable[float], timeout_s: float, outcomes: Outcomes
+    client: _Client,
+    bodies: Sequence[bytes],
+    times: Iterable[float],
+    timeout_s: float,
+    outcomes: Outcomes,
 ) -> None:
-    client = _Client(url)
     started = time.perf_counter()
 
     async def one(number: int, due: float) -> None:
@@ -117,8 +122,9 @@ async def _run(
 class _Client:
     """A pool of persistent connections that grows as needed."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, source: str | None) -> None:
         parts = urlsplit(url)
+        self._local = (source, 0) if source else None
         self._host, self._port = str(parts.hostname), parts.port or 80
         self._head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: "
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
@@ -147,7 +153,7 @@ class _Client:
             if not reader.at_eof() and reader.exception() is None:
                 return reader, writer
             writer.close()
-        return await asyncio.open_connection(self._host, self._port)
+        return await asyncio.open_connection(self._host, self._port, local_addr=self._local)
 
     async def close(self) -> None:
         for _, writer in self._idle:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -122,6 +123,18 @@ def try_to_remove(folder: Path) -> bool:
     return not folder.exists()
 
 
+def send_from_two_clients(url: str, images: list[bytes], answers: Outcomes) -> None:
+    """Send all images of both clients at once.
+
+    A client has one decoder of a replica: a second client makes the replica start another one.
+    """
+    with ThreadPoolExecutor(2) as clients:
+        for source in ("127.0.0.2", "127.0.0.3"):
+            clients.submit(
+                openloop.run, url, images, [0] * len(images), outcomes=answers, source=source
+            )
+
+
 def test_a_replica_that_runs_out_of_memory_loses_no_request(server: Server, body: bytes) -> None:
     """The kernel kills it; the other replica has enough memory for the image."""
     content = io.BytesIO()
@@ -135,8 +148,7 @@ def test_a_replica_that_runs_out_of_memory_loses_no_request(server: Server, body
         watch.wait_for_answers(1)
         with memory_limit(victim, 1 << 24):
             while lives(victim):
-                # Two at once, so that each replica gets one.
-                openloop.run(url, large, [0, 0], outcomes=answers)
+                send_from_two_clients(url, large, answers)
         wait_for(lambda: len(replicas(server)) == 2, 120, "a new replica")
         watch.wait_for_answers(1)
     print(f"\nout of memory: {watch.summary()}, and {len(answers)} large images")
