@@ -4,7 +4,7 @@
 #   scripts/test-on-lab.sh images | up | test | all
 set -euo pipefail
 cd "$(dirname "$0")/.."
-lab=${LAB:-../shared/lab/lab}
+lab=$(realpath "${LAB:-../shared/lab/lab}")
 prefix=docker.io/library
 base=$prefix/python:3.11-slim-bookworm
 
@@ -73,6 +73,8 @@ up() {
 }
 
 run_tests() {
+  export PINTAG_CLUSTER_STOP_KUBELET="$lab kubelet \${NODE#lab} stop" PINTAG_CLUSTER_START_KUBELET="$lab kubelet \${NODE#lab} start"
+  export PINTAG_CLUSTER_CUT="$lab cut \${NODE#lab}" PINTAG_CLUSTER_MEND="$lab mend \${NODE#lab}"
   PINTAG_CLUSTER_IMAGE=$prefix/pintag:1-demo PINTAG_CLUSTER_STORE_IMAGE=$prefix/s3:1 PINTAG_CLUSTER_DISPOSABLE=1 \
     "$lab" exec make test-cluster ARGS="${ARGS:-}"
 }

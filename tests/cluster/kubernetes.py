@@ -102,12 +102,17 @@ class Installation:
         return conditions.get("Ready") == "True" and conditions.get("UpgradeInProgress") != "True"
 
     @contextlib.contextmanager
-    def load(self, rate: float = 20) -> Iterator[dict[str, Any]]:
-        """Uploads at a constant rate; what became of them is in the dictionary afterwards."""
+    def load(self, rate: float = 20, url: str = "", node: str = "") -> Iterator[dict[str, Any]]:
+        """Uploads at a constant rate; what became of them is in the dictionary afterwards.
+
+        Args:
+            url: the server's; empty: that of the Service.
+            node: where the uploads come from; empty: any.
+        """
         code = Path(__file__).with_name("load.py").read_text(encoding="utf-8")
         pod, outcome = f"load-{uuid.uuid4().hex[:6]}", {}
-        variables = {"SERVER": self.url, "RATE": str(rate)}
-        with self.pod(pod, ["python", "-c", code], variables):
+        variables = {"SERVER": url or self.url, "RATE": str(rate)}
+        with self.pod(pod, ["python", "-c", code], variables, node=node):
             wait_for(lambda: "ready" in self.kubectl("logs", pod, check=False), 180, "the load")
             yield outcome
             self.kubectl("exec", pod, "--", "touch", "/tmp/stop")
@@ -131,11 +136,13 @@ class Installation:
         labels: Mapping[str, str] | None = None,
         limits: Mapping[str, str] | None = None,
         claims: Mapping[str, str] | None = None,
+        node: str = "",
     ) -> Iterator[None]:
         """A pod that is not part of the installation, while the block runs; it is ready.
 
         Args:
             claims: where volumes are mounted, by the name of their claim.
+            node: where it runs; empty: anywhere.
         """
         environment = [{"name": key, "value": each} for key, each in (variables or {}).items()]
         container = {
@@ -169,6 +176,7 @@ class Installation:
                     for claim in claims or {}
                 ],
                 "containers": [container],
+                **({"nodeName": node} if node else {}),
             },
         }
         self.kubectl("apply", "--filename=-", stdin=json.dumps(manifest))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
@@ -25,8 +26,15 @@ OPTIONS = (
     "--set=settings.classifier.autoscaling.min_replicas=2",
     "--set=settings.http.drain_s=10",
 )
-# Ends every process of a container but the first, which then ends as well.
-KILL = "import os, signal; os.kill(-1, signal.SIGKILL)"
+# Ends every process of a container but the first, which ends with them, or by Ctrl-C.
+KILL = "import os, signal; os.kill(-1, signal.SIGKILL); os.kill(1, signal.SIGINT)"
+# Writes more than `pods.logs` allows, in megabytes.
+FILL = """
+import sys
+with open("/tmp/filling", "wb") as file:
+    for _ in range(int(sys.argv[1])):
+        file.write(bytes(1 << 20))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -65,11 +73,67 @@ def test_a_killed_classifier_costs_only_what_it_had_under_way(server: Installati
         server.run(killed, "python", "-c", KILL, check=False)
         wait_for(lambda: killed not in server.pods() or is_whole(server), 120, "its replacement")
         wait_for(lambda: is_whole(server), READY_S, "all pods")
-    # The Service goes on sending new connections to the pod until Kubernetes has noticed its end.
-    # A client that tries again, as a gateway does, loses only what the pod had under way.
+    assert_lost_only_what_was_under_way(outcome)
+
+
+def assert_lost_only_what_was_under_way(outcome: kubernetes.Object) -> None:
+    """At most two requests of the load, beside connections that nobody accepted.
+
+    The Service goes on sending new connections to a pod until Kubernetes has noticed its end. A
+    client that tries again, as a gateway does, gets an answer.
+    """
     times = [at for _, at in outcome["failed"]]
     assert max(times, default=0) - min(times, default=0) < 5, outcome
     assert sum("refused" not in reason for reason, _ in outcome["failed"]) <= 2, outcome
+
+
+def test_a_pod_that_writes_more_than_its_limit_is_replaced(server: Installation) -> None:
+    """Such as Ray's logs: the node's disk is not filled, and other pods stay."""
+    with server.load() as outcome:
+        pod = pod_of(server, "classifier")
+        others = server.pods().items() - {(pod, server.pods()[pod])}
+        server.python(pod, FILL, "2100")
+        wait_for(lambda: "exceeds the limit" in server.kubectl("get", "events"), 180, "the event")
+        wait_for(lambda: is_whole(server), READY_S, "all pods")
+    assert others <= server.pods().items()
+    assert_lost_only_what_was_under_way(outcome)
+
+
+def test_a_deleted_pod_has_its_successor_soon(server: Installation) -> None:
+    """KubeRay's init container, which waits for the head, has enough memory for this image."""
+    for _ in range(3):
+        old = server.pods("--selector=app.kubernetes.io/component=classifier")
+        end(server, next(iter(old)))
+        wait_for(lambda: is_whole(server), READY_S, "all pods")
+        new = [each for each in classifiers(server) if each["metadata"]["name"] not in old]
+        # A StatefulSet keeps names, KubeRay does not.
+        (pod,) = new
+        (init,) = pod["status"]["initContainerStatuses"]
+        ended = init["state"]["terminated"]
+        assert (ended["reason"], init["restartCount"]) == ("Completed", 0)
+        print(
+            f"waited {seconds_between(ended['startedAt'], ended['finishedAt']):.0f} s for the head;"
+            f" ready {seconds_between(when(pod, 'PodScheduled'), when(pod, 'Ready')):.0f} s after"
+            " a node was found"
+        )
+
+
+def classifiers(server: Installation) -> list[kubernetes.Object]:
+    pods = server.get("pods", "", "--selector=app.kubernetes.io/component=classifier")["items"]
+    return list(pods)
+
+
+def when(pod: kubernetes.Object, condition: str) -> str:
+    """When a condition of a pod became true."""
+    return next(
+        str(each["lastTransitionTime"])
+        for each in pod["status"]["conditions"]
+        if each["type"] == condition
+    )
+
+
+def seconds_between(begin: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
 
 
 @pytest.mark.parametrize("component", ["explainer", "head", "redis"])
@@ -79,6 +143,19 @@ def test_without_it_tags_go_on(server: Installation, component: str) -> None:
         old = server.pods()[pod]
         end(server, pod)
         wait_for(lambda: old not in server.pods().values(), 120, "its end")
+        wait_for(lambda: is_whole(server), READY_S, "all pods")
+    assert outcome["failed"] == []
+
+
+def test_a_head_without_its_autoscaler_is_replaced(server: Installation) -> None:
+    """KubeRay sends Serve configurations only to a head whose containers all run."""
+    with server.load() as outcome:
+        head = pod_of(server, "head")
+        old = server.pods()[head]
+        server.kubectl(
+            "exec", head, "--container=autoscaler", "--", "python", "-c", KILL, check=False
+        )
+        wait_for(lambda: old not in server.pods().values(), 300, "the end of the head")
         wait_for(lambda: is_whole(server), READY_S, "all pods")
     assert outcome["failed"] == []
 

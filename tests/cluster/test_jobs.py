@@ -67,14 +67,62 @@ def test_a_job_runs_to_completion_and_its_cluster_ends(server: Installation, job
     server.upgrade(*OPTIONS, f"--set=jobs.{job}.enabled=true", command)
     name = f"{server.name}-{job}-1"
 
-    def state() -> str:
-        status = server.get("rayjob", name).get("status", {})
-        return str(status.get("jobDeploymentStatus", "")) + str(status.get("jobStatus", ""))
-
-    wait_for(lambda: state().startswith(("Complete", "Failed")), 1200, f"the end of {job}")
-    log = server.kubectl("logs", f"job/{name}", check=False)
-    assert state() == "CompleteSUCCEEDED", log
+    wait_until_complete(server, name)
     assert server.run("client", "ls", f"/models-volume/{RESULTS[job]}")
     # Its logs can still be read; its pods are gone.
     ended = f"--selector=ray.io/originated-from-cr-name={name}"
     wait_for(lambda: not server.pods(ended), READY_S, "the end of its cluster")
+
+
+def wait_until_complete(server: Installation, name: str) -> None:
+    def state() -> str:
+        status = server.get("rayjob", name).get("status", {})
+        return str(status.get("jobDeploymentStatus", "")) + str(status.get("jobStatus", ""))
+
+    wait_for(lambda: state().startswith(("Complete", "Failed")), 1200, f"the end of {name}")
+    log = server.kubectl("logs", f"job/{name}", check=False)
+    assert state() == "CompleteSUCCEEDED", log
+
+
+# Links 2,000 pictures ten times, so that a job takes a while.
+MANY = (
+    "cd /data/many && for copy in 0 1 2 3 4 5 6 7 8 9; do cp -al train copy$copy; done; rm -r train"
+)
+# Prints how many images have a result, and how many results there are.
+COUNT = """
+import pathlib
+import pyarrow.parquet as parquet
+
+names = [
+    name
+    for path in pathlib.Path("/models-volume/many").glob("*.parquet")
+    for name in parquet.read_table(path, columns=["uri"])["uri"].to_pylist()
+]
+print(len(set(names)), len(names))
+"""
+
+
+def test_a_bulk_job_goes_on_without_its_head_and_without_its_submitter(
+    server: Installation,
+) -> None:
+    server.run("client", "pintag", "data", "sample", "/data/many", "--per-label", "250")
+    server.run("client", "sh", "-c", MANY)
+    command = "pintag bulk /data/many --bundle /models/pins/one --out /models/many"
+    server.upgrade(
+        *OPTIONS,
+        "--set=jobs.bulk.enabled=true,jobs.bulk.run=2",
+        f"--set-string=jobs.bulk.command={command}",
+    )
+    name = f"{server.name}-bulk-2"
+    head = f"--selector=ray.io/originated-from-cr-name={name},ray.io/node-type=head"
+    for share, selector in ((0.25, head), (0.5, f"--selector=batch.kubernetes.io/job-name={name}")):
+        wait_for(lambda: results(server)[0] >= share * 20_000, 1200, "results")  # noqa: B023
+        (pod,) = server.pods(selector, "--field-selector=status.phase=Running")
+        server.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
+    wait_until_complete(server, name)
+    assert results(server) == (20_000, 20_000)
+
+
+def results(server: Installation) -> tuple[int, int]:
+    images, rows = server.python("client", COUNT).split()
+    return int(images), int(rows)

@@ -22,8 +22,11 @@ OPTIONS = (
 CLASSIFIERS = "--selector=app.kubernetes.io/component=classifier"
 
 
-def test_pods_come_and_go_with_the_load(server: Installation) -> None:
-
+@pytest.mark.parametrize("head", ["first", "second"])
+def test_pods_come_and_go_with_the_load(server: Installation, head: str) -> None:
+    """Also when another head has taken over."""
+    if head == "second":
+        replace_head(server)
     with server.load(rate=0.5) as outcome:
         with server.load(rate=20) as spike:
             wait_for(lambda: ready(server) == 2, READY_S, "a second pod that answers")
@@ -32,6 +35,16 @@ def test_pods_come_and_go_with_the_load(server: Installation) -> None:
         server.kubectl("diff", "--filename=-", stdin=manifest)
         wait_for(lambda: len(server.pods(CLASSIFIERS)) == 1, READY_S, "the end of one")
     assert (outcome["failed"], spike["failed"]) == ([], [])
+
+
+def replace_head(server: Installation) -> None:
+    selector = "--selector=app.kubernetes.io/component=head"
+    (old,) = server.pods(selector)
+    workers = server.pods(CLASSIFIERS)
+    server.kubectl("delete", "pod", old, "--force", "--grace-period=0")
+    wait_for(lambda: [*server.pods(selector)] not in ([], [old]), 120, "another head")
+    server.wait_until_ready()
+    assert server.pods(CLASSIFIERS) == workers
 
 
 def ready(server: Installation) -> int:

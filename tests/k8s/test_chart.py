@@ -141,6 +141,13 @@ def test_a_subchart_accepts_what_helm_gives_it() -> None:
         ("kind", ["--set=settings.http.drain_s=null"], "drain_s"),
         ("kind", ["--set=image.digest=sha256:1"], "/image/digest"),
         ("kind", ["--set=head.objectStore=1GB"], "/head/objectStore"),
+        (
+            "kind",
+            ["--set=head.objectStore=64Mi"],
+            "head.objectStore is 64Mi: Ray needs at least 84Mi",
+        ),
+        ("kind", ["--set=server.enabled=false"], "none is enabled"),
+        ("kind", ["--set=jobs.quota.pods=9"], "in a namespace of their own"),
         ("cpu", ["--set=keys.secretName="], "set keys.secretName to a Secret"),
         ("kind", ["--set=settings.access.allow_anonymous=false"], "has no API keys"),
         ("kind", ["--set=settings.classifier.autoscaling.max_replicas=3"], "have room for 2"),
@@ -161,3 +168,15 @@ def test_a_subchart_accepts_what_helm_gives_it() -> None:
 )
 def test_a_mistake_is_refused_in_words(example: str, options: list[str], words: str) -> None:
     assert words in refusal(example, *options)
+
+
+def test_jobs_can_be_installed_without_a_server() -> None:
+    """In a namespace of their own, with a quota of their own."""
+    options = ("--set=server.enabled=false", "--set=jobs.bulk.enabled=true")
+    found = objects("kind", *options, "--set=jobs.quota.pods=9")
+    for manifest in found:
+        check(manifest)
+    kinds = {each["kind"] for each in found}
+    assert kinds == {"RayJob", "ResourceQuota", "NetworkPolicy", "ServiceAccount"}
+    (quota,) = (each for each in found if each["kind"] == "ResourceQuota")
+    assert quota["spec"]["hard"] == {"pods": 9}

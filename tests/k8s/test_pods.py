@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from ray.autoscaler._private.constants import AUTOSCALER_METRIC_PORT
 
 from scripts import chart
 from tests.k8s.rendering import (
@@ -204,6 +205,10 @@ def test_probes_are_our_own() -> None:
         for group in [cluster(service)["headGroupSpec"], *cluster(service)["workerGroupSpecs"]]
     )
     assert head["readinessProbe"]["httpGet"] == {"path": "/api/gcs_healthz", "port": "dashboard"}
+    code = head["livenessProbe"]["exec"]["command"][-1]
+    compile(code, "probe", "exec")
+    assert "/api/local_raylet_healthz" in code
+    assert f"{AUTOSCALER_METRIC_PORT}/metrics" in code
     for worker in workers:
         assert worker["readinessProbe"]["httpGet"] == {"path": "/-/healthz", "port": "serve"}
         assert worker["readinessProbe"]["failureThreshold"] > 1
