@@ -71,7 +71,7 @@ def test_a_killed_classifier_costs_only_what_it_had_under_way(server: Installati
     with server.load() as outcome:
         killed = pod_of(server, "classifier")
         server.run(killed, "python", "-c", KILL, check=False)
-        wait_for(lambda: killed not in server.pods() or is_whole(server), 120, "its replacement")
+        wait_for(lambda: killed not in server.pods(), 120, "its end")
         wait_for(lambda: is_whole(server), READY_S, "all pods")
     assert_lost_only_what_was_under_way(outcome)
 
