@@ -14,7 +14,7 @@ OPTIONS = (
     "--set=settings.classifier.autoscaling.min_replicas=1",
     "--set=settings.classifier.autoscaling.max_replicas=2",
     # A few requests a second keep a second replica busy enough.
-    "--set=settings.classifier.autoscaling.target_ongoing_requests=0.05",
+    "--set-json=settings.classifier.autoscaling.target_ongoing_requests=0.05",
     "--set=settings.classifier.autoscaling.downscale_delay_s=20",
     "--set=settings.classifier.cache_bytes=0",
     "--set=head.autoscaler.idleTimeoutSeconds=20",
