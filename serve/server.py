@@ -20,6 +20,7 @@ from pintag.core.store import absolute
 from pintag.models.registry import Registry
 from pintag.serve import access, deploy, environment, ports, rollout, room, shutdown
 from pintag.serve.config import ServeConfig
+from pintag.serve.ingress import installation
 
 Ready = Callable[[str, Path], None]
 Notify = Callable[[str], None]
@@ -83,7 +84,7 @@ def _set_variables(config: ServeConfig) -> None:
     """Set the variables that Ray reads when it is imported, and passes to its processes."""
     os.environ.update(environment.variables(config))
     if ray_variables.is_local():
-        os.environ.update(environment.folders())
+        os.environ.update(installation.folders())
         os.environ.update(ports.variables(config))
     ray_variables.set_variables()
 

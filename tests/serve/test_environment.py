@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from pintag.serve import environment
 from pintag.serve.config import HttpConfig, LogConfig, ServeConfig
 from pintag.serve.deployment_config import ClassifierConfig, ImageConfig
-from pintag.serve.environment import folders, has_haproxy, variables
+from pintag.serve.environment import variables
+from pintag.serve.ingress.installation import has_haproxy
 
 MIDDLEWARE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 
@@ -100,37 +98,6 @@ def test_haproxy_waits_for_a_client_longer_than_a_replica_waits_for_its_body() -
     config = ServeConfig()
     seconds = float(variables(config)["RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S"])
     assert config.classifier.images.body_timeout_s < seconds < 120
-
-
-def test_each_user_has_a_folder_for_haproxy_with_short_paths(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in folders():
-        monkeypatch.delenv(name, raising=False)
-    paths = set()
-    for user in (0, 70000, 4294967294):
-        monkeypatch.setattr(os, "getuid", lambda user=user: user)
-        path = Path(folders()["RAY_SERVE_HAPROXY_SOCKET_PATH"])
-        paths.add(path)
-        # Ray adds the node's id, the supervisor and HAProxy their endings; the kernel allows 107.
-        socket = path.parent / ("0" * 56) / f"{path.name}.own.4194304.tmp"
-        assert len(str(socket)) <= 107
-    assert len(paths) == 3
-
-
-def test_the_folder_of_one_node_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_SERVE_HAPROXY_SERVER_STATE_BASE", str(tmp_path))
-    for node in ("mine", "other"):
-        (tmp_path / node).mkdir()
-        (tmp_path / node / "haproxy.cfg").write_text("")
-    environment.remove_folder("mine")
-    environment.remove_folder("a node without a folder")
-    assert [folder.name for folder in tmp_path.iterdir()] == ["other"]
-
-
-def test_a_folder_that_the_user_chose_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_SERVE_HAPROXY_SOCKET_PATH", "/mine/admin.sock")
-    assert folders()["RAY_SERVE_HAPROXY_SOCKET_PATH"] == "/mine/admin.sock"
 
 
 @pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")

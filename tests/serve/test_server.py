@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from pintag.models.manifest import MANIFEST, WEIGHTS
-from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.installation import has_haproxy
 from tests.conftest import (
     PINTAG,
     ROOT,
