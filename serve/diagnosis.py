@@ -13,9 +13,10 @@ from pintag import cluster, ray_variables
 from pintag.core import machine
 from pintag.core.errors import PintagError
 from pintag.core.version import library_version
-from pintag.serve import access, nodes, ports, room, running_server
+from pintag.serve import access, running_server
 from pintag.serve.config import ServeConfig
 from pintag.serve.ingress import installation
+from pintag.serve.nodes import addresses, capacity, ports, tasks
 
 _MIB, _GIB = 2**20, 2**30
 _MIN_MEMORY = 2 * _GIB
@@ -51,8 +52,8 @@ def diagnose(config: ServeConfig) -> list[Check]:
     checks = machine_checks() if is_local else [*_cluster_checks(config)]
     host = config.http.host
     # Neither ports nor who can reach them can be judged without an address.
-    if reason := ports.unusable(host):
-        return [*checks, Check("http.host", False, f"{host}: {reason}", ports.HOST_REMEDY)]
+    if reason := addresses.unusable(host):
+        return [*checks, Check("http.host", False, f"{host}: {reason}", addresses.HOST_REMEDY)]
     return [*checks, *(_port_checks(config) if is_local else ()), *_access_checks(config)]
 
 
@@ -76,7 +77,7 @@ def _cluster_checks(config: ServeConfig) -> Iterator[Check]:
     try:
         with cluster.connected():
             yield Check("Ray's address", True, f"{address}, with {token}")
-            for node, checks in nodes.call_on_each(machine_checks).items():
+            for node, checks in tasks.call_on_each(machine_checks).items():
                 for check in checks:
                     yield Check(f"{node} {check.name}", check.passed, check.detail, check.remedy)
             yield _node_ports(config)
@@ -94,9 +95,9 @@ def _node_ports(config: ServeConfig) -> Check:
 
 
 def _room(config: ServeConfig) -> Check:
-    shortage = room.shortage_of_cluster(config)
+    shortage = capacity.shortage_of_cluster(config)
     detail = shortage or "each replica finds a node"
-    return Check("room", shortage is None, detail, room.REMEDY)
+    return Check("room", shortage is None, detail, capacity.REMEDY)
 
 
 def _port_checks(config: ServeConfig) -> Iterator[Check]:
@@ -106,7 +107,7 @@ def _port_checks(config: ServeConfig) -> Iterator[Check]:
         "metrics.port": running_server.exports_metrics,
     }
     for key, port in chosen.items():
-        reason = ports.taken(config.http.host, port)
+        reason = addresses.taken(config.http.host, port)
         if reason is not None and is_own[key](config.http.host, port):
             yield Check(key, True, f"{port} has a pintag server; a second one needs {key}=PORT")
             continue

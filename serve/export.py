@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from pintag import ray_variables
-from pintag.serve import app, follower, old_import_paths, ports
-from pintag.serve import environment as ray_environment
+from pintag.serve import app, follower, old_import_paths
 from pintag.serve.config import ServeConfig
 from pintag.serve.ingress import installation
+from pintag.serve.nodes import environment as ray_environment
+from pintag.serve.nodes import ports
 
 # The dashboard of Ray's head writes the addresses of its nodes' metrics to this file
 # in its temporary folder (metrics_agent.py of Ray 2.60). The local cluster of `pintag serve` has no

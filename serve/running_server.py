@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from pintag.serve import ports
+from pintag.serve.nodes import addresses
 
 _TIMEOUT_S = 2.0
 
@@ -27,4 +27,4 @@ def exports_metrics(host: str, port: int) -> bool:
 
 def _get(host: str, port: int, path: str) -> httpx.Response:
     # Whatever proxy the user has: the server is on this machine.
-    return httpx.get(ports.url(host, port) + path, timeout=_TIMEOUT_S, trust_env=False)
+    return httpx.get(addresses.url(host, port) + path, timeout=_TIMEOUT_S, trust_env=False)

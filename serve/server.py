@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import math
 import os
 import signal
 import threading
@@ -15,12 +14,12 @@ from typing import Any
 
 from pintag import cluster, local_node, ray_variables
 from pintag.core import signals
-from pintag.core.errors import ServerError
 from pintag.core.store import absolute
 from pintag.models.registry import Registry
-from pintag.serve import access, deploy, environment, ports, rollout, room, shutdown
+from pintag.serve import access, deploy, rollout, shutdown
 from pintag.serve.config import ServeConfig
 from pintag.serve.ingress import installation
+from pintag.serve.nodes import addresses, capacity, controller, environment, ports
 
 Ready = Callable[[str, Path], None]
 Notify = Callable[[str], None]
@@ -45,7 +44,7 @@ def run(
             differ.
         ClusterError: nothing answers at `RAY_ADDRESS`, or a process of a local Ray has ended.
     """
-    ports.check_host(config.http.host)
+    addresses.check_host(config.http.host)
     access.check(config)
     if silent := access.silent_redis(config):
         notify(silent)
@@ -55,10 +54,10 @@ def run(
     _set_variables(config)
     applications = deploy.Applications(config, notify)
     with _connected(config, notify) as logs, local_node.watched() as check:
-        room.warn(config, notify)
+        capacity.warn(config, notify)
         applications.deploy(bundle_uri)
         try:
-            ready(ports.url(ports.shown(config.http.host), config.http.port), logs)
+            ready(addresses.url(addresses.shown(config.http.host), config.http.port), logs)
             applications.start_candidate(bundle_uri)
             _wait(config, bundle_uri, registry if follow else None, applications, notify)
         except KeyboardInterrupt:
@@ -99,7 +98,7 @@ def _connected(config: ServeConfig, notify: Notify) -> Iterator[Path]:
         logs = _connect_unless_interrupted(config, notify)
         is_shared = True
         try:
-            is_shared = ports.serve_runs()
+            is_shared = controller.is_running()
             _start(config)
             yield logs
         finally:
@@ -130,39 +129,13 @@ def _connect(config: ServeConfig) -> Path:
     if ray_variables.is_local():
         ports.check_free(config.http.host, config.http.port, "http.port")
         ports.check_free(config.http.host, config.metrics.port, "metrics.port")
-        options |= ray_variables.local_options(_min_cpus(config))
+        options |= ray_variables.local_options(capacity.min_cpus(config))
         options["_metrics_export_port"] = config.metrics.port
     context = cluster.start(options)
     if not ray_variables.is_local():
         ports.check_nodes(config)
-    _check_gpus(config, ray.cluster_resources().get("GPU", 0))
+    capacity.check_gpus(config, ray.cluster_resources().get("GPU", 0))
     return Path(context.address_info["session_dir"])
-
-
-def _min_cpus(config: ServeConfig) -> int:
-    """The logical processors that a local cluster needs for all replicas, also in a roll-out."""
-    needed = sum(
-        deployment.autoscaling.max_replicas
-        * (1 + deployment.max_surge_percent / 100)
-        * deployment.num_cpus
-        for deployment in config.deployments
-    )
-    return math.ceil(needed) + 1
-
-
-def _check_gpus(config: ServeConfig, available: float) -> None:
-    """Check that a local cluster has enough GPUs: it would wait for missing ones for ever.
-
-    Other clusters are not checked: they may add a node with GPUs.
-    """
-    needed = sum(
-        deployment.autoscaling.min_replicas * deployment.num_gpus
-        for deployment in config.deployments
-    )
-    if ray_variables.is_local() and needed > available:
-        raise ServerError(
-            f"the replicas need {needed:g} GPUs (num_gpus), and this machine has {available:g}"
-        )
 
 
 def _start(config: ServeConfig) -> None:

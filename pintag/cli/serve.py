@@ -129,11 +129,11 @@ def _announce_json(name: str, text: str) -> None:
 
 def _print_urls(settings: ServeConfig, announce: Announce, url: str, logs: Path) -> None:
     """Announce where the server and its parts are, and how it ends."""
-    from pintag.serve import ports
     from pintag.serve.ingress import installation
+    from pintag.serve.nodes import addresses, ports
 
-    host = ports.shown(settings.http.host)
-    ray, haproxy = (ports.url(host, port) for port in ports.metrics(settings))
+    host = addresses.shown(settings.http.host)
+    ray, haproxy = (addresses.url(host, port) for port in ports.metrics(settings))
     announce("page", f"{url}/")
     announce("tags", f"POST {url}/v1/tags")
     if settings.explainer.enabled:

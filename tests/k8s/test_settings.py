@@ -11,9 +11,10 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from pintag.core import config
-from pintag.serve import app, environment, export, follower
+from pintag.serve import app, export, follower
 from pintag.serve.auth import redis_limiter
 from pintag.serve.config import ServeConfig
+from pintag.serve.nodes import environment
 from scripts import chart
 from tests.k8s.rendering import Object, cluster, helm, one
 

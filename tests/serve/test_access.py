@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pintag.core.errors import ServerError
-from pintag.serve import access, deploy, room, server
+from pintag.serve import access, deploy, server
 from pintag.serve.config import AccessConfig, HttpConfig, RateLimitConfig, ServeConfig
+from pintag.serve.nodes import capacity
 from tests.conftest import free_port
 
 
@@ -50,7 +51,7 @@ def test_a_server_starts_without_its_redis_and_reports_it_without_the_password(
     monkeypatch.setattr(deploy, "checked_bundle", lambda *_: None)
     monkeypatch.setattr(server, "_set_variables", lambda _: None)
     monkeypatch.setattr(server, "_connected", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(room, "warn", lambda *_: None)
+    monkeypatch.setattr(capacity, "warn", lambda *_: None)
     monkeypatch.setattr(deploy.Applications, "deploy", deployed)
     with pytest.raises(KeyboardInterrupt):
         server.run(settings, "bundle", lambda *_: None, printed.append)

@@ -14,7 +14,7 @@ import pytest
 
 from pintag.core import machine
 from pintag.core.errors import ServerError
-from pintag.serve import diagnosis, nodes, ports, server
+from pintag.serve import diagnosis, server
 from pintag.serve.config import (
     AccessConfig,
     HttpConfig,
@@ -24,6 +24,7 @@ from pintag.serve.config import (
 )
 from pintag.serve.diagnosis import Check
 from pintag.serve.ingress import installation
+from pintag.serve.nodes import addresses, ports, tasks
 from tests.conftest import free_port
 
 
@@ -73,7 +74,7 @@ def test_a_host_on_which_nothing_can_listen_is_named_with_its_remedy(
     access = AccessConfig(allow_anonymous=allow_anonymous)
     settings = ServeConfig(http=HttpConfig(host=host), access=access)
     [line] = failed(diagnosis.diagnose(settings)).values()
-    assert re.fullmatch(f"FAIL  http.host: {host}: {reason}; {ports.HOST_REMEDY}", line)
+    assert re.fullmatch(f"FAIL  http.host: {host}: {reason}; {addresses.HOST_REMEDY}", line)
     with pytest.raises(ServerError, match=f"^http.host={host} cannot be used: {reason}; set http."):
         server.run(settings, "no bundle", lambda *_: None, lambda _: None)
 
@@ -124,7 +125,7 @@ def test_a_cluster_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch) -
 def test_a_cluster_without_room_for_all_replicas_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     monkeypatch.setattr("pintag.cluster.connected", contextlib.nullcontext)
-    monkeypatch.setattr(nodes, "call_on_each", lambda _: {})
+    monkeypatch.setattr(tasks, "call_on_each", lambda _: {})
     monkeypatch.setattr(ports, "check_nodes", lambda _: None)
     living = [{"Alive": True, "Resources": {"CPU": 1.0}}]
     monkeypatch.setattr("ray.nodes", lambda: living)

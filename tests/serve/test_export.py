@@ -12,8 +12,9 @@ from ray.serve.schema import ServeDeploySchema
 from pintag import ray_variables
 from pintag.core import config
 from pintag.core.errors import ConfigError
-from pintag.serve import app, environment, export, follower, ports
+from pintag.serve import app, export, follower
 from pintag.serve.config import CandidateArgs, ClassifierArgs, ExplainerArgs, ServeConfig
+from pintag.serve.nodes import environment, ports
 from tests.conftest import CONFIGS
 
 BUNDLE = "s3://models/pins/v1?endpoint_override=minio:9000"

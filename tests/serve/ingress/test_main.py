@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pintag.serve import environment
 from pintag.serve.config import HttpConfig, ServeConfig
 from pintag.serve.deployment_config import ClassifierConfig
 from pintag.serve.ingress.configuration import patch
 from pintag.serve.ingress.installation import haproxy_binary, has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
+from pintag.serve.nodes import environment
 from tests.conftest import Server, haproxy_config
 from tests.serve.ingress.conftest import Render
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.ray
 PROGRAM = """
 import json, sys
 from pintag import cluster
-from pintag.serve import nodes
+from pintag.serve.nodes import tasks
 
 def identify(folder):
     import pathlib, ray, time
@@ -30,7 +30,7 @@ def identify(folder):
     return node
 
 with cluster.connected():
-    print(json.dumps(nodes.call_on_each(identify, sys.argv[1])))
+    print(json.dumps(tasks.call_on_each(identify, sys.argv[1])))
 """
 
 

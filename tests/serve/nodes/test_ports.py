@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from pintag.core.errors import ConfigError, ServerError
-from pintag.serve import nodes, ports
 from pintag.serve.config import HttpConfig, MetricsConfig, ServeConfig
+from pintag.serve.nodes import controller, ports, tasks
 from tests.conftest import free_port
 
 
@@ -68,27 +68,11 @@ def test_a_taken_port_is_named_with_its_key() -> None:
     ports.check_free("127.0.0.1", free_port(), "http.port")
 
 
-def test_an_ipv6_address_is_checked_too() -> None:
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as holder:
-        port = holder.getsockname()[1]
-        assert ports.taken("::1", port) == "Address already in use"
-    assert ports.taken("::1", free_port()) is None
-    assert ports.taken("no such host", 1) is not None
-    assert ports.url("::1", 8000) == "http://[::1]:8000"
-    assert ports.url("127.0.0.1", 8000) == "http://127.0.0.1:8000"
-
-
-def test_a_link_of_a_server_on_every_address_can_be_opened() -> None:
-    for host in ("0.0.0.0", "::", ""):
-        assert ports.url(ports.shown(host), 8000) == "http://localhost:8000"
-    assert ports.url(ports.shown("::1"), 8000) == "http://[::1]:8000"
-
-
 def test_two_servers_that_start_at_the_same_time_choose_different_ports() -> None:
     """Neither listens yet when the other one searches."""
     mine = set(ports.variables(ServeConfig()).values())
     code = (
-        "from pintag.serve import ports; from pintag.serve.config import ServeConfig; "
+        "from pintag.serve.nodes import ports; from pintag.serve.config import ServeConfig; "
         "print(*ports.variables(ServeConfig()).values())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -97,7 +81,9 @@ def test_two_servers_that_start_at_the_same_time_choose_different_ports() -> Non
 
 def test_a_port_that_another_server_has_chosen_is_refused_by_its_key() -> None:
     port = free_port()
-    code = f"from pintag.serve import ports; ports.check_free('127.0.0.1', {port}, 'http.port')"
+    code = (
+        f"from pintag.serve.nodes import ports; ports.check_free('127.0.0.1', {port}, 'http.port')"
+    )
     ports.check_free("127.0.0.1", port, "http.port")
     ports.check_free("127.0.0.1", port, "http.port")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -105,9 +91,9 @@ def test_a_port_that_another_server_has_chosen_is_refused_by_its_key() -> None:
 
 
 def test_a_host_on_which_a_node_cannot_listen_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "serve_runs", lambda: False)
+    monkeypatch.setattr(controller, "is_running", lambda: False)
     monkeypatch.setattr(
-        nodes, "call_on_each", lambda check, *settings: {"node-1": check(*settings)}
+        tasks, "call_on_each", lambda check, *settings: {"node-1": check(*settings)}
     )
     settings = ServeConfig(http=HttpConfig(host="192.0.2.1", port=free_port()))
     start = r"^http\.host=192\.0\.2\.1 cannot be used on node node-1: Cannot assign .*; set http\.h"

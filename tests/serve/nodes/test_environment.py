@@ -9,8 +9,8 @@ import pytest
 
 from pintag.serve.config import HttpConfig, LogConfig, ServeConfig
 from pintag.serve.deployment_config import ClassifierConfig, ImageConfig
-from pintag.serve.environment import variables
 from pintag.serve.ingress.installation import has_haproxy
+from pintag.serve.nodes.environment import variables
 
 MIDDLEWARE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 

@@ -7,8 +7,9 @@ import contextlib
 import pytest
 
 from pintag.core import config
-from pintag.serve import access, deploy, room, server
+from pintag.serve import access, deploy, server
 from pintag.serve.config import ServeConfig
+from pintag.serve.nodes import capacity
 from tests.conftest import CONFIGS
 
 CLUSTER = config.load(ServeConfig, CONFIGS / "serve/cluster.yaml", ())
@@ -16,7 +17,7 @@ CLUSTER = config.load(ServeConfig, CONFIGS / "serve/cluster.yaml", ())
 
 @pytest.mark.parametrize("nodes", [[4], [3, 2], [1, 1, 4], [8, 1]])
 def test_there_is_room_if_each_replica_finds_a_node(nodes: list[int]) -> None:
-    assert room.shortage(CLUSTER, [{"CPU": size} for size in nodes]) is None
+    assert capacity.shortage(CLUSTER, [{"CPU": size} for size in nodes]) is None
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_there_is_room_if_each_replica_finds_a_node(nodes: list[int]) -> None:
     ],
 )
 def test_a_shortage_has_both_numbers(nodes: list[int], have: str) -> None:
-    assert room.shortage(CLUSTER, [{"CPU": size} for size in nodes]) == (
+    assert capacity.shortage(CLUSTER, [{"CPU": size} for size in nodes]) == (
         f"the replicas need 4 (2 x 1, 1 x 2) processors, the nodes have {have}"
     )
 
@@ -45,11 +46,11 @@ def test_gpus_and_custom_resources_count_and_a_candidate_needs_room_too() -> Non
     ]
     settings = config.load(ServeConfig, None, overrides)
     node = {"CPU": 3.0, "GPU": 1.5, "fast": 3.0}
-    assert room.shortage(settings, [node]) is None
+    assert capacity.shortage(settings, [node]) is None
     assert "1.5 (3 x 0.5) GPUs, the nodes have 1 (1 x 1)" in str(
-        room.shortage(settings, [node | {"GPU": 1}])
+        capacity.shortage(settings, [node | {"GPU": 1}])
     )
-    assert "3 (3 x 1) fast, the nodes have 0" in str(room.shortage(settings, [{"CPU": 9}]))
+    assert "3 (3 x 1) fast, the nodes have 0" in str(capacity.shortage(settings, [{"CPU": 9}]))
 
 
 def test_a_server_says_why_it_waits_before_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,6 +74,6 @@ def test_a_server_says_why_it_waits_before_it_waits(monkeypatch: pytest.MonkeyPa
         server.run(CLUSTER, "bundle", lambda *_: None, printed.append)
     assert printed == [
         "replicas may wait for a node: the replicas need 4 (2 x 1, 1 x 2) processors, the nodes "
-        f"have 2 (1 x 2); {room.REMEDY}",
+        f"have 2 (1 x 2); {capacity.REMEDY}",
         "deployed",
     ]

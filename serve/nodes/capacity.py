@@ -1,10 +1,13 @@
-"""The room that the nodes of a Ray cluster have for the replicas that a server starts with."""
+"""What the replicas of a server need, and what the nodes of a Ray cluster have."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from pintag import ray_variables
+from pintag.core.errors import ServerError
 from pintag.serve.config import ServeConfig
 
 REMEDY = "start more nodes, or lower num_cpus, num_gpus, resources or autoscaling.min_replicas"
@@ -47,6 +50,35 @@ def shortage_of_cluster(config: ServeConfig) -> str | None:
     import ray
 
     return shortage(config, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+
+def min_cpus(config: ServeConfig) -> int:
+    """The logical processors that a local cluster needs for all replicas, also in a roll-out."""
+    needed = sum(
+        deployment.autoscaling.max_replicas
+        * (1 + deployment.max_surge_percent / 100)
+        * deployment.num_cpus
+        for deployment in config.deployments
+    )
+    return math.ceil(needed) + 1
+
+
+def check_gpus(config: ServeConfig, available: float) -> None:
+    """Check that a local cluster has enough GPUs: it would wait for missing ones for ever.
+
+    Other clusters are not checked: they may add a node with GPUs.
+
+    Raises:
+        ServerError: it has fewer than the first replicas need.
+    """
+    needed = sum(
+        deployment.autoscaling.min_replicas * deployment.num_gpus
+        for deployment in config.deployments
+    )
+    if ray_variables.is_local() and needed > available:
+        raise ServerError(
+            f"the replicas need {needed:g} GPUs (num_gpus), and this machine has {available:g}"
+        )
 
 
 def _replicas(config: ServeConfig) -> list[Resources]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
@@ -10,8 +9,8 @@ from itertools import count
 
 from pintag import ray_variables
 from pintag.core.errors import ConfigError, ServerError
-from pintag.serve import nodes
 from pintag.serve.config import ServeConfig
+from pintag.serve.nodes import addresses, controller, tasks
 
 HAPROXY_METRICS = "RAY_SERVE_HAPROXY_METRICS_PORT"
 # Ray's default ports of HAProxy and of the proxy behind it, by the variable that changes each.
@@ -20,10 +19,6 @@ DEFAULTS = {
     "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
 }
-_HOST = "http.host"
-HOST_REMEDY = (
-    f"set {_HOST} to an address or a name of the machine, such as 127.0.0.1, or to 0.0.0.0 for all"
-)
 # The file descriptors of this process's reservations, by port: see `_reserve`.
 _reserved: dict[int, int] = {}
 
@@ -71,26 +66,6 @@ def _chosen(name: str) -> str:
     return text
 
 
-def url(host: str, port: int) -> str:
-    """The URL of an address; an IPv6 address has brackets in it."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def shown(host: str) -> str:
-    """The host of a URL that a user of this machine can open: `localhost` for every address."""
-    return "localhost" if host in ("", "0.0.0.0", "::") else host  # noqa: S104
-
-
-def check_host(host: str) -> None:
-    """Check that a server of this machine can listen on a host.
-
-    Raises:
-        ServerError: it is no name that is known here, or no address of this machine.
-    """
-    if reason := unusable(host):
-        raise ServerError(f"{_HOST}={host} cannot be used: {reason}; {HOST_REMEDY}")
-
-
 def check_free(host: str, port: int, key: str) -> None:
     """Check that a port is free. Ray would try for minutes, and then report another error.
 
@@ -100,7 +75,7 @@ def check_free(host: str, port: int, key: str) -> None:
     Raises:
         ServerError: nothing can listen there.
     """
-    reason = taken(host, port)
+    reason = addresses.taken(host, port)
     if reason is None and not _reserve(port):
         reason = "another pintag serve is starting or stopping there"
     if reason is not None:
@@ -124,14 +99,15 @@ def check_nodes(config: ServeConfig) -> None:
     Raises:
         ServerError: one is taken, or nothing can listen on `http.host` there.
     """
-    if serve_runs():
+    if controller.is_running():
         return
     host = config.http.host
-    for node, found in nodes.call_on_each(_taken_here, host, config.http.port).items():
+    for node, found in tasks.call_on_each(_taken_here, host, config.http.port).items():
         for name, port, reason in found:
-            if name == _HOST:
+            if name == addresses.HOST_KEY:
                 raise ServerError(
-                    f"{_HOST}={host} cannot be used on node {node}: {reason}; {HOST_REMEDY}"
+                    f"{name}={host} cannot be used on node {node}: {reason}; "
+                    f"{addresses.HOST_REMEDY}"
                 )
             raise ServerError(
                 f"port {port} of node {node} cannot be used: {reason}; choose another by "
@@ -151,55 +127,22 @@ def metrics(config: ServeConfig) -> tuple[int, int]:
 
     here = ray.get_runtime_context().get_node_id()
     (node,) = (node for node in ray.nodes() if node["NodeID"] == here)
-    return node["MetricsExportPort"], nodes.call_on(here, haproxy_metrics)
-
-
-def unusable(host: str) -> str | None:
-    """Why nothing can listen on a host, whatever the port; None if something can."""
-    # The system chooses a free port.
-    return taken(host, 0)
-
-
-def taken(host: str, port: int) -> str | None:
-    """Why nothing can listen on an address; None if it is free."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            host or "0.0.0.0",  # noqa: S104
-            port,
-            type=socket.SOCK_STREAM,
-            flags=socket.AI_PASSIVE,
-        )[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
-
-
-def serve_runs() -> bool:
-    """Whether Ray Serve runs on the cluster already."""
-    import ray
-
-    with contextlib.suppress(ValueError):
-        ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
-        return True
-    return False
+    return node["MetricsExportPort"], tasks.call_on(here, haproxy_metrics)
 
 
 def _taken_here(host: str, port: int) -> list[tuple[str, int, str]]:
     """What cannot be used on this node: what chooses it, the port, and the reason."""
-    if reason := unusable(host):
-        return [(_HOST, 0, reason)]
+    if reason := addresses.unusable(host):
+        return [(addresses.HOST_KEY, 0, reason)]
     ports = [("http.port", host, port)]
     ports += [(name, "", int(_chosen(name) or first)) for name, first in DEFAULTS.items()]
-    found = ((name, number, taken(address, number)) for name, address, number in ports)
+    found = ((name, number, addresses.taken(address, number)) for name, address, number in ports)
     return [(name, number, reason) for name, number, reason in found if reason is not None]
 
 
 def _take(port: int) -> bool:
     """Reserve a port if it is free."""
-    return taken("", port) is None and _reserve(port)
+    return addresses.taken("", port) is None and _reserve(port)
 
 
 def _reserve(port: int) -> bool:
