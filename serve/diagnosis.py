@@ -13,7 +13,8 @@ from pintag import cluster, ray_variables
 from pintag.core import machine
 from pintag.core.errors import PintagError
 from pintag.core.version import library_version
-from pintag.serve import access, running_server
+from pintag.serve import running_server
+from pintag.serve.auth import access
 from pintag.serve.config import ServeConfig
 from pintag.serve.ingress import installation
 from pintag.serve.nodes import addresses, capacity, ports, tasks

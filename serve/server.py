@@ -16,7 +16,8 @@ from pintag import cluster, local_node, ray_variables
 from pintag.core import signals
 from pintag.core.store import absolute
 from pintag.models.registry import Registry
-from pintag.serve import access, deploy, rollout, shutdown
+from pintag.serve import deploy, rollout, shutdown
+from pintag.serve.auth import access
 from pintag.serve.config import ServeConfig
 from pintag.serve.ingress import installation
 from pintag.serve.nodes import addresses, capacity, controller, environment, ports

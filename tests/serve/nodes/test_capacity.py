@@ -7,7 +7,8 @@ import contextlib
 import pytest
 
 from pintag.core import config
-from pintag.serve import access, deploy, server
+from pintag.serve import deploy, server
+from pintag.serve.auth import access
 from pintag.serve.config import ServeConfig
 from pintag.serve.nodes import capacity
 from tests.conftest import CONFIGS

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pintag.core.errors import ServerError
-from pintag.serve import access, deploy, server
+from pintag.serve import deploy, server
+from pintag.serve.auth import access
 from pintag.serve.config import AccessConfig, HttpConfig, RateLimitConfig, ServeConfig
 from pintag.serve.nodes import capacity
 from tests.conftest import free_port
