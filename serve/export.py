@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from pintag import ray_variables
-from pintag.serve import app, follower, old_import_paths
+from pintag.serve import app, old_import_paths
 from pintag.serve.config import ServeConfig
 from pintag.serve.ingress import installation
+from pintag.serve.lifecycle import follower
 from pintag.serve.nodes import environment as ray_environment
 from pintag.serve.nodes import ports
 

@@ -96,7 +96,7 @@ def serve(
 
 
 def _run(settings: ServeConfig, bundle: str, *, follow: bool) -> None:
-    from pintag.serve import server
+    from pintag.serve.lifecycle import server
 
     is_json = settings.log.format == "json"
     say = console.log_json if is_json else _say

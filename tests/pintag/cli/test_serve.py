@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pintag.serve import server
 from pintag.serve.config import ServeConfig
+from pintag.serve.lifecycle import server
 from pintag.serve.nodes import addresses
 from tests.pintag.cli.conftest import Cli
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from pintag.core.errors import ServerError
-from pintag.serve import deploy, server
 from pintag.serve.auth import access
 from pintag.serve.config import AccessConfig, HttpConfig, RateLimitConfig, ServeConfig
+from pintag.serve.lifecycle import served_bundle, server
+from pintag.serve.lifecycle.applications import Applications
 from pintag.serve.nodes import capacity
 from tests.conftest import free_port
 
@@ -49,11 +50,11 @@ def test_a_server_starts_without_its_redis_and_reports_it_without_the_password(
         printed.append("deployed")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(deploy, "checked_bundle", lambda *_: None)
+    monkeypatch.setattr(served_bundle, "checked", lambda *_: None)
     monkeypatch.setattr(server, "_set_variables", lambda _: None)
     monkeypatch.setattr(server, "_connected", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(capacity, "warn", lambda *_: None)
-    monkeypatch.setattr(deploy.Applications, "deploy", deployed)
+    monkeypatch.setattr(Applications, "deploy", deployed)
     with pytest.raises(KeyboardInterrupt):
         server.run(settings, "bundle", lambda *_: None, printed.append)
     warning, last = printed

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from pintag.core.errors import ServerError
-from pintag.serve import server
 from pintag.serve.config import (
     AccessConfig,
     HttpConfig,
@@ -23,6 +22,7 @@ from pintag.serve.config import (
 )
 from pintag.serve.diagnosis import preflight
 from pintag.serve.diagnosis.check import Check
+from pintag.serve.lifecycle import server
 from pintag.serve.nodes import addresses, ports, tasks
 from tests.conftest import free_port
 

@@ -7,9 +7,10 @@ import contextlib
 import pytest
 
 from pintag.core import config
-from pintag.serve import deploy, server
 from pintag.serve.auth import access
 from pintag.serve.config import ServeConfig
+from pintag.serve.lifecycle import served_bundle, server
+from pintag.serve.lifecycle.applications import Applications
 from pintag.serve.nodes import capacity
 from tests.conftest import CONFIGS
 
@@ -67,10 +68,10 @@ def test_a_server_says_why_it_waits_before_it_waits(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("ray.nodes", lambda: nodes)
     monkeypatch.setattr(access, "check", lambda _: None)
-    monkeypatch.setattr(deploy, "checked_bundle", lambda *_: None)
+    monkeypatch.setattr(served_bundle, "checked", lambda *_: None)
     monkeypatch.setattr(server, "_set_variables", lambda _: None)
     monkeypatch.setattr(server, "_connected", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(deploy.Applications, "deploy", deployed)
+    monkeypatch.setattr(Applications, "deploy", deployed)
     with pytest.raises(KeyboardInterrupt):
         server.run(CLUSTER, "bundle", lambda *_: None, printed.append)
     assert printed == [

@@ -76,7 +76,7 @@ def test_traces_go_to_files_unless_the_user_names_an_exporter(
 
 def test_ray_is_not_imported_before_its_variables_are_set() -> None:
     """Ray reads them when it is imported."""
-    code = "import sys; from pintag.serve import server; print('ray' in sys.modules)"
+    code = "import sys; from pintag.serve.lifecycle import server; print('ray' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )  # fmt: skip

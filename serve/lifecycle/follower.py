@@ -26,9 +26,10 @@ from pintag.core.config import Strict
 from pintag.core.errors import DataError, PintagError
 from pintag.core.store import last_name
 from pintag.models.registry import Registry
-from pintag.serve import deploy, rollout
 from pintag.serve.app import CLASSIFIER, PlannedApplication, parsed
 from pintag.serve.config import ServeConfig
+from pintag.serve.lifecycle import rollout, served_bundle
+from pintag.serve.lifecycle.applications import Applications
 from pintag.serve.observability.logs import format_output_like_the_file, log
 
 FOLLOWER = "follower"
@@ -86,7 +87,7 @@ def plan(config: ServeConfig, registry: str) -> PlannedApplication:
 
 
 def build(args: FollowerArgs | Mapping[str, Any]) -> Application:
-    """The follower application, for `import_path: pintag.serve.follower:build`.
+    """The follower application, for `import_path: pintag.serve.lifecycle.follower:build`.
 
     Raises:
         ConfigError: the mapping, `args` in a configuration of Ray Serve, has wrong keys or values.
@@ -121,12 +122,12 @@ def _start(
 def _deploy(uri: str, config: ServeConfig) -> Callable[[], None]:
     registry = rollout.registry(uri)
     serving = _answering(registry) or registry.resolve()
-    bundle = deploy.checked_bundle(config, serving)
-    config = deploy.with_candidate(config, bundle, log.warning)
-    applications = deploy.Applications(config, log.warning, is_repeatable=True)
+    bundle = served_bundle.checked(config, serving)
+    config = served_bundle.with_candidate(config, bundle, log.warning)
+    applications = Applications(config, log.warning, is_repeatable=True)
     applications.deploy(serving)
     applications.start_candidate(serving)
-    check = functools.partial(deploy.checked_bundle, config)
+    check = functools.partial(served_bundle.checked, config)
     return functools.partial(
         rollout.follow, registry, serving, check, applications.deploy, log.warning
     )

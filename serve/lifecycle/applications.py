@@ -7,14 +7,10 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from pintag.core.errors import BundleError, DataError, PintagError, ServerError
-from pintag.core.store import absolute, last_name
-from pintag.models import remote
-from pintag.models.bundle import ModelBundle
-from pintag.models.registry import Registry
-from pintag.serve import replica_failure
+from pintag.core.errors import PintagError, ServerError
+from pintag.core.store import last_name
 from pintag.serve.config import ServeConfig
-from pintag.serve.deployment_config import CandidateConfig
+from pintag.serve.lifecycle import replica_failure, served_bundle
 
 Notify = Callable[[str], None]
 
@@ -29,7 +25,7 @@ class Applications:
         """Nothing is deployed yet.
 
         Args:
-            config: with the URI of the candidate's bundle, see `with_candidate`.
+            config: with the URI of the candidate's bundle, see `served_bundle.with_candidate`.
             notify: called with a line of text for each event of the candidate.
             is_repeatable: replicas that already have a bundle and these settings stay. Otherwise
                 Ray replaces them whenever the bundle is deployed.
@@ -50,8 +46,8 @@ class Applications:
         from pintag.serve.deployments.candidate import CANDIDATE
 
         config = self._config
-        if is_promoted := _is_candidate(config, uri):
-            config = _without_candidate(config)
+        if is_promoted := served_bundle.is_candidate(config, uri):
+            config = served_bundle.without_candidate(config)
         targets = self._targets(config, uri)
         targets.pop(CANDIDATE, None)
         with server_errors(targets):
@@ -103,45 +99,6 @@ class Applications:
         return targets
 
 
-def checked_bundle(config: ServeConfig, uri: str) -> ModelBundle:
-    """Load a bundle and verify it.
-
-    Raises:
-        BundleError: it is damaged, or has no model of the engine and precision in `config`.
-        DataError: its store cannot be reached, or denies access.
-    """
-    bundle = remote.load(uri)
-    bundle.choose(config.engine, config.precision)
-    return bundle
-
-
-def with_candidate(config: ServeConfig, served: ModelBundle, notify: Notify) -> ServeConfig:
-    """The configuration, with the URI of the candidate's bundle in place of that of its registry.
-
-    A candidate with the version of the served bundle is left out: it was rolled out.
-
-    Raises:
-        BundleError: the registry has no current version.
-        ServerError: the candidate's labels are not those of the served bundle.
-    """
-    candidate = config.candidate
-    if candidate.bundle is None:
-        return config
-    uri = Registry(absolute(candidate.bundle)).resolve()
-    # A bundle that cannot be loaded is reported by its replica, and gets no requests.
-    with contextlib.suppress(BundleError):
-        bundle = remote.load(uri)
-        if bundle.labels.names != served.labels.names:
-            raise ServerError(
-                f"candidate.bundle={uri} has the labels {', '.join(bundle.labels)}, and the "
-                f"bundle that is served has {', '.join(served.labels)}: they must be the same"
-            )
-        if bundle.manifest.version == served.manifest.version:
-            notify(f"candidate.bundle={uri} is no candidate: this version is served")
-            return _without_candidate(config)
-    return config.model_copy(update={"candidate": candidate.model_copy(update={"bundle": uri})})
-
-
 @contextlib.contextmanager
 def server_errors(applications: Collection[str] = ()) -> Iterator[None]:
     """Turn every error of Ray Serve, which has many kinds, into a `ServerError`.
@@ -159,20 +116,6 @@ def server_errors(applications: Collection[str] = ()) -> Iterator[None]:
     except Exception as error:
         reason = replica_failure.reason(error, applications)
         raise ServerError(f"the server does not start: {reason}") from error
-
-
-def _is_candidate(config: ServeConfig, uri: str) -> bool:
-    """Whether the bundle at `uri` has the version of the candidate."""
-    candidate = config.candidate.bundle
-    if candidate is None:
-        return False
-    with contextlib.suppress(BundleError, DataError):
-        return remote.load(candidate).manifest.version == remote.load(uri).manifest.version
-    return False
-
-
-def _without_candidate(config: ServeConfig) -> ServeConfig:
-    return config.model_copy(update={"candidate": CandidateConfig()})
 
 
 def _set_version(application: Any, args: str) -> None:

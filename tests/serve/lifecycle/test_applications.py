@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from pintag.core.errors import ServerError
-from pintag.models import remote
-from pintag.serve import deploy
 from pintag.serve.config import ServeConfig
 from pintag.serve.deployment_config import CandidateConfig
+from pintag.serve.lifecycle.applications import Applications
 from tests.pintag import bundles
 
 pytestmark = pytest.mark.ray
@@ -66,7 +65,7 @@ def config(candidate: str | None) -> ServeConfig:
 
 def test_a_candidate_that_is_rolled_out_ends(fake: FakeServe, old: str, new: str) -> None:
     messages: list[str] = []
-    applications = deploy.Applications(config(new), messages.append)
+    applications = Applications(config(new), messages.append)
     applications.deploy(old)
     assert (fake.candidates, fake.deleted) == ([new], [])
     applications.deploy(new)
@@ -78,7 +77,7 @@ def test_a_candidate_that_is_rolled_out_ends(fake: FakeServe, old: str, new: str
 
 
 def test_a_candidate_stays_when_its_roll_out_fails(fake: FakeServe, old: str, new: str) -> None:
-    applications = deploy.Applications(config(new), pytest.fail)
+    applications = Applications(config(new), pytest.fail)
     # Ray Serve raises many kinds of errors.
     for fake.error in (RuntimeError("busy"), TimeoutError("busy"), ValueError("busy")):
         with pytest.raises(ServerError, match="the server does not start: busy"):
@@ -92,7 +91,7 @@ def test_an_error_of_ray_serve_with_many_lines_becomes_one(
     fake: FakeServe, old: str, new: str
 ) -> None:
     messages: list[str] = []
-    applications = deploy.Applications(config(new), messages.append)
+    applications = Applications(config(new), messages.append)
     fake.error = RuntimeError("Deploying failed:\n\x1b[36mray::ServeReplica()\x1b[39m\n  File x")
     with pytest.raises(ServerError) as raised:
         applications.deploy(old)
@@ -106,17 +105,7 @@ def test_an_error_of_ray_serve_with_many_lines_becomes_one(
 def test_no_error_of_a_candidate_reaches_the_server(fake: FakeServe, old: str, new: str) -> None:
     messages: list[str] = []
     fake.error = KeyError("the controller")
-    deploy.Applications(config(new), messages.append).start_candidate(old)
+    Applications(config(new), messages.append).start_candidate(old)
     assert messages == [
         "the candidate gets no requests, the server runs without it: 'the controller'"
     ]
-
-
-def test_the_served_version_is_no_candidate(old: str, new: str) -> None:
-    messages: list[str] = []
-    served = remote.load(old)
-    assert deploy.with_candidate(config(new), served, pytest.fail).candidate.bundle == new
-    found = deploy.with_candidate(config(old), served, messages.append)
-    assert (found.candidate, messages) == (
-        CandidateConfig(), [f"candidate.bundle={old} is no candidate: this version is served"],
-    )  # fmt: skip

@@ -60,13 +60,13 @@ def follow(
         pause: waits for a number of seconds; an exception that it raises ends the loop.
         clock: returns seconds.
     """
-    follower = _Follower(registry, serving, check, deploy, notify, clock)
+    watcher = _Watcher(registry, serving, check, deploy, notify, clock)
     while True:
         pause(_POLL_INTERVAL_S)
-        follower.poll()
+        watcher.poll()
 
 
-class _Follower:
+class _Watcher:
     """What serves, and what was tried last."""
 
     def __init__(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pintag.models.manifest import WEIGHTS
-from pintag.serve import replica_failure
+from pintag.serve.lifecycle import replica_failure
 from tests.conftest import free_port, pintag
 from tests.pintag import bundles
 

@@ -16,10 +16,11 @@ from pintag import cluster, local_node, ray_variables
 from pintag.core import signals
 from pintag.core.store import absolute
 from pintag.models.registry import Registry
-from pintag.serve import deploy, rollout, shutdown
 from pintag.serve.auth import access
 from pintag.serve.config import ServeConfig
 from pintag.serve.ingress import installation
+from pintag.serve.lifecycle import rollout, served_bundle, shutdown
+from pintag.serve.lifecycle.applications import Applications, server_errors
 from pintag.serve.nodes import addresses, capacity, controller, environment, ports
 
 Ready = Callable[[str, Path], None]
@@ -51,9 +52,9 @@ def run(
         notify(silent)
     registry = rollout.registry(uri) if follow else Registry(absolute(uri))
     bundle_uri = registry.resolve()
-    config = deploy.with_candidate(config, deploy.checked_bundle(config, bundle_uri), notify)
+    config = served_bundle.with_candidate(config, served_bundle.checked(config, bundle_uri), notify)
     _set_variables(config)
-    applications = deploy.Applications(config, notify)
+    applications = Applications(config, notify)
     with _connected(config, notify) as logs, local_node.watched() as check:
         capacity.warn(config, notify)
         applications.deploy(bundle_uri)
@@ -70,12 +71,12 @@ def _wait(
     config: ServeConfig,
     serving: str,
     followed: Registry | None,
-    applications: deploy.Applications,
+    applications: Applications,
     notify: Notify,
 ) -> None:
     """Roll out versions of a followed registry, until an interrupt."""
     if followed:
-        check = functools.partial(deploy.checked_bundle, config)
+        check = functools.partial(served_bundle.checked, config)
         rollout.follow(followed, serving, check, applications.deploy, notify)
     threading.Event().wait()
 
@@ -144,7 +145,7 @@ def _start(config: ServeConfig) -> None:
 
     # Serve's driver logs every step at INFO; what a user needs is passed to `ready`.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    with deploy.server_errors():
+    with server_errors():
         serve.start(
             proxy_location="EveryNode",
             http_options={"host": config.http.host, "port": config.http.port},

@@ -12,7 +12,7 @@ from pintag.core.errors import BundleError, DataError, ServerError
 from pintag.core.store import last_name
 from pintag.models.manifest import MANIFEST
 from pintag.models.registry import CURRENT, REFUSED, Registry
-from pintag.serve import rollout
+from pintag.serve.lifecycle import rollout
 
 
 class EndedError(Exception):

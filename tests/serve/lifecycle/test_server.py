@@ -51,7 +51,7 @@ SMALL = (
 
 @pytest.mark.ray
 def test_other_machines_have_access_only_with_keys_or_on_request(bundle_dir: Path) -> None:
-    """For other addresses see auth/test_access.py."""
+    """For other addresses see tests/serve/auth/test_access.py."""
     done = pintag("serve", "--bundle", bundle_dir, "http.host=0.0.0.0")
     assert done.returncode == 1
     assert "http.host=0.0.0.0 can be reached from other machines" in done.stderr

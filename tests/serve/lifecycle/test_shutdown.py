@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pintag.serve import shutdown
 from pintag.serve.config import ServeConfig
+from pintag.serve.lifecycle import shutdown
 
 RUNNING = {"status": "RUNNING", "deployments": {"other": {}}}
 STARTING = {"status": "DEPLOYING", "deployments": {}}

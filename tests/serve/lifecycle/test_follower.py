@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from pintag.core.errors import DataError
-from pintag.serve import follower
 from pintag.serve.config import ServeConfig
+from pintag.serve.lifecycle import follower
 
 pytestmark = pytest.mark.ray
 
@@ -26,7 +26,7 @@ def test_it_waits_until_the_store_answers(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(follower, "_deploy", deploy)
     texts: list[str] = []
     monkeypatch.setattr(
-        "pintag.serve.follower.log.warning", lambda text, *args: texts.append(text % args)
+        "pintag.serve.lifecycle.follower.log.warning", lambda text, *args: texts.append(text % args)
     )
     found: Callable[[], None] = follower._start("s3://models", ServeConfig(), pauses.append)
     assert found is print
