@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pintag.core import formatting
 from pintag.serve.api import clients, error_handlers, image_limits
-from pintag.serve.auth import rate_limit
+from pintag.serve.auth import limiter_client
 from pintag.serve.auth.api_keys import KeyHolder
 from pintag.serve.auth.key_file import ApiKeyFile
 from pintag.serve.auth.local_quota import Decision, LimitStatus, LocalQuotas
@@ -67,7 +67,7 @@ def require_api_key(app: AsgiApplication, config: AccessConfig, metrics: AuthMet
         return app
     file = ApiKeyFile(config.keys)
     file.watch()
-    return ApiKeyMiddleware(app, file.find, rate_limit.local_quotas(config), metrics)
+    return ApiKeyMiddleware(app, file.find, limiter_client.local_quotas(config), metrics)
 
 
 class ApiKeyMiddleware:
@@ -76,11 +76,11 @@ class ApiKeyMiddleware:
     def __init__(
         self,
         app: AsgiApplication,
-        find_client: Callable[[str], KeyHolder | None],
+        find_holder: Callable[[str], KeyHolder | None],
         quotas: LocalQuotas,
         metrics: AuthMetrics,
     ) -> None:
-        self._app, self._find_client = app, find_client
+        self._app, self._find_holder = app, find_holder
         self._quotas, self._metrics = quotas, metrics
 
     @property
@@ -118,7 +118,7 @@ class ApiKeyMiddleware:
         Raises:
             UnauthorizedError: the request has no key, or one that is not valid.
         """
-        client = self._find_client(_bearer_token(scope))
+        client = self._find_holder(_bearer_token(scope))
         if client is None:
             raise InvalidKeyError(
                 "the API key is not valid: it is mistyped, or was replaced or revoked"

@@ -133,20 +133,11 @@ def _kill(actors: Collection[str]) -> None:
 def _leave_ray() -> None:
     import ray
 
-    from pintag.serve.auth import rate_limit
+    from pintag.serve.auth import actor_limiter
 
     if not ray_variables.is_local() and ray.is_initialized():
-        rate_limit.shut_down()
-        _end_old_rate_limiter()
+        actor_limiter.shut_down()
     node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
     local_node.shut_down()
     if node and ray_variables.is_local():
         installation.remove_folder(node)
-
-
-def _end_old_rate_limiter() -> None:
-    """Stop the rate limiter of 0.1, which nothing uses any more, on a cluster that outlives it."""
-    import ray
-
-    with contextlib.suppress(ValueError):
-        ray.kill(ray.get_actor("meter", "pintag"))

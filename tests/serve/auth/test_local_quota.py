@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pintag.serve.auth.api_keys import RateLimits
+from pintag.serve.auth.limits import RateLimits
 from pintag.serve.auth.local_quota import Decision, LimitStatus, LocalQuotas
 from pintag.serve.auth.token_bucket import LEASE_S, Grant, RateLimiter, TakeRequest
 from pintag.serve.errors import RateLimiterUnavailableError

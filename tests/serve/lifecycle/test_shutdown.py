@@ -61,22 +61,3 @@ def test_ray_ends_also_if_its_applications_do_not(monkeypatch: pytest.MonkeyPatc
         "requests in flight may have got no answer: classifier did not stop in 26 s",
         "the connection",
     ]
-
-
-@pytest.mark.parametrize("is_there", [True, False])
-def test_the_rate_limiter_of_0_1_ends_with_the_server(
-    monkeypatch: pytest.MonkeyPatch, is_there: bool
-) -> None:
-    """It is a detached actor: on a cluster that others share, nothing else would end it."""
-    import ray
-
-    def get_actor(name: str, namespace: str) -> tuple[str, str]:
-        if not is_there:
-            raise ValueError("there is no such actor")
-        return name, namespace
-
-    killed: list[object] = []
-    monkeypatch.setattr(ray, "get_actor", get_actor)
-    monkeypatch.setattr(ray, "kill", killed.append)
-    shutdown._end_old_rate_limiter()
-    assert killed == ([("meter", "pintag")] if is_there else [])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pintag.serve.auth import rate_limit
-from pintag.serve.auth.api_keys import RateLimits
-from pintag.serve.auth.rate_limit import ActorLimiter, RateLimiterClient
+from pintag.serve.auth import actor_limiter, limiter_client
+from pintag.serve.auth.actor_limiter import ActorLimiter
+from pintag.serve.auth.limiter_client import RateLimiterClient
+from pintag.serve.auth.limits import RateLimits
 from pintag.serve.auth.token_bucket import Grant, RateLimiter, TakeRequest
 from pintag.serve.config import AccessConfig, RateLimitConfig
 from pintag.serve.errors import RateLimiterUnavailableError
@@ -75,8 +75,8 @@ def test_every_error_of_a_rate_limiter_means_that_it_is_unavailable(error: Excep
 
 def test_an_actor_that_died_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     actors = [Actor(), Actor()]
-    monkeypatch.setattr(rate_limit, "_actor", iter(actors).__next__)
-    monkeypatch.setattr(rate_limit, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(actor_limiter, "_actor", iter(actors).__next__)
+    monkeypatch.setattr(limiter_client, "_PAUSE_S", 0.0)
 
     async def calls() -> list[str]:
         limiter = RateLimiterClient(ActorLimiter().take)
@@ -97,28 +97,20 @@ def test_calls_end_while_ray_does_not_answer_and_only_one_thread_waits_for_it(
         ray_is_back.wait()
         return Actor()
 
-    monkeypatch.setattr(rate_limit, "_actor", lookup)
-    monkeypatch.setattr(rate_limit, "_TIMEOUT_S", 0.01)
-    monkeypatch.setattr(rate_limit, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(actor_limiter, "_actor", lookup)
+    monkeypatch.setattr(limiter_client, "_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(limiter_client, "_PAUSE_S", 0.0)
 
     async def calls() -> None:
         limiter = RateLimiterClient(ActorLimiter().take)
         for _ in range(3):
             assert (await outcome(limiter)).startswith("failed")
-        monkeypatch.setattr(rate_limit, "_TIMEOUT_S", 60.0)
+        monkeypatch.setattr(limiter_client, "_TIMEOUT_S", 60.0)
         ray_is_back.set()
         assert await outcome(limiter) == "answered"
 
     asyncio.run(calls())
     assert lookups == ["pintag-rate-limiter"]
-
-
-def test_no_actor_is_started_without_keys_or_with_redis(tmp_path: Path) -> None:
-    redis = RateLimitConfig(redis="redis://localhost")
-    configs = AccessConfig(), AccessConfig(keys=tmp_path / "keys.yaml", rate_limits=redis)
-    for config in configs:
-        assert rate_limit.start(config) is None
-    rate_limit.wait_for(None)
 
 
 @pytest.mark.parametrize("when_unavailable", ["closed", "open"])
@@ -128,9 +120,9 @@ def test_the_setting_decides_what_happens_without_a_rate_limiter(
     def fail() -> Any:
         raise ValueError("no Ray")
 
-    monkeypatch.setattr(rate_limit, "_actor", fail)
+    monkeypatch.setattr(actor_limiter, "_actor", fail)
     limits = RateLimitConfig.model_validate({"when_unavailable": when_unavailable})
-    quotas = rate_limit.local_quotas(AccessConfig(rate_limits=limits))
+    quotas = limiter_client.local_quotas(AccessConfig(rate_limits=limits))
     request = quotas.admit(client(RateLimits(per_day=5)))
     if when_unavailable == "open":
         assert asyncio.run(request).admitted

@@ -1,4 +1,4 @@
-"""Calls the rate limiter: Redis if one is configured, otherwise one Ray actor for all replicas."""
+"""The rate limiter in memory: one actor of Ray counts for all replicas of a cluster."""
 
 from __future__ import annotations
 
@@ -9,51 +9,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from pintag.serve.auth.local_quota import LocalQuotas, Take
-from pintag.serve.auth.redis_limiter import RedisLimiter
 from pintag.serve.auth.token_bucket import Grant, RateLimiter, TakeRequest
 from pintag.serve.config import AccessConfig
-from pintag.serve.errors import RateLimiterUnavailableError
 from pintag.serve.observability.logs import log
 
-# "rate_limiter" is the actor of release 0.1: it has other methods, and may still run on a cluster.
 _ACTOR_NAME, _ACTOR_NAMESPACE = "token_buckets", "pintag"
-_TIMEOUT_S = 1.0
-# After a failure it is not called for this long, so that not every request waits for the timeout.
-_PAUSE_S = 0.5
+# The actor of release 0.1: it has other methods, and may still run on a cluster.
+_OLD_ACTOR_NAME = "meter"
 _START_S = 15.0
-
-
-class RateLimiterClient:
-    """Calls a rate limiter within a second, whatever happens to it."""
-
-    def __init__(self, take: Take) -> None:
-        self._take = take
-        self._retry_at = 0.0
-
-    async def take(self, request: TakeRequest) -> Grant:
-        """See `RateLimiter.take`.
-
-        Raises:
-            RateLimiterUnavailableError: there was no answer within a second, or half a second ago.
-        """
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._retry_at:
-            raise _unavailable()
-        try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                return await self._take(request)
-        # Whatever it is: the setting `when_unavailable` decides what happens to the requests.
-        except Exception as error:
-            log.error("the rate limiter does not answer: %r", error)
-            self._retry_at = loop.time() + _PAUSE_S
-            raise _unavailable() from error
-
-
-def _unavailable() -> RateLimiterUnavailableError:
-    return RateLimiterUnavailableError(
-        "the server cannot check the limits of this key at the moment; try again"
-    )
 
 
 class ActorLimiter:
@@ -117,22 +80,6 @@ def _actor() -> Any:
     return ray.remote(RateLimiter).options(**options).remote()
 
 
-def limiter(config: AccessConfig) -> ActorLimiter | RedisLimiter:
-    """The rate limiter that is configured.
-
-    Raises:
-        ConfigError: `redis` is set, and the package redis is not installed, or the URL is wrong.
-    """
-    url = config.rate_limits.redis
-    return ActorLimiter() if url is None else RedisLimiter(url)
-
-
-def local_quotas(config: AccessConfig) -> LocalQuotas:
-    """What a replica holds its clients to; see `limiter` for the errors."""
-    take = RateLimiterClient(limiter(config).take).take
-    return LocalQuotas(take, fail_open=config.rate_limits.when_unavailable == "open")
-
-
 def start(config: AccessConfig) -> concurrent.futures.Future[Any] | None:
     """Start the actor in the background, if it is needed and there is none."""
     if config.keys is None or config.rate_limits.redis is not None:
@@ -165,5 +112,6 @@ def shut_down() -> None:
     """Stop the rate limiter, if there is one. Needed on a cluster that outlives the server."""
     import ray
 
-    with contextlib.suppress(ValueError):
-        ray.kill(ray.get_actor(_ACTOR_NAME, _ACTOR_NAMESPACE))
+    for name in (_ACTOR_NAME, _OLD_ACTOR_NAME):
+        with contextlib.suppress(ValueError):
+            ray.kill(ray.get_actor(name, _ACTOR_NAMESPACE))
