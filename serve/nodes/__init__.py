@@ -1,1 +1,1 @@
-"""The nodes that a server runs on: their variables, addresses, ports and capacity."""
+"""What a server needs of its nodes: variables, addresses, ports, capacity, calls on each."""
