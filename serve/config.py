@@ -165,6 +165,13 @@ class ServeConfig(EngineConfig):
         return (self.classifier, *explainer, *candidate)
 
     @property
+    def draining_s(self) -> float:
+        """Seconds within which all replicas have drained and stopped; Ray kills those that have
+        not."""
+        stopping = max(each.graceful_shutdown_timeout_s for each in self.deployments)
+        return self.http.drain_s + stopping
+
+    @property
     def candidate_deployment(self) -> ClassifierConfig:
         """The candidate's deployment: the classifier's, with other autoscaling and niceness."""
         overrides = self.candidate.model_dump(include={"autoscaling", "niceness"})

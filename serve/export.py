@@ -11,9 +11,12 @@ from typing import Any
 import yaml
 
 from pintag import ray_variables
-from pintag.serve import app, follower, old_import_paths, ports
-from pintag.serve import environment as ray_environment
+from pintag.serve import app, old_import_paths
 from pintag.serve.config import ServeConfig
+from pintag.serve.ingress import installation
+from pintag.serve.lifecycle import follower
+from pintag.serve.nodes import environment as ray_environment
+from pintag.serve.nodes import ports
 
 # The dashboard of Ray's head writes the addresses of its nodes' metrics to this file
 # in its temporary folder (metrics_agent.py of Ray 2.60). The local cluster of `pintag serve` has no
@@ -56,7 +59,7 @@ def environment(config: ServeConfig) -> str:
     """Shell commands that set the variables; to be run on every node before `ray start`."""
     variables = ray_environment.variables(config) | ports.chosen() | ray_variables.token_mode()
     if variables["RAY_SERVE_ENABLE_HA_PROXY"] == "1":
-        variables |= ray_environment.folders()
+        variables |= installation.folders()
     lines = [f"export {key}={shlex.quote(value)}\n" for key, value in sorted(variables.items())]
     # The folder comes last, so that its modules do not hide those of the node.
     folder = shlex.quote(str(old_import_paths.FOLDER))

@@ -28,7 +28,7 @@ from filelock import FileLock
 
 from pintag.data import sample
 from pintag.models import bundle
-from pintag.serve import ports
+from pintag.serve.nodes import ports
 from tests import s3_servers
 from tests.s3_servers import S3
 

@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from pintag.serve import server
 from pintag.serve.config import ServeConfig
+from pintag.serve.lifecycle import server
 
 
 def call_in_every_worker(hook: Callable[[], None]) -> None:

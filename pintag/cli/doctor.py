@@ -32,10 +32,10 @@ def doctor(config_path: Path | None, as_json: bool, overrides: tuple[str, ...]) 
       pintag doctor --config configs/serve/local.yaml http.port=80
       RAY_ADDRESS=auto pintag doctor --json
     """
-    from pintag.serve import diagnosis
     from pintag.serve.config import ServeConfig
+    from pintag.serve.diagnosis import preflight
 
-    checks = diagnosis.diagnose(config.load(ServeConfig, config_path, overrides))
+    checks = preflight.diagnose(config.load(ServeConfig, config_path, overrides))
     if as_json:
         console.print_json([asdict(check) for check in checks])
     else:

@@ -96,7 +96,7 @@ def serve(
 
 
 def _run(settings: ServeConfig, bundle: str, *, follow: bool) -> None:
-    from pintag.serve import server
+    from pintag.serve.lifecycle import server
 
     is_json = settings.log.format == "json"
     say = console.log_json if is_json else _say
@@ -129,10 +129,11 @@ def _announce_json(name: str, text: str) -> None:
 
 def _print_urls(settings: ServeConfig, announce: Announce, url: str, logs: Path) -> None:
     """Announce where the server and its parts are, and how it ends."""
-    from pintag.serve import environment, ports
+    from pintag.serve.ingress import installation
+    from pintag.serve.nodes import addresses, ports
 
-    host = ports.shown(settings.http.host)
-    ray, haproxy = (ports.url(host, port) for port in ports.metrics(settings))
+    host = addresses.shown(settings.http.host)
+    ray, haproxy = (addresses.url(host, port) for port in ports.metrics(settings))
     announce("page", f"{url}/")
     announce("tags", f"POST {url}/v1/tags")
     if settings.explainer.enabled:
@@ -140,7 +141,7 @@ def _print_urls(settings: ServeConfig, announce: Announce, url: str, logs: Path)
     announce("model", f"{url}/v1/model")
     announce("docs", f"{url}/docs")
     announce("metrics", f"{ray}/metrics")
-    if settings.http.haproxy is not False and environment.has_haproxy():
+    if settings.http.haproxy is not False and installation.has_haproxy():
         announce("HAProxy", f"{haproxy}/metrics")
     if host != settings.http.host:
         announce("address", f"every address of this machine (http.host={settings.http.host})")

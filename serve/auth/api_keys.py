@@ -25,6 +25,7 @@ from pintag.core import config, strict_yaml
 from pintag.core.config import Strict
 from pintag.core.errors import ConfigError
 from pintag.core.wrong_values import matching
+from pintag.serve.auth.limits import RateLimits
 
 PREFIX = "pintag_"
 # `pintag key` begins a file with the first line and ends it with the second: a file that has only
@@ -42,38 +43,6 @@ Name = Annotated[
     ),
 ]
 Digest = Annotated[str, matching("[0-9a-f]{64}", "must be a SHA-256, 64 hexadecimal digits")]
-
-
-class RateLimits(Strict):
-    """How many images a client may send. A limit that is not set does not apply."""
-
-    per_second: float | None = Field(default=None, gt=0)
-    burst: int | None = Field(default=None, ge=1)
-    """Images at once, after a pause; by default as many as in two seconds."""
-    per_day: int | None = Field(default=None, ge=1)
-    """Images from midnight to midnight, UTC."""
-
-    @model_validator(mode="after")
-    def _burst_needs_a_rate(self) -> RateLimits:
-        if self.burst is not None and self.per_second is None:
-            raise ValueError("burst without per_second has no effect; set per_second too")
-        return self
-
-    @property
-    def capacity(self) -> int:
-        """The size of the token bucket, in images, if `per_second` is set."""
-        return self.burst or max(1, round(2 * (self.per_second or 0)))
-
-    @property
-    def max_images(self) -> float:
-        """The highest number of images that one request can ever have."""
-        capacity = self.capacity if self.per_second is not None else float("inf")
-        return min(capacity, self.per_day or float("inf"))
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether there is any limit."""
-        return self.per_second is not None or self.per_day is not None
 
 
 @dataclass(frozen=True)
@@ -100,7 +69,7 @@ class ApiKey(RateLimits):
     sha256: Digest = Field(repr=False)
     """SHA-256 of the key, in hexadecimal. A key is 256 random bits, so a slow hash adds nothing."""
 
-    def client(self, since: float) -> KeyHolder:
+    def holder(self, since: float) -> KeyHolder:
         """The holder of this key; see `KeyHolder.since`."""
         limits = RateLimits(per_second=self.per_second, burst=self.burst, per_day=self.per_day)
         # Neither a name nor an id contains a colon.

@@ -67,7 +67,7 @@ class ApiKeyFile:
 
     def _use(self, keys: ApiKeyList) -> None:
         now = self._clock()
-        self._holders = {key.sha256: key.client(now) for key in keys.keys}
+        self._holders = {key.sha256: key.holder(now) for key in keys.keys}
 
     def _report(self, error: str) -> None:
         if error != self._last_error:

@@ -14,9 +14,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pintag.serve.auth import token_bucket
+from pintag.serve.auth import decision, token_bucket
 from pintag.serve.auth.api_keys import KeyHolder
-from pintag.serve.auth.token_bucket import DAY_S, LEASE_S, Grant, TakeRequest
+from pintag.serve.auth.decision import Decision
+from pintag.serve.auth.token_bucket import LEASE_S, Grant, TakeRequest
 from pintag.serve.errors import RateLimiterUnavailableError
 
 Take = Callable[[TakeRequest], Awaitable[Grant]]
@@ -25,31 +26,9 @@ Take = Callable[[TakeRequest], Awaitable[Grant]]
 _MAX_LEASE = 64
 # A client that has reached a limit is refused without a call for this long at most.
 _MAX_REFUSAL_S = 1.0
-_MIN_WAIT_S = 0.001
 # Requests that only the tokens of another replica could admit wait until these come back.
 _HELD_PAUSE_S = 0.025
 _MAX_HELD_S = token_bucket.LOST_LEASE_S
-
-
-class LimitStatus(NamedTuple):
-    """How much of one limit a client has left."""
-
-    name: str
-    quota: int
-    """Images that the limit allows in its window."""
-    window_s: int
-    remaining: int
-    reset_s: int
-    """Seconds until the whole quota is available again."""
-
-
-class Decision(NamedTuple):
-    """Whether a client may send images now."""
-
-    admitted: bool
-    wait_s: float = 0.0
-    """Seconds until they would be admitted, if they are not."""
-    statuses: tuple[LimitStatus, ...] = ()
 
 
 class LocalQuotas:
@@ -225,44 +204,15 @@ class _LocalQuota:
             left = min(grant.burst_left, grant.day_left) + grant.leased
             if left < waiter.images <= left + grant.leased_elsewhere:
                 return False
-        decision = self._decision(admitted, waiter.images)
+        answer = self._decision(admitted, waiter.images)
         if not admitted and waiter.images == 1:
-            self._refused_until = now + min(decision.wait_s, _MAX_REFUSAL_S)
+            self._refused_until = now + min(answer.wait_s, _MAX_REFUSAL_S)
         if not waiter.answer.done():
-            waiter.answer.set_result(decision)
+            waiter.answer.set_result(answer)
         return True
 
     def _decision(self, admitted: bool, images: int) -> Decision:
-        wait_s = 0.0 if admitted else self._wait_s(images)
-        return Decision(admitted, wait_s, self._statuses())
-
-    def _wait_s(self, images: int) -> float:
-        """Seconds until both limits admit some images."""
         assert self._grant is not None
-        wait_s = _MIN_WAIT_S
-        if rate := self.client.limits.per_second:
-            wait_s = max(wait_s, (images - self._grant.burst_left - self._lease.left) / rate)
-        if images > self._grant.day_left + self._lease.left:
-            wait_s = max(wait_s, self._grant.until_midnight_s)
-        return wait_s
-
-    def _statuses(self) -> tuple[LimitStatus, ...]:
-        # More than a limit can be left, even an infinite number, if a newer file that another
-        # replica has read raised or removed the limit.
-        assert self._grant is not None
-        limits, grant, statuses = self.client.limits, self._grant, []
-        if rate := limits.per_second:
-            capacity = limits.capacity
-            left = min(capacity, grant.burst_left + self._lease.left)
-            reset_s = math.ceil((capacity - left) / rate)
-            window_s = math.ceil(capacity / rate)
-            statuses.append(LimitStatus("burst", capacity, window_s, _whole(left), reset_s))
-        if quota := limits.per_day:
-            left = min(quota, grant.day_left + self._lease.left)
-            reset_s = math.ceil(grant.until_midnight_s)
-            statuses.append(LimitStatus("day", quota, DAY_S, _whole(left), reset_s))
-        return tuple(statuses)
-
-
-def _whole(tokens: float) -> int:
-    return max(0, math.floor(tokens + token_bucket.EPSILON))
+        return decision.decide(
+            self.client.limits, self._grant, self._lease.left, admitted=admitted, images=images
+        )

@@ -2,15 +2,10 @@
 
 Clients send `Authorization: Bearer KEY`. The pages, the documentation and the health checks need no
 key: they are cheap, they reveal nothing, and the page itself asks its user for a key.
-
-Each request counts as one image before its body is read. Each further image in its body counts
-before it is decoded. An explanation counts as one image: the explainer itself limits how many are
-computed at once, and limits in images stay easy to understand.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -19,19 +14,17 @@ from starlette.datastructures import MutableHeaders
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pintag.core import formatting
 from pintag.serve.api import clients, error_handlers, image_limits
-from pintag.serve.auth import rate_limit
+from pintag.serve.auth import limiter_client
 from pintag.serve.auth.api_keys import KeyHolder
+from pintag.serve.auth.decision import LimitStatus
+from pintag.serve.auth.image_counter import ImageCounter
 from pintag.serve.auth.key_file import ApiKeyFile
-from pintag.serve.auth.local_quota import Decision, LimitStatus, LocalQuotas
+from pintag.serve.auth.local_quota import LocalQuotas
 from pintag.serve.config import AccessConfig
 from pintag.serve.errors import (
     InvalidKeyError,
-    RateLimitedError,
-    RateLimiterUnavailableError,
     RefusedError,
-    TooManyImagesError,
     UnauthorizedError,
 )
 
@@ -67,7 +60,7 @@ def require_api_key(app: AsgiApplication, config: AccessConfig, metrics: AuthMet
         return app
     file = ApiKeyFile(config.keys)
     file.watch()
-    return ApiKeyMiddleware(app, file.find, rate_limit.local_quotas(config), metrics)
+    return ApiKeyMiddleware(app, file.find, limiter_client.local_quotas(config), metrics)
 
 
 class ApiKeyMiddleware:
@@ -76,11 +69,11 @@ class ApiKeyMiddleware:
     def __init__(
         self,
         app: AsgiApplication,
-        find_client: Callable[[str], KeyHolder | None],
+        find_holder: Callable[[str], KeyHolder | None],
         quotas: LocalQuotas,
         metrics: AuthMetrics,
     ) -> None:
-        self._app, self._find_client = app, find_client
+        self._app, self._find_holder = app, find_holder
         self._quotas, self._metrics = quotas, metrics
 
     @property
@@ -93,10 +86,10 @@ class ApiKeyMiddleware:
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             await self._app(scope, receive, send)
             return
-        counter: _ImageCounter | None = None
+        counter: ImageCounter | None = None
         try:
             client = self._client(scope)
-            counter = _ImageCounter(client, self._quotas)
+            counter = ImageCounter(client, self._quotas)
             await counter.admit(1)
         except RefusedError as error:
             if counter is not None:
@@ -118,74 +111,18 @@ class ApiKeyMiddleware:
         Raises:
             UnauthorizedError: the request has no key, or one that is not valid.
         """
-        client = self._find_client(_bearer_token(scope))
+        client = self._find_holder(_bearer_token(scope))
         if client is None:
             raise InvalidKeyError(
                 "the API key is not valid: it is mistyped, or was replaced or revoked"
             )
         return client
 
-    def _refusal(self, error: RefusedError, counter: _ImageCounter | None) -> Response:
+    def _refusal(self, error: RefusedError, counter: ImageCounter | None) -> Response:
         response = error_handlers.error_response(error, self._metrics)
         if counter is not None:
             response.headers.update(_limit_headers(counter.statuses))
         return response
-
-
-class _ImageCounter:
-    """Counts the images of one request."""
-
-    def __init__(self, client: KeyHolder, quotas: LocalQuotas) -> None:
-        self.client, self._quotas = client, quotas
-        self.outcome = "admitted"
-        """What the metrics count the request as."""
-        self.statuses: tuple[LimitStatus, ...] = ()
-        """The client's limits after this request."""
-
-    async def count(self, images: int) -> None:
-        """Count all images of a request whose first one is counted already.
-
-        Raises:
-            RateLimitedError: the client has too few images left now.
-            TooManyImagesError: its limits never admit so many images at once.
-            RateLimiterUnavailableError: the rate limiter does not answer.
-        """
-        name, most = self.client.name, self.client.limits.max_images
-        if images > most:
-            self.outcome = "refused"
-            raise TooManyImagesError(
-                f"the request has {formatting.count(images, 'image')}, and the limits of {name} "
-                f"admit at most {most:g} at once; send several requests"
-            )
-        if images > 1:
-            await self.admit(images - 1, of=images)
-
-    async def admit(self, images: int, of: int = 1) -> None:
-        """Count some of the `of` images of the request. See `count` for the errors."""
-        try:
-            decision = await self._quotas.admit(self.client, images)
-        except RateLimiterUnavailableError:
-            self.outcome = "unavailable"
-            raise
-        self.statuses = decision.statuses
-        if not decision.admitted:
-            self.outcome = "refused"
-            raise self._rate_limited(decision, of)
-
-    def _rate_limited(self, decision: Decision, images: int) -> RateLimitedError:
-        wait_s = decision.wait_s
-        if images > 1 and self.client.limits.per_second:
-            # The next attempt counts its first image again.
-            wait_s += 1 / self.client.limits.per_second
-        seconds = math.ceil(wait_s) or 1
-        images_text = f" for {formatting.count(images, 'image')}" if images > 1 else ""
-        is_daily = any(each.name == "day" and each.remaining < images for each in decision.statuses)
-        limit, when = ("daily limit", ", after midnight UTC") if is_daily else ("rate limit", "")
-        return RateLimitedError(
-            f"{self.client.name} has reached its {limit}{images_text}; try again in {seconds} s"
-            f"{when}",
-            seconds,
-        )
 
 
 def _bearer_token(scope: Scope) -> str:
@@ -210,7 +147,7 @@ def _bearer_token(scope: Scope) -> str:
     return token
 
 
-def _with_limit_headers(send: Send, counter: _ImageCounter) -> Send:
+def _with_limit_headers(send: Send, counter: ImageCounter) -> Send:
     """A `send` function that adds the rate-limit headers to the response."""
 
     async def send_with_headers(message: Message) -> None:

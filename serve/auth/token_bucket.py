@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pintag.serve.auth.api_keys import RateLimits
+from pintag.serve.auth.limits import RateLimits
 
 DAY_S = 86400
 LEASE_S = 0.5

@@ -14,7 +14,7 @@ from ray import serve
 
 from pintag.core.types import Confidences
 from pintag.serve.api import clients, front, schemas, tags
-from pintag.serve.auth import middleware, rate_limit
+from pintag.serve.auth import actor_limiter, middleware
 from pintag.serve.config import AccessConfig, ApiConfig
 from pintag.serve.deployment_config import CandidateConfig, ClassifierConfig, EngineConfig
 from pintag.serve.deployments import canary
@@ -62,7 +62,7 @@ class Classifier:
         self._uri = uri
         self._access = AccessConfig.model_validate(access)
         self._http = ApiConfig.model_validate(http)
-        starting = rate_limit.start(self._access)
+        starting = actor_limiter.start(self._access)
         self.config = ClassifierConfig.model_validate(settings)
         self._served = LoadedModel(uri, self.config, EngineConfig.model_validate(engine))
         self._info = self._served.info.model_copy(update={"explained": explained})
@@ -75,7 +75,7 @@ class Classifier:
         self._router: CanaryRouter | None = None
         if candidate_config.bundle:
             self._router = canary.start(candidate_config, self._served.labels)
-        rate_limit.wait_for(starting)
+        actor_limiter.wait_for(starting)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         app = tags.build(self, self._http.root_path)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from pintag.core import config
-from pintag.serve import environment
 from pintag.serve.config import ServeConfig
 from tests.conftest import PINTAG, ROOT
 
@@ -43,4 +42,4 @@ def test_systemd_waits_for_the_requests_in_flight(unit: str) -> None:
     assert settings.log.format == "json"
     assert service["KillMode"] == "mixed"
     # Ray takes up to ten seconds to end.
-    assert int(service["TimeoutStopSec"]) > environment.draining_s(settings) + 10
+    assert int(service["TimeoutStopSec"]) > settings.draining_s + 10

@@ -14,7 +14,7 @@ import pytest
 
 from pintag.models import bundle
 from pintag.models.manifest import MANIFEST, WEIGHTS
-from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.installation import has_haproxy
 from tests.conftest import Server, descendants, serving, wait_for
 from tests.faults.conftest import Watch, watched
 from tests.serve.conftest import counts

@@ -20,8 +20,8 @@ import httpx
 import pytest
 
 from pintag.models import bundle
-from pintag.serve import ports
-from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.installation import has_haproxy
+from pintag.serve.nodes import ports
 from tests.conftest import HAPROXY, PINTAG, free_port, serving, wait_for
 from tests.faults.conftest import watched
 from tests.raylets import Node

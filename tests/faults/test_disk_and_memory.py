@@ -17,7 +17,7 @@ from PIL import Image
 
 from benchmarks import openloop
 from benchmarks.openloop import Outcomes
-from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.installation import has_haproxy
 from tests.conftest import Server, haproxy_config, lives, serving, wait_for
 from tests.faults.conftest import replicas, watched
 

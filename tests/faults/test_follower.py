@@ -16,8 +16,8 @@ import pytest
 from pintag.core.store import last_name
 from pintag.models.manifest import WEIGHTS
 from pintag.models.registry import CURRENT, Registry
-from pintag.serve import ports
-from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.installation import has_haproxy
+from pintag.serve.nodes import ports
 from tests.conftest import PINTAG, free_port, wait_for
 from tests.faults.conftest import watched
 from tests.raylets import RAY, Node, cluster_environment

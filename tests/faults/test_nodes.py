@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.installation import has_haproxy
 from tests import network
 from tests.conftest import (
     PINTAG,

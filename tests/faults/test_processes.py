@@ -22,7 +22,7 @@ import pytest
 from pintag.models.manifest import WEIGHTS
 from pintag.serve.api.schemas import Problem
 from pintag.serve.config import HttpConfig
-from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.installation import has_haproxy
 from tests.conftest import HAPROXY, SUPERVISOR, Server, descendants, lives, serving, wait_for
 from tests.faults.conftest import Watch, replicas, watched
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from pintag.serve.api.schemas import Problem
 from pintag.serve.config import HttpConfig
-from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.installation import has_haproxy
 from tests.conftest import Server, serving, wait_for
 from tests.faults.conftest import replicas, watched
 from tests.sockets import until_closed

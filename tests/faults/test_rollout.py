@@ -15,7 +15,7 @@ from pintag.core.store import last_name
 from pintag.models import bundle
 from pintag.models.manifest import MANIFEST, WEIGHTS
 from pintag.models.registry import CURRENT, Registry
-from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.installation import has_haproxy
 from tests.conftest import Server, serving, wait_for
 from tests.faults.conftest import replicas, watched
 from tests.s3_servers import S3

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from pintag.models import bundle
-from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.installation import has_haproxy
 from tests.conftest import descendants, haproxy_config, serving
 from tests.faults.conftest import watched
 

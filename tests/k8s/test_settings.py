@@ -11,9 +11,11 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from pintag.core import config
-from pintag.serve import app, environment, export, follower
+from pintag.serve import app, export
 from pintag.serve.auth import redis_limiter
 from pintag.serve.config import ServeConfig
+from pintag.serve.lifecycle import follower
+from pintag.serve.nodes import environment
 from scripts import chart
 from tests.k8s.rendering import Object, cluster, helm, one
 
@@ -106,7 +108,8 @@ def test_a_registry_is_followed_by_one_application_on_nodes_of_the_classifier(
     printed = yaml.safe_load(export.serve_config(expected, "s3://models/pins", follow=True))
     assert printed["applications"][0]["args"].pop("follower") == {"resources": {}}
     assert content == printed
-    assert callable(getattr(follower, only["import_path"].removeprefix("pintag.serve.follower:")))
+    builder = only["import_path"].removeprefix(f"{follower.__name__}:")
+    assert callable(getattr(follower, builder))
     resources = {
         group["groupName"]: json.loads(group["rayStartParams"]["resources"].strip("'"))
         for group in cluster(service)["workerGroupSpecs"]

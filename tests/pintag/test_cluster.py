@@ -30,7 +30,7 @@ with cluster.connected():
     print_origins({names!r})
 """,
     "serve": """
-from pintag.serve import server
+from pintag.serve.lifecycle import server
 from pintag.serve.config import ServeConfig
 config = ServeConfig(http={{"port": {ports[0]}}}, metrics={{"port": {ports[1]}}})
 server._set_variables(config)

@@ -12,8 +12,10 @@ from ray.serve.schema import ServeDeploySchema
 from pintag import ray_variables
 from pintag.core import config
 from pintag.core.errors import ConfigError
-from pintag.serve import app, environment, export, follower, ports
+from pintag.serve import app, export
 from pintag.serve.config import CandidateArgs, ClassifierArgs, ExplainerArgs, ServeConfig
+from pintag.serve.lifecycle import follower
+from pintag.serve.nodes import environment, ports
 from tests.conftest import CONFIGS
 
 BUNDLE = "s3://models/pins/v1?endpoint_override=minio:9000"

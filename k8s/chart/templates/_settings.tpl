@@ -22,7 +22,7 @@
 {{- if .Values.bundle.follow -}}
 {{- /* Nodes of the classifier can read the registry, and have this resource. */ -}}
 {{- $args := merge (dict "bundle" .Values.bundle.uri "follower" (dict "resources" (dict "follower" 1))) $settings -}}
-{{- $applications = list (dict "name" "follower" "route_prefix" nil "import_path" "pintag.serve.follower:build" "args" $args) -}}
+{{- $applications = list (dict "name" "follower" "route_prefix" nil "import_path" "pintag.serve.lifecycle.follower:build" "args" $args) -}}
 {{- else -}}
 {{- $common := dict "engine" $settings.engine "precision" $settings.precision "log" $settings.log -}}
 {{- $public := merge (dict "bundle" .Values.bundle.uri "access" $settings.access "http" (pick $settings.http "cors_origins" "root_path")) $common -}}

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from pintag.cli.doctor import doctor
-from pintag.serve import diagnosis
-from pintag.serve.diagnosis import Check
+from pintag.serve.diagnosis import preflight
+from pintag.serve.diagnosis.check import Check
 
 GOOD = Check("memory", True, "4 GiB")
 BAD = Check("http.port", False, "8000 is taken", "choose another by http.port=PORT")
@@ -19,7 +19,7 @@ BAD = Check("http.port", False, "8000 is taken", "choose another by http.port=PO
 def test_the_exit_code_is_1_if_a_check_failed(
     monkeypatch: pytest.MonkeyPatch, checks: list[Check], code: int
 ) -> None:
-    monkeypatch.setattr(diagnosis, "diagnose", lambda config: checks)
+    monkeypatch.setattr(preflight, "diagnose", lambda config: checks)
     done = CliRunner().invoke(doctor, ["http.port=8000", "--json"])
     assert done.exit_code == code
     printed = [Check(**check) for check in json.loads(done.stdout)]

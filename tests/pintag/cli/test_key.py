@@ -65,7 +65,7 @@ def test_a_clients_new_key_keeps_its_counts_and_its_limits(cli: Cli, tmp_path: P
     (old,) = api_keys.load(path).keys
     cli("key", "a", "--file", path, "--per-day", 200)
     (new,) = api_keys.load(path).keys
-    assert new.client(0.0).id == old.client(0.0).id != "a"
+    assert new.holder(0.0).id == old.holder(0.0).id != "a"
     assert (new.per_second, new.per_day) == (5, 200)
     cli("key", "a", "--file", path, "--no-limits")
     (free,) = api_keys.load(path).keys
@@ -79,7 +79,7 @@ def test_a_client_that_is_made_anew_after_it_was_revoked_is_another_one(
     for _ in range(2):
         cli("key", "a", "--file", path)
         (entry,) = api_keys.load(path).keys
-        ids.add(entry.client(0.0).id)
+        ids.add(entry.holder(0.0).id)
         cli("key", "a", "--file", path, "--revoke")
     assert len(ids) == 2
 
@@ -89,7 +89,7 @@ def test_a_client_of_an_older_file_stays_the_same_one(cli: Cli, tmp_path: Path) 
     path.write_text(f"keys: [{{name: a, sha256: {'a' * 64}}}]")
     cli("key", "a", "--file", path)
     (entry,) = api_keys.load(path).keys
-    assert (entry.id, entry.client(0.0).id) == (None, "a")
+    assert (entry.id, entry.holder(0.0).id) == (None, "a")
 
 
 @pytest.mark.parametrize("option", [[], ["--revoke"]])

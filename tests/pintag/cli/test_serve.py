@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pintag.serve import ports, server
 from pintag.serve.config import ServeConfig
+from pintag.serve.lifecycle import server
+from pintag.serve.nodes import addresses
 from tests.pintag.cli.conftest import Cli
 
 
@@ -77,7 +78,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(
         config: ServeConfig, uri: str, ready: server.Ready, notify: server.Notify, **_: object
     ) -> None:
-        ready(ports.url(ports.shown(config.http.host), config.http.port), Path("/logs"))
+        ready(addresses.url(addresses.shown(config.http.host), config.http.port), Path("/logs"))
 
     monkeypatch.setattr(server, "run", run)
 

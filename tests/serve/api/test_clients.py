@@ -9,7 +9,7 @@ import pytest
 
 from pintag.serve.api import clients, tags
 from pintag.serve.api.ray_answers import RayAnswers
-from pintag.serve.auth.api_keys import RateLimits
+from pintag.serve.auth.limits import RateLimits
 from pintag.serve.auth.local_quota import LocalQuotas
 from pintag.serve.auth.middleware import ApiKeyMiddleware
 from pintag.serve.auth.token_bucket import Grant, TakeRequest

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import pytest
 
 from pintag.serve.auth import redis_limiter
-from pintag.serve.auth.api_keys import KeyHolder, RateLimits
+from pintag.serve.auth.api_keys import KeyHolder
+from pintag.serve.auth.limits import RateLimits
 from pintag.serve.auth.token_bucket import Grant, RateLimiter, TakeRequest
 from tests.conftest import free_port
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pintag.core import config
 from pintag.core.errors import ConfigError
 from pintag.serve.auth import api_keys
-from pintag.serve.auth.api_keys import ApiKey, RateLimits
+from pintag.serve.auth.api_keys import ApiKey
 
 MINE, YOURS = api_keys.create(), api_keys.create()
 
@@ -94,19 +93,7 @@ def test_a_file_that_is_cut_off_anywhere_is_an_error_or_has_all_keys() -> None:
 
 def test_a_client_is_the_same_with_a_new_key_and_another_one_when_it_is_made_anew() -> None:
     def client_id(key: str, **values: str) -> str:
-        return ApiKey.model_validate({**entry("mine", key), **values}).client(0.0).id
+        return ApiKey.model_validate({**entry("mine", key), **values}).holder(0.0).id
 
     assert client_id(MINE, id="1") == client_id(YOURS, id="1") != client_id(YOURS, id="2")
     assert client_id(MINE) == client_id(YOURS) == "mine"
-
-
-def test_the_burst_defaults_to_two_seconds_of_images() -> None:
-    assert RateLimits(per_second=10).capacity == 20
-    assert RateLimits(per_second=0.1).capacity == 1
-    assert config.parse(RateLimits, {"per_second": 10, "burst": 3}).capacity == 3
-
-
-def test_a_request_can_never_have_more_images_than_the_smallest_limit() -> None:
-    assert RateLimits(per_second=10, per_day=30).max_images == 20
-    assert RateLimits(per_second=10, per_day=5).max_images == 5
-    assert RateLimits().max_images == float("inf")

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from pintag.serve.auth.api_keys import KeyHolder, RateLimits
+from pintag.serve.auth.api_keys import KeyHolder
+from pintag.serve.auth.limits import RateLimits
 from pintag.serve.auth.local_quota import LocalQuotas
 from pintag.serve.auth.token_bucket import LEASE_S, LEASE_SHARE, Grant, RateLimiter, TakeRequest
 from tests.serve.auth.conftest import (

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pintag.serve.auth.api_keys import RateLimits
-from pintag.serve.auth.local_quota import Decision, LimitStatus, LocalQuotas
+from pintag.serve.auth.decision import Decision, LimitStatus
+from pintag.serve.auth.limits import RateLimits
+from pintag.serve.auth.local_quota import LocalQuotas
 from pintag.serve.auth.token_bucket import LEASE_S, Grant, RateLimiter, TakeRequest
 from pintag.serve.errors import RateLimiterUnavailableError
 from tests.serve.auth.conftest import MIDNIGHT, NOON, Clock, client, run

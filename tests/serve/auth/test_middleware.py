@@ -40,7 +40,7 @@ KEYS = ApiKeyList(
         ApiKey(name="small", sha256=api_keys.digest(DAILY), per_second=9, per_day=2),
     )
 )
-CLIENTS = {key.sha256: key.client(0.0) for key in KEYS.keys}
+HOLDERS = {key.sha256: key.holder(0.0) for key in KEYS.keys}
 BATCH = b"\0\0\0\1a"
 
 
@@ -61,7 +61,7 @@ def protected(app: ASGIApp, tagger: ScriptedTagger | ScriptedExplainer, **option
 def with_limiter(
     app: ASGIApp, tagger: ScriptedTagger | ScriptedExplainer, quotas: LocalQuotas
 ) -> ASGIApp:
-    find = lambda token: CLIENTS.get(api_keys.digest(token))  # noqa: E731
+    find = lambda token: HOLDERS.get(api_keys.digest(token))  # noqa: E731
     return ApiKeyMiddleware(app, find, quotas, tagger.metrics)
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from pintag.core.errors import ConfigError
-from pintag.serve.auth import rate_limit, redis_limiter
-from pintag.serve.auth.api_keys import RateLimits
+from pintag.serve.auth import limiter_client, redis_limiter
+from pintag.serve.auth.actor_limiter import ActorLimiter
+from pintag.serve.auth.limiter_client import RateLimiterClient
+from pintag.serve.auth.limits import RateLimits
 from pintag.serve.auth.local_quota import LocalQuotas
-from pintag.serve.auth.rate_limit import ActorLimiter, RateLimiterClient
 from pintag.serve.auth.redis_limiter import RedisLimiter
 from pintag.serve.auth.token_bucket import TakeRequest
 from pintag.serve.config import AccessConfig, RateLimitConfig
@@ -109,8 +110,8 @@ def test_without_its_package_the_error_names_the_remedy(monkeypatch: pytest.Monk
 
 def test_the_setting_chooses_redis(redis_url: str) -> None:
     config = AccessConfig(rate_limits=RateLimitConfig(redis=redis_url))
-    assert isinstance(rate_limit.limiter(config), RedisLimiter)
-    assert isinstance(rate_limit.limiter(AccessConfig()), ActorLimiter)
+    assert isinstance(limiter_client.limiter(config), RedisLimiter)
+    assert isinstance(limiter_client.limiter(AccessConfig()), ActorLimiter)
 
 
 def test_a_wrong_url_is_an_error_that_does_not_have_the_password() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pintag.serve.auth.api_keys import RateLimits
+from pintag.serve.auth.limits import RateLimits
 from pintag.serve.auth.token_bucket import LOST_LEASE_S, Grant, RateLimiter, TakeRequest
 from tests.serve.auth.conftest import MIDNIGHT, NOON, Clock, RedisByScript, SyncTake
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pintag.serve.environment import haproxy_binary
 from pintag.serve.ingress.configuration import patch
+from pintag.serve.ingress.installation import haproxy_binary
 from pintag.serve.ingress.settings import IngressSettings
 from tests.conftest import free_port, wait_for
 from tests.serve.ingress.replicas import FakeReplica

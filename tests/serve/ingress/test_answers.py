@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.installation import has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
 from tests.serve.ingress.client import problem, raw
 from tests.serve.ingress.conftest import Ingress, Start

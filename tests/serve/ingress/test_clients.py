@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from pintag.serve.environment import has_haproxy
 from pintag.serve.ingress.clients import HEADER
+from pintag.serve.ingress.installation import has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
 from tests.serve.ingress.client import raw
 from tests.serve.ingress.conftest import Ingress, Start

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.installation import has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
 from tests.serve.ingress.conftest import Start
 

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from pintag.serve.environment import has_haproxy
 from pintag.serve.ingress.identity import IdentifiedApplication, cluster_of
+from pintag.serve.ingress.installation import has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
 from tests.serve.ingress.client import problem
 from tests.serve.ingress.conftest import Start

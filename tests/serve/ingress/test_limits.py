@@ -11,7 +11,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.installation import has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
 from tests.conftest import wait_for
 from tests.serve.ingress.conftest import Ingress, Start

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pintag.serve import environment
 from pintag.serve.config import HttpConfig, ServeConfig
 from pintag.serve.deployment_config import ClassifierConfig
-from pintag.serve.environment import has_haproxy
 from pintag.serve.ingress.configuration import patch
+from pintag.serve.ingress.installation import haproxy_binary, has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
+from pintag.serve.nodes import environment
 from tests.conftest import Server, haproxy_config
 from tests.serve.ingress.conftest import Render
 
@@ -121,7 +121,7 @@ def test_the_image_sets_the_variable_of_pintags_program_and_it_still_runs_haprox
     monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv(variable, variables()[variable])
     env = variables()
-    assert env["PINTAG_HAPROXY"] == environment.haproxy_binary() != env[variable]
+    assert env["PINTAG_HAPROXY"] == haproxy_binary() != env[variable]
     done = subprocess.run(
         [env[variable], "-v"], env=env, capture_output=True, text=True, check=True, timeout=60
     )

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from pintag.serve.environment import has_haproxy
+from pintag.serve.ingress.installation import has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
 from tests.serve.ingress.client import problem, raw
 from tests.serve.ingress.conftest import Start

@@ -18,10 +18,10 @@ import psutil
 import pytest
 
 from benchmarks import openloop
-from pintag.serve import environment
 from pintag.serve.config import HttpConfig, ServeConfig
-from pintag.serve.environment import has_haproxy
 from pintag.serve.ingress import supervisor
+from pintag.serve.ingress.installation import has_haproxy
+from pintag.serve.nodes import environment
 from tests.conftest import free_port, lives, wait_for
 from tests.sockets import until_closed
 

@@ -1,0 +1,1 @@
+"""Whether a server can run here: the checks of `pintag doctor`."""
