@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
 
 from pintag import ray_variables
 from pintag.core.errors import ServerError
@@ -38,6 +39,7 @@ def variables(config: ServeConfig) -> dict[str, str]:
         **_retries(config.http.retry_bytes),
         **_client_timeout(config),
         **(_ingress(config) if haproxy and has_haproxy() else _own_answers(config)),
+        **(_haproxy_metrics(config.metrics.haproxy_port) if haproxy else {}),
         **({"PINTAG_ROOT_PATH": config.http.root_path} if config.http.root_path else {}),
         **(_traces(config.log.traces) if config.log.traces else {}),
     }
@@ -126,6 +128,13 @@ def _background_work() -> dict[str, str]:
         # a minute.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
     }
+
+
+def _haproxy_metrics(port: int | Literal[False, "auto"]) -> dict[str, str]:
+    """Where HAProxy's own metrics are; empty if a free port, or Ray's default, is used."""
+    if port is False:
+        return {"PINTAG_HAPROXY_METRICS": "0"}
+    return {} if port == "auto" else {"RAY_SERVE_HAPROXY_METRICS_PORT": str(port)}
 
 
 def _own_answers(config: ServeConfig) -> dict[str, str]:
