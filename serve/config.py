@@ -6,9 +6,16 @@ import ipaddress
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from pintag.core.config import Strict
 from pintag.core.wrong_values import matching
@@ -133,11 +140,31 @@ class LogConfig(Strict):
     files beside the logs."""
 
 
+def _port_or_off(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Validate a union with one error message; pydantic would report one for each member."""
+    words = "expected a port, 1 to 65535, or auto, or false for none"
+    # pydantic would read it as port 1.
+    if value is True:
+        raise ValueError(words)
+    try:
+        return validate(value)
+    except ValidationError as error:
+        raise ValueError(words) from error
+
+
+HaproxyPort = Annotated[
+    Literal[False, "auto"] | Annotated[int, Field(ge=1, le=65535)], WrapValidator(_port_or_off)
+]
+
+
 class MetricsConfig(Strict):
     """Where Prometheus reads this node's metrics."""
 
     port: int = Field(default=8080, ge=1, le=65535)
     """The port of the metrics, on every node."""
+    haproxy_port: HaproxyPort = "auto"
+    """The port of HAProxy's own metrics, which count the requests that it refuses, on every node.
+    `auto`: the first free port from 9101 on; on a cluster 9101. `false`: HAProxy has no metrics."""
 
 
 class ServeConfig(EngineConfig):
@@ -153,9 +180,22 @@ class ServeConfig(EngineConfig):
 
     @model_validator(mode="after")
     def _ports_differ(self) -> ServeConfig:
-        if self.http.port == self.metrics.port:
-            raise ValueError(f"http.port and metrics.port are both {self.http.port}; change one")
+        keys: dict[int, str] = {}
+        for key, port in self.chosen_ports.items():
+            if port in keys:
+                raise ValueError(f"{keys[port]} and {key} are both {port}; change one")
+            keys[port] = key
         return self
+
+    @property
+    def chosen_ports(self) -> dict[str, int]:
+        """The ports that this configuration chooses, by key."""
+        ports = {"http.port": self.http.port, "metrics.port": self.metrics.port}
+        own = self.metrics.haproxy_port
+        # `false` is an integer, too.
+        if isinstance(own, int) and own and self.http.haproxy is not False:
+            ports["metrics.haproxy_port"] = own
+        return ports
 
     @property
     def deployments(self) -> tuple[DeploymentConfig, ...]:

@@ -57,7 +57,7 @@ def serve_config(config: ServeConfig, bundle: str, *, follow: bool = False) -> s
 
 def environment(config: ServeConfig) -> str:
     """Shell commands that set the variables; to be run on every node before `ray start`."""
-    variables = ray_environment.variables(config) | ports.chosen() | ray_variables.token_mode()
+    variables = ports.chosen() | ray_environment.variables(config) | ray_variables.token_mode()
     if variables["RAY_SERVE_ENABLE_HA_PROXY"] == "1":
         variables |= installation.folders()
     lines = [f"export {key}={shlex.quote(value)}\n" for key, value in sorted(variables.items())]
@@ -73,17 +73,18 @@ def prometheus(config: ServeConfig) -> str:
     """
     # HAProxy's exporter listens on the server's address.
     host = "127.0.0.1" if config.http.host == "0.0.0.0" else config.http.host  # noqa: S104
-    exporter = f"{host}:{ports.haproxy_metrics()}"
+    port = ports.haproxy_metrics(config.metrics.haproxy_port)
+    haproxy = {
+        "job_name": "haproxy",
+        "scrape_interval": "10s",
+        "static_configs": [{"targets": [f"{host}:{port}"]}],
+    }
     notes = _CLUSTER_NOTES if os.environ.get("RAY_ADDRESS") else ""
     return notes + _yaml(
         {
             "scrape_configs": [
                 {"job_name": "pintag", "scrape_interval": "10s", **_nodes(config)},
-                {
-                    "job_name": "haproxy",
-                    "scrape_interval": "10s",
-                    "static_configs": [{"targets": [exporter]}],
-                },
+                *([haproxy] if port else []),
             ]
         }
     )

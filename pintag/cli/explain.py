@@ -44,7 +44,8 @@ superpixel a weight: positive is evidence for the label, negative is evidence ag
 
 \b
 The command writes two files for each image:
-  NAME.LABEL.MODE.png    the most important superpixels, drawn on the image:
+  NAME.LABEL.MODE.png    the most important superpixels with their ranks and
+                         weights, drawn on the image:
                          blue is evidence for the label, orange against it,
                          pale and dashed means: the rank is uncertain
   NAME.LABEL.MODE.json   the weight and the location of every superpixel

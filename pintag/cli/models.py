@@ -34,9 +34,10 @@ def models() -> None:
       pintag serve --bundle models/pins --follow
       pintag models list models/pins
       pintag models use VERSION models/pins    # from `pintag models list`
+      pintag models rollback models/pins       # back to the version before
 
-    A server with --follow rolls out each new current version without dropping a request. To roll
-    back, use the previous version again.
+    A server with --follow rolls out each new current version without dropping a request, also one
+    that `rollback` makes current again.
     """
 
 
@@ -72,6 +73,19 @@ def use(version: str, folder: str) -> None:
     before = _current(registry)
     registry.use(version)
     _warn(before, registry.manifest())
+
+
+@models.command()
+@_REGISTRY
+def rollback(folder: str) -> None:
+    """Make the version used before the current one current again, and print both.
+
+    The version is verified first. Servers with --follow roll it out. If you run the command again,
+    it goes back one version further. It fails if no version was used before, or if that version
+    is not in REGISTRY any more.
+    """
+    before, current = Registry(folder).rollback()
+    console.out.print(escape(f"{current} is current again, instead of {before}"), soft_wrap=True)
 
 
 def _current(registry: Registry) -> Manifest | None:

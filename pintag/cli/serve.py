@@ -133,16 +133,16 @@ def _print_urls(settings: ServeConfig, announce: Announce, url: str, logs: Path)
     from pintag.serve.nodes import addresses, ports
 
     host = addresses.shown(settings.http.host)
-    ray, haproxy = (addresses.url(host, port) for port in ports.metrics(settings))
+    ray, haproxy = ports.metrics(settings)
     announce("page", f"{url}/")
     announce("tags", f"POST {url}/v1/tags")
     if settings.explainer.enabled:
         announce("why", f"POST {url}/v1/explanations")
     announce("model", f"{url}/v1/model")
     announce("docs", f"{url}/docs")
-    announce("metrics", f"{ray}/metrics")
-    if settings.http.haproxy is not False and installation.has_haproxy():
-        announce("HAProxy", f"{haproxy}/metrics")
+    announce("metrics", f"{addresses.url(host, ray)}/metrics")
+    if haproxy and settings.http.haproxy is not False and installation.has_haproxy():
+        announce("HAProxy", f"{addresses.url(host, haproxy)}/metrics")
     if host != settings.http.host:
         announce("address", f"every address of this machine (http.host={settings.http.host})")
     announce("logs", str(logs))

@@ -10,7 +10,7 @@ class ImageError(PintagError):
 
 
 class NotAnImageError(ImageError):
-    """The input is not an image, or a corrupt one."""
+    """The input is not an image, or one that is cut off or damaged."""
 
 
 class ImageTooLargeError(ImageError):

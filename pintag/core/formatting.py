@@ -12,6 +12,7 @@ MISSING = "\u2013"
 """The text for an unknown number."""
 # No line breaks between a number and its unit.
 _NO_BREAK_SPACE = "\u00a0"
+_MINUS = "\u2212"
 
 
 class Interval(Protocol):
@@ -62,6 +63,11 @@ def seconds(value: float) -> str:
         return f"{minutes}{_NO_BREAK_SPACE}min {rest:02}{_NO_BREAK_SPACE}s"
     hours, minutes = divmod(round(value / 60), 60)
     return f"{hours:,}{_NO_BREAK_SPACE}h {minutes:02}{_NO_BREAK_SPACE}min"
+
+
+def signed(value: float, digits: int) -> str:
+    """`+1.92`, or a minus that is as wide as the plus."""
+    return f"{_MINUS if value < 0 else '+'}{abs(value):.{digits}f}"
 
 
 def probability(p: float) -> str:

@@ -74,6 +74,13 @@ _SIGNATURES = (
     (b"\xabKTX 20\xbb\r\n\x1a\n", "KTX"),
     (b"%PDF-", "PDF"),
 )
+# The signatures of accepted formats, and how many bytes of one are enough to recognise it.
+_BEGINNINGS = (
+    (b"\xff\xd8\xff", 2, "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", 2, "PNG"),
+    (b"GIF87a", 4, "GIF"),
+    (b"GIF89a", 4, "GIF"),
+)
 # Documents are named when somebody sends one, but are no images among the files of a folder.
 _DOCUMENTS = ("PDF",)
 _PNM = re.compile(rb"P[1-7][ \t\r\n]")
@@ -122,6 +129,17 @@ def recognise(data: bytes) -> str | None:
     if data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in _DIB_HEADERS:
         return "BMP"
     return _other_format(data[:PREFIX_BYTES])
+
+
+def begun(data: bytes) -> str | None:
+    """The format of a file that ends within the signature at its beginning; None: unknown.
+
+    A few bytes may be text, so they must be a part of the signature that no text has.
+    """
+    for signature, least, name in _BEGINNINGS:
+        if least <= len(data) and signature.startswith(data):
+            return name
+    return None
 
 
 def looks_like_image(prefix: bytes) -> bool:

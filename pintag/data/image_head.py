@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pintag.core.errors import DecodingError
+from pintag.core.errors import DecodingError, NotAnImageError
 
 Part = tuple[int, int]
 """A part of a file: its start and its end, in bytes."""
@@ -17,6 +17,11 @@ def append(parts: list[Part], start: int, end: int) -> None:
         parts[-1] = (parts[-1][0], end)
     else:
         parts.append((start, end))
+
+
+def damaged(name: str, reason: str) -> NotAnImageError:
+    """The error for a file that is an image of the format `name`, but not a whole one."""
+    return NotAnImageError(f"the {name} is cut off or damaged: {reason}; save or send it again")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import re
 from pintag.core.errors import NotAnImageError, UnsupportedFormatError
 from pintag.data import image_formats, jpeg_head, png_head
 from pintag.data.image_formats import FORMATS, OPTIONAL_FORMATS
-from pintag.data.image_head import QUICK, Budget, Head, HeadEndsError
+from pintag.data.image_head import QUICK, Budget, Head, HeadEndsError, damaged
 
 # Worst-case nanoseconds of a core: for each pixel, with transparency; for each byte.
 _PIXEL_NS, _BYTE_NS = 25.0, 10.0
@@ -44,7 +44,7 @@ def read(data: bytes, budget: Budget = QUICK, *, heif: bool = True) -> Head:
     """
     name = image_formats.recognise(data)
     if name is None:
-        raise not_an_image(heif)
+        raise _not_an_image(data, heif)
     if name in OPTIONAL_FORMATS and heif and image_formats.has_decoder(name):
         return _read_heif(name, data)
     if name not in FORMATS:
@@ -52,11 +52,13 @@ def read(data: bytes, budget: Budget = QUICK, *, heif: bool = True) -> Head:
     try:
         return _READERS[name](data, budget)
     except (HeadEndsError, IndexError):
-        raise NotAnImageError(f"the image is corrupt (the {name} file ends in its head)") from None
+        raise damaged(name, "the file ends in its head") from None
 
 
-def not_an_image(heif: bool = True) -> NotAnImageError:
+def _not_an_image(data: bytes, heif: bool) -> NotAnImageError:
     """The error for content in which no format is recognised."""
+    if name := image_formats.begun(data):
+        return damaged(name, f"the file has only {len(data)} bytes")
     formats = ", ".join(image_formats.accepted(heif))
     return NotAnImageError(f"not an image, or a corrupt one; send {formats}")
 

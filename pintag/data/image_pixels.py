@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,10 +18,10 @@ from PIL import (
     features,
 )
 
-from pintag.core.errors import DecodingError, ImageError, ImageTooLargeError, NotAnImageError
+from pintag.core.errors import DecodingError, ImageError, ImageTooLargeError
 from pintag.core.types import Pixels
 from pintag.data import exif, image_formats, image_heads
-from pintag.data.image_head import Head
+from pintag.data.image_head import Head, damaged
 from pintag.data.image_limits import ImageLimits
 
 # The transposition that undoes each EXIF orientation; orientation 1 is upright.
@@ -33,6 +34,8 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# How the decoders say that a file ends too early.
+_ENDS = re.compile("truncated|unexpected end", re.IGNORECASE)
 _OPENERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
     # Not Pillow's own choice between JPEG and MPO: the first picture of an MPO is a JPEG.
     "JPEG": JpegImagePlugin.JpegImageFile,
@@ -51,7 +54,7 @@ def decode(
     Raises:
         ImageError: see `images.decode`.
     """
-    with as_image_errors(limits), _open(head.format, head.pixel_data(data)) as image:
+    with as_image_errors(limits, head.format), _open(head.format, head.pixel_data(data)) as image:
         # The head may be unknown, or be read differently by Pillow.
         limits.check_declared(image.size)
         smallest = _draft_size(image.size, size, longest)
@@ -68,8 +71,8 @@ def decode(
 
 
 @contextmanager
-def as_image_errors(limits: ImageLimits) -> Iterator[None]:
-    """Turn every error of Pillow into an `ImageError`."""
+def as_image_errors(limits: ImageLimits, name: str) -> Iterator[None]:
+    """Turn every error of Pillow into an `ImageError` that has the format's name."""
     try:
         yield
     except ImageError:
@@ -84,7 +87,15 @@ def as_image_errors(limits: ImageLimits) -> Iterator[None]:
     # Pillow's decoders raise many kinds of exceptions for corrupt data. All are caught here: an
     # upload gives either an array or a PintagError.
     except Exception as error:
-        raise NotAnImageError(f"the image is corrupt ({error or type(error).__name__})") from error
+        raise damaged(name, _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, in one line; that it ends too early in the same words always."""
+    text = str(error).strip()
+    if _ENDS.search(text):
+        return "the file ends in its pixels"
+    return text.partition("\n")[0] or type(error).__name__
 
 
 def _open(name: str, data: bytes) -> Image.Image:
@@ -92,7 +103,7 @@ def _open(name: str, data: bytes) -> Image.Image:
     try:
         return opener(io.BytesIO(data))
     except (SyntaxError, ValueError, OSError) as error:
-        raise image_heads.not_an_image() from error
+        raise damaged(name, "it cannot be opened") from error
 
 
 def _optional_opener(name: str) -> Callable[[io.BytesIO], Image.Image]:

@@ -51,7 +51,7 @@ def decode(
         ImageTooLargeError: more bytes or pixels than `limits`; checked before decoding.
         UnsupportedFormatError: an image of a format that is not accepted.
         DecodingError: decoding takes too long or too much memory, or crashes.
-        NotAnImageError: any other input, including corrupt and truncated images.
+        NotAnImageError: any other input, including images that are cut off or damaged.
     """
     image = EncodedImage(data, limits)
     decode = image.decode_apart if isolated else image.decode

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 
-from pintag.core.errors import DecodingError, NotAnImageError
-from pintag.data.image_head import Budget, Head, HeadEndsError, Part, append
+from pintag.core.errors import DecodingError
+from pintag.data.image_head import Budget, Head, HeadEndsError, Part, append, damaged
 
 _SOF0, _SOF1, _SOF2 = 0xC0, 0xC1, 0xC2
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
@@ -79,7 +79,7 @@ def _next_segment(data: bytes, at: int, gap: int) -> int:
         _check(len(data) - at, gap + 2, "padding between its segments")
         raise HeadEndsError
     if data[found.start() + 1] in _ENDS:
-        raise NotAnImageError("the image is corrupt (a JPEG begins or ends before its pixels)")
+        raise damaged("JPEG", "it begins or ends before its pixels")
     return found.start()
 
 

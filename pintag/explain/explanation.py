@@ -132,11 +132,16 @@ class Explanation:
     def overlay(self, count: int | None = None, picture: Pixels | None = None) -> Pixels:
         """Draw the top segments on the image, or on a larger `picture` of it: `uint8[H,W,3]`.
 
-        Segments that stable mode cannot rank above the rest are pale, with dashed outlines.
+        Each has its rank and weight, unless the picture is too small for text. Segments that
+        stable mode cannot rank above the rest are pale, with dashed outlines.
         """
         shown = self.image if picture is None else picture
-        claimed = self.result.claimed
-        return overlay.show(shown, self.segments, self.weights, self.top(count), claimed)
+        scale = self.result.surrogate.scale
+        return overlay.show(shown, self.segments, self.drawn(count), scale, self.result.claimed)
+
+    def drawn(self, count: int | None = None) -> list[WeightItem]:
+        """The segments that `overlay` draws, most important first."""
+        return [self._weight_item(segment) for segment in self.top(count)]
 
     def to_answer(self, labels: Labels, model: Model) -> ExplanationAnswer:
         """The explanation as the command line and the server return it.

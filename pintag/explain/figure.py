@@ -4,37 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pintag.core import formatting
 from pintag.core.types import Pixels
-from pintag.explain.overlay import AGAINST, FOR
+from pintag.explain import badges, style
 from pintag.explain.schema import ExplanationAnswer
+from pintag.explain.style import AGAINST, FOR, INK, Colour
 
-Colour = tuple[int, int, int]
+Swatch = Literal["filled", "dashed", "rank"]
 
-_PAPER, _INK, _REST = (255, 255, 255), (27, 26, 24), (75, 75, 75)
+_PAPER, _REST = (255, 255, 255), (75, 75, 75)
 # Below this width a title has no room; narrower pictures are centred.
 _MIN_WIDTH = 400
-# The longest side of a picture is this many times the size of the font.
-_LINES = 34
-_MIN_FONT, _MAX_FONT = 13, 24
 # A label may be any text. Longer ones are cut.
 _MAX_LABEL = 30
 
 
 @dataclass(frozen=True)
 class LegendItem:
-    """A colour and its meaning."""
+    """A colour or a mark, and its meaning."""
 
     text: str
     colour: Colour
-    dashed: bool = False
+    swatch: Swatch = "filled"
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class Layout:
     @property
     def font(self) -> int:
         """The font's size."""
-        return min(max(round(max(self.height, self.width) / _LINES), _MIN_FONT), _MAX_FONT)
+        return style.font_size(self.height, self.width)
 
     @property
     def padding(self) -> int:
@@ -80,7 +76,7 @@ def compose(drawn: Pixels, answer: ExplanationAnswer) -> Pixels:
         `uint8[H',W',3]`
     """
     layout = Layout(*drawn.shape[:2])
-    font = _font(layout.font)
+    font, bold = style.font(layout.font), style.font(layout.font, bold=True)
     rows = list(_wrapped(legend(answer), font, layout))
     left, top = layout.origin
     bottom = top + layout.height + layout.padding
@@ -88,30 +84,39 @@ def compose(drawn: Pixels, answer: ExplanationAnswer) -> Pixels:
     image = Image.new("RGB", (layout.full_width, height), _PAPER)
     image.paste(Image.fromarray(drawn), (left, top))
     canvas = ImageDraw.Draw(image)
-    text = _shortened(title(answer), font, layout.full_width - 2 * layout.padding)
+    text = _shortened(title(answer), bold, layout.full_width - 2 * layout.padding)
     middle = layout.padding + layout.row // 2
-    canvas.text((layout.padding, middle), text, _INK, font, anchor="lm")
+    canvas.text((layout.padding, middle), text, INK, bold, anchor="lm")
     for number, row in enumerate(rows):
         _draw_row(canvas, row, bottom + number * layout.row, font, layout)
     return np.asarray(image)
 
 
 def title(answer: ExplanationAnswer) -> str:
-    """The label, the confidence, and the mode."""
-    confidence = formatting.percent(answer.confidence)
-    return f"{_short_label(answer)}: {confidence} confidence, {answer.mode} mode"
+    """The label, the model's probability of it, and the mode."""
+    probability = formatting.percent(answer.confidence)
+    return f"{_short_label(answer)}: probability {probability}, {answer.mode} mode"
 
 
 def legend(answer: ExplanationAnswer) -> list[LegendItem]:
-    """The meaning of each colour that the overlay of this explanation can have."""
-    label = _short_label(answer)
-    items = [LegendItem(f"evidence for {label}", FOR)]
-    if not answer.positive_only:
+    """The meaning of each colour and mark that the overlay of this explanation has."""
+    label, drawn = _short_label(answer), answer.drawn
+    items = []
+    if drawn:
+        which = f" of the first {badges.MAX_BADGES}" if len(drawn) > badges.MAX_BADGES else ""
+        unit = answer.surrogate.scale
+        items.append(LegendItem(f"rank and weight ({unit}){which}", INK, "rank"))
+    if any(item.weight > 0 for item in drawn):
+        items.append(LegendItem(f"evidence for {label}", FOR))
+    if any(item.weight < 0 for item in drawn):
         items.append(LegendItem(f"evidence against {label}", AGAINST))
-    drawn = min(answer.num_features, len(answer.weights))
-    if answer.claimed is not None and answer.claimed < drawn:
-        items.append(LegendItem("pale, dashed: the rank is uncertain", _INK, dashed=True))
-    return [*items, LegendItem("dark: less important", _REST)]
+    if any(item.direction == "either" for item in drawn[: badges.MAX_BADGES]):
+        items.append(LegendItem("white number: may be either", _PAPER))
+    if answer.claimed is not None and answer.claimed < len(drawn):
+        items.append(LegendItem("pale, dashed: the rank is uncertain", INK, "dashed"))
+    if len(drawn) < len(answer.weights):
+        items.append(LegendItem("dark: less important", _REST))
+    return items
 
 
 def _short_label(answer: ExplanationAnswer) -> str:
@@ -153,7 +158,7 @@ def _draw_row(
         _draw_swatch(canvas, item, left, middle - layout.font // 2, layout.font)
         start = left + layout.font + layout.padding
         text = _shortened(item.text, font, layout.full_width - start - layout.padding)
-        canvas.text((start, middle), text, _INK, font, anchor="lm")
+        canvas.text((start, middle), text, INK, font, anchor="lm")
         left += _width(item, font, layout)
 
 
@@ -161,8 +166,13 @@ def _draw_swatch(
     canvas: ImageDraw.ImageDraw, item: LegendItem, left: int, top: int, side: int
 ) -> None:
     box = (left, top, left + side - 1, top + side - 1)
-    if not item.dashed:
-        canvas.rectangle(box, item.colour)
+    if item.swatch == "rank":
+        canvas.rounded_rectangle(box, side // 2, INK)
+        middle = (left + side / 2, top + side / 2)
+        canvas.text(middle, "1", _PAPER, style.font(max(9, 2 * side // 3), bold=True), anchor="mm")
+        return
+    if item.swatch == "filled":
+        canvas.rectangle(box, item.colour, INK if item.colour == _PAPER else None)
         return
     canvas.rectangle(box, _PAPER, item.colour, width=2)
     # Three gaps on each side make the outline dashed.
@@ -180,14 +190,3 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     while count and font.getlength(text[:count] + "…") > width:
         count -= 1
     return text[:count] + "…"
-
-
-@lru_cache(maxsize=32)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib: Latin, Greek, Cyrillic, Arabic and more."""
-    # Importing matplotlib itself takes half a second.
-    spec = find_spec("matplotlib")
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError("matplotlib is not installed: install pintag's dependencies")
-    folder = Path(spec.submodule_search_locations[0])
-    return ImageFont.truetype(folder / "mpl-data/fonts/ttf/DejaVuSans.ttf", size)

@@ -8,7 +8,7 @@ import jinja2
 
 from pintag.core import formatting
 from pintag.data.labels import Labels
-from pintag.explain import overlay
+from pintag.explain import style
 from pintag.explain.gallery_view import GalleryImage, ViewBuilder
 from pintag.explain.sp_lime import Pick
 from pintag.models.identity import Model
@@ -45,7 +45,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {"percent": formatting.percent, "covered": _covered}
     environment.globals |= {
         "count": formatting.count,
-        "evidence_for": _hex(overlay.FOR),
-        "evidence_against": _hex(overlay.AGAINST),
+        "evidence_for": _hex(style.FOR),
+        "evidence_against": _hex(style.AGAINST),
     }
     return environment

@@ -19,7 +19,7 @@ from pintag.core import formatting
 from pintag.core.text import valid
 from pintag.core.types import Pixels
 from pintag.data.labels import Labels
-from pintag.explain import overlay
+from pintag.explain import overlay, style
 from pintag.explain.explanation import ExplainConfig, Explanation
 from pintag.explain.sp_lime import Feature, Member, Pick
 from pintag.models.identity import Model
@@ -139,7 +139,7 @@ def tile(picture: Pixels, inside: npt.NDArray[np.bool_]) -> Pixels:
     shown = np.asarray(mask.crop(box).resize(size, Image.Resampling.NEAREST))
     drawn = np.array(Image.fromarray(picture).crop(box).resize(size, Image.Resampling.LANCZOS))
     drawn[~shown] = _GROUND
-    drawn[find_boundaries(shown) | find_boundaries(shown, mode="outer")] = overlay.FOR
+    drawn[find_boundaries(shown) | find_boundaries(shown, mode="outer")] = style.FOR
     return drawn
 
 

@@ -59,7 +59,8 @@ class ImageExplanation:
     def overlay(self) -> Pixels:
         """The most important superpixels drawn on the image: `uint8[H,W,3]`.
 
-        Blue is evidence for the label, orange is evidence against it. In stable mode, superpixels
+        Blue is evidence for the label, orange is evidence against it. Each superpixel has its rank
+        and weight. In stable mode, superpixels
         whose rank is uncertain are pale with dashed outlines.
         """
         return self.explanation.overlay(picture=self.picture)

@@ -9,23 +9,22 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy.ndimage import maximum_filter1d
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from pintag.core.types import Pixels
 from pintag.data import images
 from pintag.data.image_limits import ImageLimits
 from pintag.data.images import DEFAULT_LIMITS
+from pintag.explain import badges
+from pintag.explain.schema import WeightItem
+from pintag.explain.style import AGAINST, FOR, HALO, INK
 from pintag.explain.superpixels import Segments
-from pintag.explain.surrogate import Floats
+from pintag.explain.surrogate import Floats, Scale
 
 Signs = npt.NDArray[np.int8]
 Mask = npt.NDArray[np.bool_]
 T = TypeVar("T", bound=np.generic)
 
-# Blue and vermilion of Okabe & Ito's palette, which colour-blind people can distinguish.
-FOR = (0, 114, 178)
-AGAINST = (213, 94, 0)
-HALO = (255, 255, 255)
 _TINT, _PALE_TINT = 0.35, 0.15
 # The share of its own colour that a chosen segment keeps. An orange tint on an orange picture, or
 # a blue one on a blue picture, shows only where the picture is less colourful than the tint.
@@ -55,30 +54,44 @@ def picture(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Pixels:
 def show(
     picture: Pixels,
     segments: Segments,
-    weights: Floats,
-    chosen: Sequence[int],
+    chosen: Sequence[WeightItem],
+    scale: Scale,
     claimed: int | None = None,
 ) -> Pixels:
-    """Draw the chosen segments, most important first, on a picture of their image.
+    """Draw the chosen segments, with their ranks and weights, on a picture of their image.
 
     Args:
         picture: `uint8[H,W,3]`
         segments: `int32[h,w]`
-        weights: `float64[K]`
+        chosen: most important first.
+        scale: the unit of the weights.
         claimed: how many of the first segments rank above the rest. The others are drawn pale,
             with dashed outlines. None: draw all of them in the same way.
     """
-    uncertain = [] if claimed is None else chosen[claimed:]
-    return draw(picture, mask(segments, weights, chosen), np.isin(segments, uncertain))
+    count = 1 + max((int(segments.max()), *(item.segment for item in chosen)))
+    weights, ranks = np.zeros(count), np.zeros(count, np.int32)
+    for rank, item in enumerate(chosen, start=1):
+        weights[item.segment], ranks[item.segment] = item.weight, rank
+    regions = ranks[segments]
+    signs = mask(segments, weights, [item.segment for item in chosen])
+    uncertain = regions > (len(chosen) if claimed is None else claimed)
+    return badges.draw(draw(picture, signs, uncertain, regions), segments, chosen, scale)
 
 
-def draw(picture: Pixels, signs: Signs, uncertain: Mask | None = None) -> Pixels:
+def draw(
+    picture: Pixels,
+    signs: Signs,
+    uncertain: Mask | None = None,
+    regions: Segments | None = None,
+) -> Pixels:
     """Tint and outline the evidence for and against a label, and dim the rest: `uint8[H,W,3]`.
 
     Args:
         picture: `uint8[H,W,3]`
         signs: `int8[h,w]`, 1 for, -1 against, 0 the rest; stretched over the picture.
         uncertain: `bool[h,w]`, what is pale and has dashed outlines.
+        regions: `int32[h,w]`, a number for each part that has an outline of its own. None: parts
+            of the same sign that touch have one outline.
 
     Raises:
         ValueError: the picture is not `uint8`; the range of floats is unknown.
@@ -89,10 +102,11 @@ def draw(picture: Pixels, signs: Signs, uncertain: Mask | None = None) -> Pixels
     line = 1 + max(height, width) // _LINES
     if uncertain is None:
         uncertain = np.zeros(signs.shape, bool)
+    parts = _stretch(signs.astype(np.int32) if regions is None else regions, height, width)
     uncertain = _stretch(uncertain, height, width)
     signs = _stretch(signs, height, width)
     drawn = _tint(picture, signs, uncertain)
-    _outline(drawn, signs, uncertain & _gaps(height, width, _DASH * line), line)
+    _outline(drawn, signs, parts, uncertain & _gaps(height, width, _DASH * line), line)
     return drawn
 
 
@@ -152,22 +166,37 @@ def _tint(picture: Pixels, signs: Signs, uncertain: Mask) -> Pixels:
     return drawn
 
 
-def _outline(drawn: Pixels, signs: Signs, gaps: Mask, line: int) -> None:
-    """Draw a coloured line along the inner edge of the chosen pixels, between two white lines.
+def _outline(
+    drawn: Pixels,
+    signs: Signs,
+    regions: npt.NDArray[np.integer],
+    gaps: Mask,
+    line: int,
+) -> None:
+    """Draw a coloured line along the inner edge of each region, between white and black lines.
 
-    The white halo separates the line from pictures of the same colour and from the dark rest. Where
-    lines are one pixel wide there is no room for it.
+    One of the two differs from any picture: white from pictures of the line's colour and from the
+    dark rest, black from pale pictures. Where lines are one pixel wide there is no room for them.
     """
+    # Two regions of the same sign share a line.
+    edge = (signs != 0) & (_differs(signs, line) | _differs(regions, max(1, line // 2)))
     halo = line // 2
-    lines = []
+    if halo:
+        drawn[_grow(edge, halo + max(1, line // 3))] = INK
+    drawn[_grow(edge, halo)] = HALO
     for sign, colour in ((1, FOR), (-1, AGAINST)):
-        outside = signs != sign
-        edge = ~outside & _grow(outside, line)
-        drawn[_grow(edge, halo)] = HALO
-        lines.append((edge & ~gaps, colour))
-    # Lines come after both halos, so that the halo of one sign does not cover the other's line.
-    for edge, colour in lines:
-        drawn[edge] = colour
+        drawn[edge & ~gaps & (signs == sign)] = colour
+
+
+def _differs(values: npt.NDArray[np.integer], width: int) -> Mask:
+    """Which pixels have another value at most `width` pixels away, diagonally too: `bool[H,W]`."""
+    size = 2 * width + 1
+    highest = lowest = values
+    for axis in (0, 1):
+        highest = maximum_filter1d(highest, size, axis=axis, mode="nearest")
+        lowest = minimum_filter1d(lowest, size, axis=axis, mode="nearest")
+    different: Mask = highest != lowest
+    return different
 
 
 def _stretch(values: npt.NDArray[T], height: int, width: int) -> npt.NDArray[T]:

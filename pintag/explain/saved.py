@@ -12,7 +12,7 @@ from pintag.core.types import Pixels
 from pintag.explain import figure, overlay
 from pintag.explain.schema import ExplanationAnswer
 from pintag.explain.superpixels import Segments
-from pintag.explain.surrogate import Floats, top
+from pintag.explain.surrogate import Floats
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class SavedExplanation:
 
     def overlay(self, picture: Pixels) -> Pixels:
         """Draw the top segments on a picture of the image: `uint8[H,W,3]`."""
-        chosen = top(self.weights, self.answer.num_features, self.answer.positive_only)
-        return overlay.show(picture, self.segments, self.weights, chosen, self.answer.claimed)
+        answer = self.answer
+        scale = answer.surrogate.scale
+        return overlay.show(picture, self.segments, answer.drawn, scale, answer.claimed)
 
     def figure(self, picture: Pixels) -> Pixels:
         """`overlay` with a title above it and a legend below: `uint8[H,W,3]`."""

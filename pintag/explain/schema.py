@@ -136,6 +136,16 @@ class ExplanationAnswer(BaseModel):
         )
 
     @property
+    def drawn(self) -> list[WeightItem]:
+        """The superpixels that pictures show, most important first."""
+
+        def height(item: WeightItem) -> float:
+            return item.weight if self.positive_only else abs(item.weight)
+
+        ranked = sorted(self.weights, key=height, reverse=True)
+        return [item for item in ranked if item.weight and height(item) > 0][: self.num_features]
+
+    @property
     def separated_count(self) -> int | None:
         """How many of the first superpixels rank above all others; None in reference mode."""
         if self.outcome == "separated":

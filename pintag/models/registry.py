@@ -3,6 +3,7 @@
 models/pins/78e28b6c6813-4c07aa/bundle.json …
 models/pins/9ac40211f6d0-19f21e/bundle.json …
 models/pins/current               # contains the name of the current version
+models/pins/history               # the versions that were current, oldest first
 models/pins/refused               # the version that a server refused, and the reason
 
 The folder is local or in object storage: `s3://bucket/models/pins`.
@@ -18,7 +19,7 @@ from datetime import datetime
 
 from pintag.core.errors import BundleError, DataError
 from pintag.core.store import Store, join, last_name, without_query
-from pintag.models import manifest, remote
+from pintag.models import history, manifest, remote
 from pintag.models.bundle import ModelBundle
 from pintag.models.manifest import MANIFEST, Manifest
 
@@ -152,7 +153,43 @@ class Registry:
         """
         uri = self.find(version)
         remote.load(uri)
-        self._store.write(CURRENT, f"{last_name(uri)}\n".encode())
+        before = self._current_name() if self.exists() else None
+        names = history.extended(history.read(self._store), before, last_name(uri))
+        # In this order a process that is killed in between leaves a history that can be used.
+        self._choose(last_name(uri))
+        history.write(self._store, names)
+
+    def rollback(self) -> tuple[str, str]:
+        """Make the version that was used before the current one current again.
+
+        A second call goes back one version further.
+
+        Returns:
+            The names of the version that was current until now, and of the one that is.
+
+        Raises:
+            BundleError: no version is current, none was used before, or it is gone or damaged.
+        """
+        if not self.exists():
+            self.resolve()
+            raise BundleError(f"{self._name}: {_NO_REGISTRY}")
+        current = self._current_name()
+        names = history.until_previous(history.read(self._store), current)
+        if not names:
+            raise BundleError(
+                f"{self._name}: no version was used before {current!r}, so there is nothing to "
+                "roll back to; choose a version with `pintag models use`"
+            )
+        if not self._has(names[-1]):
+            raise BundleError(
+                f"{self._name}: {names[-1]!r} was used before {current!r}, but is not in the "
+                f"registry any more; it has {', '.join(self.names()) or 'no versions'}; choose one "
+                "with `pintag models use`"
+            )
+        remote.load(join(self._store.uri, names[-1]))
+        history.write(self._store, names)
+        self._choose(names[-1])
+        return current, names[-1]
 
     def manifest(self) -> Manifest:
         """The manifest of the current version. Its files are not verified.
@@ -221,6 +258,10 @@ class Registry:
         return ModelVersion(
             name, parsed.name, parsed.created, accuracy_on_test(parsed), is_current, problem or None
         )
+
+    def _choose(self, name: str) -> None:
+        """Write the file `current`."""
+        self._store.write(CURRENT, f"{name}\n".encode())
 
     def _current_name(self) -> str:
         """The content of the file `current`; no such version need exist."""

@@ -18,9 +18,10 @@ _LEGEND = (
     ("supports", "Blue outline: supports the predicted label."),
     ("contradicts", "Orange outline: contradicts the predicted label."),
     ("uncertain", "Pale, with a dashed outline: the order of these parts is uncertain."),
+    ("number", "Number: the rank of a part by its influence, and its weight."),
     ("other", "Dark and grey: has little influence."),
 )
-"""The colours and outlines of `pintag.explain.overlay`."""
+"""The colours, outlines and numbers of `pintag.explain.overlay`."""
 
 
 def section(results: Results, folder: Path) -> Section:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 # A number with a unit, with parts such as `3 min 20 s`, an interval or a remark in brackets.
+# The columns of a table that fit a phone, and a page of 1,280 pixels beside its contents.
+_FIT_A_PHONE, _FIT_A_PAGE = 3, 7
 _NUMBER = re.compile(r"[-<]?\s?[\d.,e-]+(\s(%|kB|MB|ms|s|min|h|\d+|\([^()]*\)))*|\u2013")
 
 
@@ -76,6 +78,17 @@ class Table:
             bool(self.rows) and all(_NUMBER.fullmatch(_plain(row[index])) for row in self.rows)
             for index in range(len(self.head))
         ]
+
+    @property
+    def layout(self) -> str:
+        """How a page fits the table into its width, as the classes of the element.
+
+        `stack`: on a phone each row is a list of its cells. `dense`: letters are smaller, and
+        numbers may have several lines.
+        """
+        columns = len(self.head)
+        names = {"stack": columns > _FIT_A_PHONE, "dense": columns > _FIT_A_PAGE}
+        return " ".join(name for name, applies in names.items() if applies)
 
 
 @dataclass(frozen=True, slots=True)

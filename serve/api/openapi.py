@@ -142,7 +142,7 @@ COMMON_PROBLEMS: dict[int | str, dict[str, Any]] = {
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     **COMMON_PROBLEMS,
     400: _error_example(
-        "The body is not an image, or the image, the form or the encoding is corrupt",
+        "The body is not an image, or the image, the form or the encoding is cut off or damaged",
         NotAnImageError("no bytes: the image is empty"),
     ),
     408: _error_example(

@@ -55,12 +55,12 @@ def _room(config: ServeConfig) -> Check:
 
 
 def _port_checks(config: ServeConfig) -> Iterator[Check]:
-    chosen = {"http.port": config.http.port, "metrics.port": config.metrics.port}
     is_own = {
         "http.port": running_server.answers,
         "metrics.port": running_server.exports_metrics,
+        "metrics.haproxy_port": running_server.exports_metrics,
     }
-    for key, port in chosen.items():
+    for key, port in config.chosen_ports.items():
         reason = addresses.taken(config.http.host, port)
         if reason is not None and is_own[key](config.http.host, port):
             yield Check(key, True, f"{port} has a pintag server; a second one needs {key}=PORT")

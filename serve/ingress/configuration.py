@@ -34,6 +34,7 @@ def patch(configuration: str, settings: IngressSettings) -> str:
         MissingMarkerError: a line that a rule must change is missing.
     """
     text = listen_on(configuration, settings.host)
+    text = text if settings.has_metrics else remove_metrics(text)
     text = _insert(text, "stats timeout 30s", limits.counters())
     text = _insert(text, "option httplog", _defaults(settings))
     text = _insert(text, _public_bind(text), _for_every_request(settings))
@@ -111,6 +112,14 @@ def listen_on(text: str, host: str) -> str:
     if not host:
         return text
     return re.sub(r"^( *bind )\*?(:\d+)$", rf"\g<1>{host}\2", text, flags=re.M)
+
+
+def remove_metrics(text: str) -> str:
+    """Remove the frontend of HAProxy's own metrics, so that it does not listen on their port.
+
+    `listen_on` has checked that Ray writes it.
+    """
+    return re.sub(r"^frontend prometheus\n(?:[ \t].*\n|\n)*", "", text, flags=re.M)
 
 
 def reach_local_servers(text: str, host: str) -> str:

@@ -53,6 +53,8 @@ class IngressSettings:
     """The address that HAProxy sends its log to; empty: none."""
     root_path: str = ""
     """The path below which a proxy offers the server, and which it may leave in requests."""
+    has_metrics: bool = True
+    """Whether HAProxy's own metrics can be read."""
     cluster: str = ""
     """The id of the Ray cluster; only its own replicas may answer. Empty: it is not known."""
 
@@ -84,6 +86,7 @@ class IngressSettings:
             buffer_bytes=count("RAY_SERVE_HAPROXY_TUNE_BUFSIZE", 16384),
             log_target=variables.get("RAY_SERVE_HAPROXY_LOG_TARGET", ""),
             root_path=variables.get("PINTAG_ROOT_PATH", ""),
+            has_metrics=bool(count("PINTAG_HAPROXY_METRICS", 1)),
             cluster=cluster,
         )
 

@@ -129,8 +129,8 @@ def _connect(config: ServeConfig) -> Path:
     ray_variables.check_address()
     options: dict[str, Any] = {}
     if ray_variables.is_local():
-        ports.check_free(config.http.host, config.http.port, "http.port")
-        ports.check_free(config.http.host, config.metrics.port, "metrics.port")
+        for key, port in config.chosen_ports.items():
+            ports.check_free(config.http.host, port, key)
         options |= ray_variables.local_options(capacity.min_cpus(config))
         options["_metrics_export_port"] = config.metrics.port
     context = cluster.start(options)

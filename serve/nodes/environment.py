@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from typing import Literal
 
 from pintag import ray_variables
 from pintag.serve.config import ServeConfig
@@ -34,6 +35,7 @@ def variables(config: ServeConfig) -> dict[str, str]:
         **_retries(config.http.retry_bytes),
         **_client_timeout(config),
         **(_ingress(config) if haproxy and installation.has_haproxy() else _own_answers(config)),
+        **(_haproxy_metrics(config.metrics.haproxy_port) if haproxy else {}),
         **({"PINTAG_ROOT_PATH": config.http.root_path} if config.http.root_path else {}),
         **(_traces(config.log.traces) if config.log.traces else {}),
     }
@@ -71,6 +73,13 @@ def _background_work() -> dict[str, str]:
         # a minute.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
     }
+
+
+def _haproxy_metrics(port: int | Literal[False, "auto"]) -> dict[str, str]:
+    """Where HAProxy's own metrics are; empty if a free port, or Ray's default, is used."""
+    if port is False:
+        return {"PINTAG_HAPROXY_METRICS": "0"}
+    return {} if port == "auto" else {"RAY_SERVE_HAPROXY_METRICS_PORT": str(port)}
 
 
 def _own_answers(config: ServeConfig) -> dict[str, str]:

@@ -6,12 +6,15 @@ import errno
 import os
 import socket
 from itertools import count
+from typing import Literal
 
 from pintag import ray_variables
 from pintag.core.errors import ConfigError, ServerError
 from pintag.serve.config import ServeConfig
 from pintag.serve.nodes import addresses, controller, tasks
 
+# 0: HAProxy has no metrics, and their port is not used.
+_NO_HAPROXY_METRICS = "PINTAG_HAPROXY_METRICS"
 HAPROXY_METRICS = "RAY_SERVE_HAPROXY_METRICS_PORT"
 # Ray's default ports of HAProxy and of the proxy behind it, by the variable that changes each.
 DEFAULTS = {
@@ -32,9 +35,12 @@ def variables(config: ServeConfig) -> dict[str, str]:
     Raises:
         ConfigError: a variable is not the number of a port.
     """
-    taken = {config.http.port, config.metrics.port}
+    taken = set(config.chosen_ports.values())
+    own = config.chosen_ports.get("metrics.haproxy_port")
+    chosen = {HAPROXY_METRICS: str(own)} if own else {}
     return {
-        name: _chosen(name)
+        name: chosen.get(name)
+        or _chosen(name)
         or str(next(port for port in count(first) if port not in taken and _take(port)))
         for name, first in DEFAULTS.items()
     }
@@ -49,12 +55,19 @@ def chosen() -> dict[str, str]:
     return {name: port for name in DEFAULTS if (port := _chosen(name))}
 
 
-def haproxy_metrics() -> int:
-    """The port of HAProxy's own metrics, which count the requests that it refuses.
+def haproxy_metrics(setting: int | Literal[False, "auto"] = "auto") -> int | None:
+    """The port of HAProxy's own metrics on this node; None: it has no metrics.
+
+    Args:
+        setting: `metrics.haproxy_port`. `auto`: the variables of this node decide.
 
     Raises:
         ConfigError: the variable for it is not the number of a port.
     """
+    if setting is False or os.environ.get(_NO_HAPROXY_METRICS) == "0":
+        return None
+    if setting != "auto":
+        return setting
     return int(_chosen(HAPROXY_METRICS) or DEFAULTS[HAPROXY_METRICS])
 
 
@@ -115,8 +128,10 @@ def check_nodes(config: ServeConfig) -> None:
             )
 
 
-def metrics(config: ServeConfig) -> tuple[int, int]:
+def metrics(config: ServeConfig) -> tuple[int, int | None]:
     """The ports of Ray's metrics and of HAProxy's on this node; a cluster was started with its own.
+
+    The second one is None if HAProxy has no metrics.
 
     Raises:
         ServerError: a node of the cluster does not answer.
@@ -135,7 +150,11 @@ def _taken_here(host: str, port: int) -> list[tuple[str, int, str]]:
     if reason := addresses.unusable(host):
         return [(addresses.HOST_KEY, 0, reason)]
     ports = [("http.port", host, port)]
-    ports += [(name, "", int(_chosen(name) or first)) for name, first in DEFAULTS.items()]
+    ports += [
+        (name, "", int(_chosen(name) or first))
+        for name, first in DEFAULTS.items()
+        if name != HAPROXY_METRICS or haproxy_metrics() is not None
+    ]
     found = ((name, number, addresses.taken(address, number)) for name, address, number in ports)
     return [(name, number, reason) for name, number, reason in found if reason is not None]
 

@@ -102,7 +102,8 @@ def test_the_command_line_page_has_the_help_of_every_command(hooks: None) -> Non
     import cli_reference
 
     page = cli_reference.page()
-    for command in ("pintag train", "pintag data check", "pintag models use"):
+    commands = ("pintag train", "pintag data check", "pintag models use", "pintag models rollback")
+    for command in commands:
         assert f"## {command}\n" in page
         assert f"Usage: {command} [OPTIONS]" in page
 

@@ -36,6 +36,8 @@ CHANGES: dict[str, dict[str, object]] = {
         "explainer": {"deadline_s": 33, "graceful_shutdown_timeout_s": 80.5},
         "log": {"traces": 0.25, "format": "text"},
     },
+    "a port of HAProxy's metrics": {"metrics": {"haproxy_port": 9201}},
+    "no metrics of HAProxy": {"metrics": {"haproxy_port": False}},
     "large pictures": {
         "http": {"throughput_optimized": False, "max_connections_per_client": 0},
         "explainer": {"images": {"max_bytes": 50_000_000, "body_timeout_s": 90.5}},

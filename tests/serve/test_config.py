@@ -108,6 +108,10 @@ def test_a_wrong_key_or_value_is_named(override: str, complaint: str) -> None:
         (["classifier.max_batch_size=129"], "max_ongoing_requests is below max_batch_size"),
         (["classifier.autoscaling.min_replicas=3"], "min_replicas is above max_replicas"),
         (["http.port=9000", "metrics.port=9000"], "http.port and metrics.port are both 9000"),
+        (["metrics.haproxy_port=8080"], "metrics.port and metrics.haproxy_port are both 8080"),
+        (["metrics.haproxy_port=true"], "expected a port, 1 to 65535, or auto, or false for none"),
+        (["metrics.haproxy_port=70000"], "expected a port, 1 to 65535, or auto, or false for none"),
+        (["metrics.haproxy_port=none"], "expected a port, 1 to 65535, or auto, or false for none"),
         (
             ["candidate.bundle=new", "candidate.shadow=0.6", "candidate.canary=0.5"],
             "'candidate': shadow and canary add up to more than 1, all images",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import yaml
@@ -13,7 +14,13 @@ from pintag import ray_variables
 from pintag.core import config
 from pintag.core.errors import ConfigError
 from pintag.serve import app, export
-from pintag.serve.config import CandidateArgs, ClassifierArgs, ExplainerArgs, ServeConfig
+from pintag.serve.config import (
+    CandidateArgs,
+    ClassifierArgs,
+    ExplainerArgs,
+    MetricsConfig,
+    ServeConfig,
+)
 from pintag.serve.lifecycle import follower
 from pintag.serve.nodes import environment, ports
 from tests.conftest import CONFIGS
@@ -130,6 +137,20 @@ def test_prometheus_reads_this_machine_and_haproxy(
     ray, haproxy = yaml.safe_load(export.prometheus(settings))["scrape_configs"]
     assert ray["static_configs"] == [{"targets": [f"127.0.0.1:{settings.metrics.port}"]}]
     assert haproxy["static_configs"] == [{"targets": ["127.0.0.1:9101"]}]
+
+
+def test_prometheus_reads_the_chosen_port_of_haproxy_or_none(
+    settings: ServeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    def targets(port: Any) -> list[Any]:
+        changed = settings.model_copy(update={"metrics": MetricsConfig(haproxy_port=port)})
+        _, *rest = yaml.safe_load(export.prometheus(changed))["scrape_configs"]
+        return [each["static_configs"][0]["targets"] for each in rest]
+
+    assert targets(9203) == [["127.0.0.1:9203"]]
+    assert targets(False) == []
 
 
 def test_on_a_cluster_prometheus_reads_rays_list_of_nodes(

@@ -96,7 +96,9 @@ template:
         ports:
           - { name: serve, containerPort: {{ int $root.Values.settings.http.port }} }
           - { name: metrics, containerPort: {{ int $root.Values.settings.metrics.port }} }
-          - { name: haproxy, containerPort: 9101 }
+          {{- with include "pintag.haproxyPort" $root }}
+          - { name: haproxy, containerPort: {{ . }} }
+          {{- end }}
         # Ours, not KubeRay's: a pod that answers stays in the Service while the head or Ray's agent is busy or gone.
         readinessProbe:
           httpGet: { path: /-/healthz, port: serve }

@@ -68,6 +68,12 @@
 {{- add (include "pintag.preStopSeconds" . | int) (include "pintag.drainSeconds" . | float64 | ceil | int) 15 -}}
 {{- end -}}
 
+{{/* The port of HAProxy's own metrics; empty: it has none. */}}
+{{- define "pintag.haproxyPort" -}}
+{{- $port := .Values.settings.metrics.haproxy_port -}}
+{{- if kindIs "string" $port }}9101{{ else if not (kindIs "bool" $port) }}{{ int $port }}{{ end -}}
+{{- end -}}
+
 {{/* The variables of each node, as `pintag serve --environment` prints them; the image sets the paths. */}}
 {{- define "pintag.variables" -}}
 {{- $s := .Values.settings -}}
@@ -77,6 +83,9 @@ PINTAG_ANSWER_TIMEOUT_S: {{ printf "%g" (addf $s.classifier.deadline_s $s.candid
 PINTAG_BODY_TIMEOUT_S: {{ printf "%g" (float64 $s.classifier.images.body_timeout_s) | quote }}
 PINTAG_DEADLINE_S: {{ printf "%g" (float64 $single) | quote }}
 PINTAG_EXPLANATION_TIMEOUT_S: {{ printf "%g" (addf (mulf 1.5 $s.explainer.deadline_s) 1) | quote }}
+{{- if kindIs "bool" $s.metrics.haproxy_port }}
+PINTAG_HAPROXY_METRICS: "0"
+{{- end }}
 PINTAG_HOST: {{ $s.http.host | quote }}
 PINTAG_MAX_IMAGE_BYTES: {{ max (int64 $s.classifier.images.max_bytes) (int64 $s.explainer.images.max_bytes) | quote }}
 PINTAG_MAX_REQUEST_BYTES: {{ max (int64 $s.classifier.images.max_request_bytes) (int64 $s.explainer.images.max_request_bytes) | quote }}
@@ -93,6 +102,9 @@ RAY_SERVE_ENABLE_HA_PROXY: "1"
 RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S: {{ max 1 (div (int $s.http.drain_s) 2) | quote }}
 RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER: {{ mulf 1000 (minf (maxf (mulf 0.2 $single) 0.5) 3) | int }}ms
 RAY_SERVE_HAPROXY_METRICS_ENABLED: "0"
+{{- if not (or (kindIs "bool" $s.metrics.haproxy_port) (kindIs "string" $s.metrics.haproxy_port)) }}
+RAY_SERVE_HAPROXY_METRICS_PORT: {{ int $s.metrics.haproxy_port | quote }}
+{{- end }}
 RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT: "1"
 RAY_SERVE_HAPROXY_RETRY_ON: conn-failure empty-response response-timeout 425
 RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S: {{ add 10 (ceil (maxf $s.classifier.images.body_timeout_s $s.explainer.images.body_timeout_s) | int) | quote }}

@@ -133,6 +133,8 @@ export function draw(target, segments, shown, marked) {
     const line = item.segment === marked ? 4 : 2;
     const outline = new Path2D();
     outline.addPath(segments.outline(item.segment), scale);
+    // White and black beside the line: one of them differs from any picture.
+    stroke(context, outline, "#1b1a18", (line + 4) * unit);
     stroke(context, outline, "#fff", (line + 2) * unit);
     const ink = colour(item.weight);
     stroke(context, outline, item.uncertain ? dashes(context, ink, unit) : ink, line * unit);
@@ -140,7 +142,7 @@ export function draw(target, segments, shown, marked) {
   for (const item of inOrder) badge(context, segments, item, scale, unit);
 }
 
-// The colours of pintag.explain.overlay, and ink that is legible on each.
+// The colours of pintag.explain.style, and ink that is legible on each.
 const PRO = "#0072b2";
 const CON = "#d55e00";
 const INK_ON = { [PRO]: "#fff", [CON]: "#000" };

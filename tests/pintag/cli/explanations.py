@@ -44,11 +44,11 @@ def answer(**changes: Any) -> dict[str, Any]:
 
 
 def quarters(path: Path | str) -> list[tuple[int, ...]]:
-    """The colour in the middle of each quarter of the overlay of `grey`."""
+    """The colour in each quarter of the overlay of `grey`, beside the badge in its middle."""
     height, width = OVERLAY.height, OVERLAY.width
     left, top = OVERLAY.origin
     with Image.open(path) as image:
         assert image.mode == "RGB"
         pixels = np.asarray(image)
-    middles = [(top + y * height // 4, left + x * width // 4) for y in (1, 3) for x in (1, 3)]
-    return [tuple(map(int, pixels[middle])) for middle in middles]
+    points = [(top + y * height // 8, left + x * width // 8) for y in (1, 7) for x in (1, 7)]
+    return [tuple(map(int, pixels[point])) for point in points]

@@ -97,6 +97,16 @@ def test_a_corrupt_file_is_reported_and_skipped(cli: Cli, root: Path) -> None:
     assert result["usable"] is True
 
 
+def test_a_file_that_is_cut_off_is_reported_as_such(cli: Cli, root: Path) -> None:
+    good = next((root / "train" / "art").glob("*.jpg"))
+    for name, length in (("head.jpg", 8), ("middle.jpg", good.stat().st_size - 50)):
+        (good.parent / name).write_bytes(good.read_bytes()[:length])
+    output = cli("data", "check", root)
+    for name, part in (("head.jpg", "head"), ("middle.jpg", "pixels")):
+        expected = f"{good.parent / name}: the JPEG is cut off or damaged: the file ends in its"
+        assert f"unreadable: {expected} {part}" in output.out
+
+
 def test_equal_files_are_listed_with_split_and_label(cli: Cli, root: Path) -> None:
     one, other = root / "train/art/art-0001.jpg", root / "test/food/copy.jpg"
     shutil.copy(one, other)

@@ -220,3 +220,13 @@ def test_a_full_disk_is_one_line_that_names_the_version(
     done = cli("models", "add", source, models)
     assert done.err.startswith(f"error: {models / 'current'}: cannot be written: ")
     assert "temporary" not in done.err
+
+
+def test_a_rollback_says_what_it_did_or_why_not(cli: Cli, registry: Path) -> None:
+    done = cli("models", "rollback", registry)
+    assert (done.code, done.out) == (1, "")
+    assert f"error: {registry}: no version was used before 'one'" in done.err
+    cli("models", "use", "third", registry)
+    done = cli("models", "rollback", registry)
+    assert done == Done(0, "one is current again, instead of third\n", "")
+    assert (registry / "current").read_text() == "one\n"

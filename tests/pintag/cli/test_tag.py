@@ -366,7 +366,7 @@ def test_bad_images_are_reported_with_the_reason(
         line.removeprefix(f"error: {tmp_path}/").split(": ", 1) for line in output.err.splitlines()
     )
     assert "not an image" in reasons["a corrupt one.jpg"]
-    assert "corrupt" in reasons["c cut.jpg"]
+    assert "the JPEG is cut off or damaged" in reasons["c cut.jpg"]
     assert "empty" in reasons["d empty.jpg"]
     results = json.loads(cli("tag", tmp_path, "--bundle", bundle_dir, "--json").out)
     assert ["error" in result for result in results] == [True, False, True, True, False]

@@ -54,3 +54,11 @@ def test_a_probability_is_never_rounded_to_zero(p: float, text: str) -> None:
 def test_settings_have_their_names() -> None:
     text = formatting.settings({"batch_size": 16, "learning_rate": 1e-5, "widths": [128, 64]})
     assert text == "batch size 16, learning rate 1e-05, widths [128, 64]"
+
+
+def test_a_minus_is_as_wide_as_a_plus() -> None:
+    assert [formatting.signed(value, 2) for value in (1.234, -0.5, 0)] == [
+        "+1.23",
+        "\u22120.50",
+        "+0.00",
+    ]

@@ -98,9 +98,27 @@ def test_other_input_is_not_an_image(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data", [b"\xff\xd8\xff", b"\xff\xd8\xff\xe0 no image", b"GIF89a", b"\x89PNG\r\n\x1a\n"]
 )
-def test_an_image_that_ends_in_its_head_is_corrupt(data: bytes) -> None:
-    with pytest.raises(NotAnImageError, match=r"^the image is corrupt \(the \w+ file ends in its"):
+def test_an_image_that_ends_in_its_head_is_cut_off(data: bytes) -> None:
+    message = r"^the (JPEG|GIF|PNG) is cut off or damaged: the file ends in its head; save or send"
+    with pytest.raises(NotAnImageError, match=message):
         decode(data)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xd8", b"\x89P", b"\x89PNG\r\n\x1a", b"GIF8"], ids=repr)
+def test_an_image_that_ends_in_its_signature_is_cut_off(data: bytes) -> None:
+    message = rf"^the \w+ is cut off or damaged: the file has only {len(data)} bytes; save or send"
+    with pytest.raises(NotAnImageError, match=message):
+        decode(data)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4])
+@pytest.mark.parametrize("name", ENCODED)
+def test_the_message_names_the_format_of_a_file_that_is_cut_off(name: str, share: float) -> None:
+    data = ENCODED[name][: max(40, int(share * len(ENCODED[name])))]
+    with pytest.raises(NotAnImageError, match=r"^the \w+ is cut off or damaged: .*again$"):
+        decode(data)
+    with pytest.raises(NotAnImageError, match=r"^the \w+ is cut off or damaged: .*again$"):
+        decode(data, 8, isolated=True)
 
 
 @pytest.mark.parametrize("size", [None, 8])
@@ -120,15 +138,15 @@ def test_an_image_truncated_anywhere_is_corrupt(name: str, size: int | None) -> 
     assert decoded < len(data) / 6
 
 
-def test_a_truncated_rotated_jpeg_is_corrupt() -> None:
+def test_a_truncated_rotated_jpeg_is_cut_off() -> None:
     data = encode(smooth(64, 48), "JPEG", exif=exif(orientation(6)))
     for size in (None, 16):
-        with pytest.raises(NotAnImageError, match="corrupt"):
+        with pytest.raises(NotAnImageError, match="the JPEG is cut off or damaged: the file ends"):
             decode(data[: len(data) // 2], size)
 
 
 @pytest.mark.parametrize("size", [None, 8])
-def test_corrupt_pixels_before_the_exif_are_corrupt(size: int | None) -> None:
+def test_damaged_pixels_before_the_exif_are_reported(size: int | None) -> None:
     """The EXIF of a PNG may come after its pixels; Pillow then decodes them to read it."""
     noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     plain = encode(Image.fromarray(noise), "PNG")
@@ -136,7 +154,7 @@ def test_corrupt_pixels_before_the_exif_are_corrupt(size: int | None) -> None:
     data = bytearray(plain[:end] + chunk(b"eXIf", exif(orientation(6))[6:]) + plain[end:])
     assert decode(bytes(data)).shape == (30, 20, 3)
     data[end // 2] ^= 0xFF
-    with pytest.raises(NotAnImageError, match="corrupt"):
+    with pytest.raises(NotAnImageError, match="the PNG is cut off or damaged"):
         decode(bytes(data), size)
 
 

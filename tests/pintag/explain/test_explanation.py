@@ -12,8 +12,9 @@ import pytest
 from scipy.special import expit
 
 from pintag.explain import overlay
-from pintag.explain.explanation import explain, explain_labels
+from pintag.explain.explanation import Explanation, explain, explain_labels
 from pintag.explain.perturbation import Array
+from pintag.explain.surrogate import Scale
 from tests.pintag.explain.tiles import (
     LABELS,
     MODEL,
@@ -51,6 +52,11 @@ def test_stable_mode_estimates_the_log_odds_of_the_model(image: Array) -> None:
     assert explained.samples == 65
 
 
+def how(explained: Explanation) -> tuple[Scale, int | None]:
+    """The unit of the weights, and how many of the first segments rank above the rest."""
+    return explained.result.surrogate.scale, explained.result.claimed
+
+
 @MODES
 def test_the_top_segments_are_the_mask_and_the_overlay(mode: str, image: Array) -> None:
     explained = explain(image, predict, 0, settings(mode=mode, num_features=3))
@@ -65,8 +71,9 @@ def test_the_top_segments_are_the_mask_and_the_overlay(mode: str, image: Array) 
     assert ((drawn != image).any(axis=-1) | (mask != 0)).all()
     np.testing.assert_array_equal(
         drawn,
-        overlay.show(image, explained.segments, explained.weights, top, explained.result.claimed),
+        overlay.show(image, explained.segments, explained.drawn(), *how(explained)),
     )
+    assert [item.segment for item in explained.drawn()] == top
 
 
 def test_any_number_of_segments_can_be_drawn(image: Array) -> None:
@@ -76,9 +83,7 @@ def test_any_number_of_segments_can_be_drawn(image: Array) -> None:
     assert explained.top(0) == []
     assert not explained.mask(0).any()
     assert len(np.unique(explained.segments[explained.mask(4) != 0])) == 4
-    drawn = overlay.show(
-        image, explained.segments, explained.weights, explained.top(4), explained.result.claimed
-    )
+    drawn = overlay.show(image, explained.segments, explained.drawn(4), *how(explained))
     np.testing.assert_array_equal(explained.overlay(4), drawn)
 
 
@@ -99,9 +104,7 @@ def test_an_overlay_can_be_drawn_on_a_larger_picture(image: Array) -> None:
     picture = image.repeat(5, axis=0).repeat(5, axis=1)
     drawn = explained.overlay(picture=picture)
     assert drawn.shape == (80, 120, 3)
-    expected = overlay.show(
-        picture, explained.segments, explained.weights, explained.top(), explained.result.claimed
-    )
+    expected = overlay.show(picture, explained.segments, explained.drawn(), *how(explained))
     np.testing.assert_array_equal(drawn, expected)
 
 

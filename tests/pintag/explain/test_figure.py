@@ -10,8 +10,8 @@ import pytest
 from pintag.core.types import Pixels
 from pintag.explain import figure
 from pintag.explain.figure import Layout
-from pintag.explain.overlay import AGAINST, FOR
 from pintag.explain.schema import ExplanationAnswer
+from pintag.explain.style import AGAINST, FOR
 from tests.pintag.explain.test_schema import VERSION_0_1
 
 
@@ -50,9 +50,9 @@ def test_the_legend_shows_the_colours_of_the_overlay() -> None:
     assert has(below, AGAINST)
 
 
-def test_the_title_names_label_confidence_and_mode() -> None:
+def test_the_title_names_label_probability_and_mode() -> None:
     title = figure.title(answer()).replace("\u00a0", " ")
-    assert title == "houses: 75 % confidence, stable mode"
+    assert title == "houses: probability 75 %, stable mode"
 
 
 def test_a_confidence_is_never_rounded_to_certainty() -> None:
@@ -63,13 +63,34 @@ def texts(**changes: Any) -> list[str]:
     return [item.text for item in figure.legend(answer(**changes))]
 
 
-def test_the_legend_names_only_what_the_overlay_can_show() -> None:
-    certain = ["evidence for houses", "evidence against houses", "dark: less important"]
-    uncertain = "pale, dashed: the rank is uncertain"
-    assert texts(claimed=1, num_features=5) == [*certain[:2], uncertain, certain[2]]
-    assert texts(claimed=5, num_features=5) == certain
-    assert texts(claimed=None, mode="reference") == certain
-    assert texts(claimed=5, num_features=5, positive_only=True) == [certain[0], certain[2]]
+def test_the_legend_names_only_what_the_overlay_shows() -> None:
+    number, pro, con = (
+        "rank and weight (log-odds)",
+        "evidence for houses",
+        "evidence against houses",
+    )
+    uncertain, dark = "pale, dashed: the rank is uncertain", "dark: less important"
+    assert texts(claimed=1) == [number, pro, con, uncertain]
+    assert texts(claimed=2) == texts(claimed=None, mode="reference") == [number, pro, con]
+    assert texts(claimed=1, num_features=1) == [number, pro, dark]
+    assert texts(claimed=2, positive_only=True) == [number, pro, dark]
+    assert texts(weights=weights(0.0)) == [dark]
+    assert texts(weights=weights(*[1.0] * 30), num_features=30, claimed=None) == [
+        f"{number} of the first 20",
+        pro,
+    ]
+
+
+def test_the_legend_names_what_may_be_evidence_for_or_against() -> None:
+    item = {"segment": 0, "weight": 0.1, "low": -0.1, "high": 0.3}
+    assert texts(weights=[item], claimed=1)[-1] == "white number: may be either"
+
+
+def weights(*values: float) -> list[dict[str, Any]]:
+    return [
+        {"segment": segment, "weight": weight, "low": None, "high": None}
+        for segment, weight in enumerate(values)
+    ]
 
 
 @pytest.mark.parametrize("label", ["n" * 500, "a\nb\tc\x00", "ü 中文 \u202e", ""], ids=range(4))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pintag.data.labels import Labels
-from pintag.explain import gallery, gallery_view, overlay
+from pintag.explain import gallery, gallery_view, overlay, style
 from pintag.explain.explanation import ExplainConfig, Explanation, PhaseSeconds
 from pintag.explain.gallery_view import GalleryImage
 from pintag.explain.sp_lime import Pick, pick
@@ -109,9 +109,10 @@ def test_the_legend_names_the_colours_of_the_overlays(several: list[GalleryImage
     page, _, content = rendered(several, 3)
     assert "evidence for the label" in page.words
     assert "evidence against the label" in page.words
+    assert "rank and weight" in page.words
     # No overlay here has uncertain segments.
     assert "the rank is uncertain" not in page.words
-    for colour in (overlay.FOR, overlay.AGAINST):
+    for colour in (style.FOR, style.AGAINST):
         assert "#" + bytes(colour).hex() in content
 
 

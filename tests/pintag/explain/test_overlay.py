@@ -12,7 +12,9 @@ from pintag.core.errors import ImageTooLargeError, NotAnImageError
 from pintag.core.types import Pixels
 from pintag.data.image_limits import ImageLimits
 from pintag.explain import overlay
-from pintag.explain.overlay import AGAINST, FOR, HALO, Signs
+from pintag.explain.overlay import Signs
+from pintag.explain.schema import WeightItem
+from pintag.explain.style import AGAINST, FOR, HALO, INK
 
 
 def grey(height: int = 8, width: int = 12, level: int = 200) -> Pixels:
@@ -68,10 +70,10 @@ def test_each_sign_has_its_colour_as_tint_and_outline(
 
 def test_segments_that_are_not_claimed_are_pale_with_a_dashed_outline() -> None:
     segments = np.repeat([0, 1], 320).reshape(1, 640).repeat(400, axis=0).astype(np.int32)
-    weights = np.array([2.0, 1.0])
+    chosen = [WeightItem(segment=0, weight=2.0, low=None, high=None)]
 
     def drawn(claimed: int | None) -> Pixels:
-        return overlay.show(grey(400, 640), segments, weights, [0], claimed)
+        return overlay.show(grey(400, 640), segments, chosen, "log-odds", claimed)
 
     def outlined(pixels: Pixels) -> float:
         """The share of the column at the border that has the outline's colour."""
@@ -84,13 +86,33 @@ def test_segments_that_are_not_claimed_are_pale_with_a_dashed_outline() -> None:
     assert (drawn(0)[:, 320:] == drawn(None)[:, 320:]).all()
 
 
-def test_lines_have_a_visible_width_and_a_white_halo_on_both_sides() -> None:
+def test_lines_have_a_visible_width_between_white_and_black() -> None:
     drawn = overlay.draw(grey(300, 960), halves(6, 12))
     row = drawn[150, :480]
-    outline, white = (row == FOR).all(axis=-1), (row == HALO).all(axis=-1)
+    outline, white, black = ((row == each).all(axis=-1) for each in (FOR, HALO, INK))
     # The evidence for the label ends at column 320.
     assert np.flatnonzero(outline).tolist() == [316, 317, 318, 319]
     assert np.flatnonzero(white).tolist() == [314, 315, 320, 321]
+    assert np.flatnonzero(black).tolist() == [313, 322]
+
+
+def test_each_superpixel_has_an_outline_also_beside_one_of_the_same_sign() -> None:
+    segments = np.repeat([0, 1, 2, 3], 160).reshape(1, 640).repeat(400, axis=0).astype(np.int32)
+    chosen = [WeightItem(segment=i, weight=w, low=None, high=None) for i, w in ((0, 2), (1, 1))]
+    row = overlay.show(grey(400, 640), segments, chosen, "log-odds")[10].astype(int)
+    outline = np.flatnonzero((row == FOR).all(axis=-1)).tolist()
+    # One line between the two, and one to the rest.
+    assert outline == [159, 160, 317, 318, 319]
+
+
+@pytest.mark.parametrize("level", [0, 60, 120, 180, 255])
+@pytest.mark.parametrize("colour", [None, FOR, AGAINST])
+def test_lines_differ_from_any_picture(level: int, colour: tuple[int, ...] | None) -> None:
+    picture = np.full((320, 960, 3), colour or (level,) * 3, np.uint8)
+    drawn = overlay.draw(picture, halves(6, 12)).astype(int)
+    # The evidence for the label ends at column 320; beside it are its tint and the dark rest.
+    for beside in (drawn[160, 100], drawn[160, 480]):
+        assert max(contrast(tuple(beside), each) for each in (HALO, INK)) > 3
 
 
 def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:

@@ -110,3 +110,18 @@ def test_every_example_is_a_valid_value_of_its_field(
     annotation: type, bounds: list[object], example: object
 ) -> None:
     examples.check(annotation, bounds, example)
+
+
+def test_pictures_show_the_most_important_superpixels_with_a_weight() -> None:
+    weights = [
+        {"segment": segment, "weight": weight, "low": None, "high": None}
+        for segment, weight in enumerate((0.5, 0.0, -2.0, 1.0))
+    ]
+
+    def drawn(**changes: Any) -> list[int]:
+        content = {**VERSION_0_1, "weights": weights, **changes}
+        return [item.segment for item in ExplanationAnswer.model_validate(content).drawn]
+
+    assert drawn() == [2, 3, 0]
+    assert drawn(num_features=2) == [2, 3]
+    assert drawn(positive_only=True) == [3, 0]

@@ -9,7 +9,8 @@ import pytest
 
 from pintag.core.errors import BundleError, DataError
 from pintag.core.store import Store, join, last_name
-from pintag.models import bundle, registry
+from pintag.models import bundle, history, registry
+from pintag.models.history import HISTORY
 from pintag.models.manifest import MANIFEST, WEIGHTS
 from pintag.models.registry import CURRENT, Registry
 from tests.pintag import bundles
@@ -209,3 +210,65 @@ def test_a_missing_bucket_is_reported(s3: S3, sources: list[str]) -> None:
     for ask in (models.resolve, models.versions, lambda: models.add(sources[0])):
         with pytest.raises(DataError, match="s3://nowhere/models/pins: there is no such bucket"):
             ask()
+
+
+def test_a_rollback_goes_back_one_version_each_time(
+    models: Registry, uri: str, tmp_path: Path
+) -> None:
+    models.add(str(bundles.write(tmp_path / "later", "later")))
+    for version in ("third", "later", "later"):
+        models.use(version)
+    assert models.rollback() == ("later", "third")
+    assert models.current() == join(uri, "third")
+    assert models.rollback() == ("third", "one")
+    with pytest.raises(BundleError, match="no version was used before 'one', so there is nothing"):
+        models.rollback()
+    assert models.current() == join(uri, "one")
+    # After a rollback the history continues from there.
+    models.use("later")
+    assert models.rollback() == ("later", "one")
+
+
+def test_a_registry_of_an_earlier_release_has_nothing_to_roll_back_to(
+    models: Registry, uri: str
+) -> None:
+    # As good as no file, which a bucket cannot lose here.
+    Store(uri).write(HISTORY, b"")
+    with pytest.raises(BundleError, match="no version was used before 'one'"):
+        models.rollback()
+    models.use("third")
+    assert models.rollback() == ("third", "one")
+
+
+def test_a_version_that_another_program_chose_is_rolled_back(models: Registry, uri: str) -> None:
+    Store(uri).write(CURRENT, b"third")
+    assert models.rollback() == ("third", "one")
+    Store(uri).write(CURRENT, b"gone")
+    assert models.rollback() == ("gone", "one")
+
+
+def test_a_rollback_to_a_missing_or_damaged_version_changes_nothing(
+    models: Registry, uri: str
+) -> None:
+    Store(join(uri, "third")).write(WEIGHTS, b"damaged")
+    Store(uri).write(HISTORY, b"third\none\n")
+    with pytest.raises(BundleError, match=f"third/{WEIGHTS}: its SHA-256 differs"):
+        models.rollback()
+    Store(uri).write(HISTORY, b"gone\none\n")
+    with pytest.raises(BundleError, match="'gone' was used before 'one', but is not in the"):
+        models.rollback()
+    assert models.current() == join(uri, "one")
+
+
+def test_a_history_keeps_the_last_hundred_versions(models: Registry, uri: str) -> None:
+    Store(uri).write(HISTORY, b"old\n" + 99 * b"one\n")
+    models.use("third")
+    assert len(history.read(Store(uri))) == 100
+    assert history.read(Store(uri))[-2:] == ["one", "third"]
+
+
+def test_without_a_registry_there_is_nothing_to_roll_back(sources: list[str], empty: str) -> None:
+    with pytest.raises(BundleError, match="this is not a model registry"):
+        Registry(empty).rollback()
+    with pytest.raises(BundleError, match="this is not a model registry"):
+        Registry(sources[0]).rollback()

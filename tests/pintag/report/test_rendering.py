@@ -117,8 +117,8 @@ def test_a_gallery_has_its_legend_and_originals_where_they_exist() -> None:
 def test_every_cell_of_a_table_has_a_column_and_a_row() -> None:
     table = Table("Cats", ("name", "age"), (("Tom", "3"),))
     content = rendering.html(Report("t", (Section("s", "s", (table,)),)))
-    assert '<th scope="col">name</th>' in content
-    assert '<th scope="row">Tom</th>' in content
+    assert '<th scope="col" role="columnheader">name</th>' in content
+    assert '<th scope="row" role="rowheader">Tom</th>' in content
     assert "<caption>Cats</caption>" in content
 
 

@@ -100,6 +100,7 @@ def test_images_of_one_request_get_the_same_answers_and_a_corrupt_one_a_problem(
     assert response.status_code == 200
     answers = response.json()
     assert (answers[2]["status"], answers[2]["kind"]) == (400, "not_an_image")
+    assert answers[2]["detail"].startswith("the JPEG is cut off or damaged")
     del answers[2]
     for path, answer in zip(paths, answers, strict=True):
         assert same(confidences(answer), expected[path])

@@ -198,7 +198,8 @@ def test_one_client_leaves_a_decoder_to_the_others() -> None:
         await until_waiting(queue, 3)
         free.released.set()
         await decode(queue, free, "other", PHOTO_S)
-        assert queue._running == {"many": 2}
+        # The other thread may still be about to take its own away.
+        assert queue._running["many"] == 2
         held.released.set()
         await asyncio.gather(*many)
         assert held.order == ["many"] * 5

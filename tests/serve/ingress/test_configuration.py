@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -148,6 +149,22 @@ def test_haproxys_own_pages_listen_on_the_servers_address(render: Render, host: 
     }  # fmt: skip
 
 
+def test_haproxys_own_metrics_can_be_turned_off(render: Render) -> None:
+    before = render(APPLICATIONS).read_text()
+    with_metrics = patch(before, SETTINGS)
+    without = patch(before, dataclasses.replace(SETTINGS, has_metrics=False))
+    assert "frontend prometheus" in with_metrics
+    lines = section(with_metrics, "frontend prometheus")
+    assert lines[0].startswith("bind ")
+    assert "prometheus" not in without
+    # Nothing else is removed.
+    removed = (
+        "frontend prometheus\n"
+        + with_metrics.partition("frontend prometheus\n")[2].partition("frontend http_frontend")[0]
+    )
+    assert without == with_metrics.replace(removed, "")
+
+
 def test_requests_without_errors_are_logged_only_if_there_is_a_log_target(render: Render) -> None:
     before = render(APPLICATIONS).read_text()
     assert "option dontlog-normal" in added(before, patch(before, IngressSettings()))
@@ -211,10 +228,12 @@ def test_settings_come_from_variables() -> None:
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "4096",
         "RAY_SERVE_HAPROXY_LOG_TARGET": "127.0.0.1:514",
         "PINTAG_ROOT_PATH": "/pintag",
+        "PINTAG_HAPROXY_METRICS": "0",
     }
     expected = IngressSettings(
-        "10.0.0.1", 128, 2.5, 6.5, 5, 9, 30, 40, 20, 10, 4096, "127.0.0.1:514", "/pintag", "cluster"
-    )
+        "10.0.0.1", 128, 2.5, 6.5, 5, 9, 30, 40, 20, 10, 4096, "127.0.0.1:514", "/pintag", False,
+        "cluster",
+    )  # fmt: skip
     assert IngressSettings.of(variables, "cluster") == expected
     assert IngressSettings.of({}) == IngressSettings()
 

@@ -13,6 +13,7 @@ from pintag.core.store import last_name
 from pintag.models.manifest import MANIFEST
 from pintag.models.registry import CURRENT, REFUSED, Registry
 from pintag.serve.lifecycle import rollout
+from tests.pintag import bundles
 
 
 class EndedError(Exception):
@@ -42,7 +43,7 @@ class Server:
         self.failures_left = 2
         self.now = 0.0
 
-    def follow(self, *seconds: str) -> None:
+    def follow(self, *seconds: str, serving: str = "one") -> None:
         """Follow the registry; each second has the new content of `current`, or "" for none."""
         steps: Iterator[str] = iter(seconds)
 
@@ -54,10 +55,10 @@ class Server:
             if content:
                 (self.folder / CURRENT).write_text(content.strip())
 
-        registry, serving = Registry(self.folder), str(self.folder / "one")
+        registry, uri = Registry(self.folder), str(self.folder / serving)
         with pytest.raises(EndedError):
             rollout.follow(
-                registry, serving, self.check, self.deploy, self.messages.append, pause,
+                registry, uri, self.check, self.deploy, self.messages.append, pause,
                 lambda: self.now,
             )  # fmt: skip
 
@@ -207,3 +208,18 @@ def test_a_registry_that_cannot_be_written_is_followed(server: Server, folder: P
     (folder / REFUSED).mkdir()
     server.follow("damaged", "two")
     assert server.deployed == ["two"]
+
+
+def test_a_rollback_of_the_registry_rolls_the_server_back(tmp_path: Path) -> None:
+    sources = [str(bundles.write(tmp_path / name, name)) for name in ("one", "third")]
+    folder = tmp_path / "models"
+    for source in sources:
+        Registry(folder).add(source)
+    server = Server(folder)
+    Registry(folder).use("third")
+    server.follow("")
+    assert server.deployed == ["third"]
+    Registry(folder).rollback()
+    server.follow("", serving="third")
+    assert server.messages[-1] == "one serves"
+    assert server.deployed == ["third", "one"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
-from pintag.serve.config import HttpConfig, LogConfig, ServeConfig
+from pintag.serve.config import HttpConfig, LogConfig, MetricsConfig, ServeConfig
 from pintag.serve.deployment_config import ClassifierConfig, ImageConfig
 from pintag.serve.ingress.installation import has_haproxy
+from pintag.serve.nodes import ports
 from pintag.serve.nodes.environment import variables
 
 MIDDLEWARE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
@@ -109,3 +111,17 @@ def test_health_checks_notice_a_replica_that_hangs_before_the_deadline(
         http=HttpConfig(haproxy=True), classifier=ClassifierConfig(deadline_s=deadline)
     )
     assert variables(config)["RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER"] == interval
+
+
+def test_the_port_of_haproxys_metrics_is_set_or_they_are_turned_off() -> None:
+    names = {ports.HAPROXY_METRICS, "PINTAG_HAPROXY_METRICS"}
+
+    def result(port: Any, *, haproxy: bool = True) -> dict[str, str]:
+        metrics = MetricsConfig(haproxy_port=port)
+        found = variables(ServeConfig(http=HttpConfig(haproxy=haproxy), metrics=metrics))
+        return {name: value for name, value in found.items() if name in names}
+
+    assert result("auto") == {}
+    assert result(9201) == {ports.HAPROXY_METRICS: "9201"}
+    assert result(False) == {"PINTAG_HAPROXY_METRICS": "0"}
+    assert result(9201, haproxy=False) == {}

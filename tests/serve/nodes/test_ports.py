@@ -43,6 +43,33 @@ def test_a_port_that_the_user_chose_is_kept(monkeypatch: pytest.MonkeyPatch) -> 
     assert ports.variables(ServeConfig())[ports.HAPROXY_METRICS] == "12345"
 
 
+def test_the_port_of_haproxys_metrics_in_the_configuration_counts_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(ports.HAPROXY_METRICS, "12345")
+    settings = ServeConfig(metrics=MetricsConfig(haproxy_port=9202))
+    assert ports.variables(settings)[ports.HAPROXY_METRICS] == "9202"
+    assert settings.chosen_ports["metrics.haproxy_port"] == 9202
+    assert ports.haproxy_metrics(9202) == 9202
+    assert ports.haproxy_metrics() == 12345
+    assert ports.haproxy_metrics(False) is None
+    monkeypatch.setenv("PINTAG_HAPROXY_METRICS", "0")
+    assert ports.haproxy_metrics() is None
+
+
+def test_a_port_of_metrics_that_haproxy_does_not_have_may_be_taken_on_a_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("", 0)) as holder:
+        port = holder.getsockname()[1]
+        monkeypatch.setenv(ports.HAPROXY_METRICS, str(port))
+        names = [name for name, _, _ in ports._taken_here("127.0.0.1", free_port())]
+        assert ports.HAPROXY_METRICS in names
+        monkeypatch.setenv("PINTAG_HAPROXY_METRICS", "0")
+        names = [name for name, _, _ in ports._taken_here("127.0.0.1", free_port())]
+        assert ports.HAPROXY_METRICS not in names
+
+
 @pytest.mark.parametrize("name", ports.DEFAULTS)
 @pytest.mark.parametrize("value", ["x", "0", "-1", "65536", "80.5"])
 def test_a_variable_that_is_no_port_is_named(

@@ -99,7 +99,7 @@ def test_a_corrupt_file_shows_its_error_and_the_others_are_tagged(
     page: Page, pictures: list[FilePayload]
 ) -> None:
     first, corrupt, last = choose(page, pictures[0], CORRUPT, pictures[1])
-    expect(corrupt).to_contain_text("Not tagged: the image is corrupt")
+    expect(corrupt).to_contain_text("Not tagged: the JPEG is cut off or damaged: the file ends")
     expect(corrupt.locator(".no-preview")).to_be_visible()
     for card in (first, last):
         expect(card.locator(".tag")).to_have_count(3)
