@@ -50,7 +50,7 @@ def uploads(image: bytes, chance: random.Random) -> None:
         try:
             connection.request("POST", "/v1/tags", image + chance.randbytes(8))
             answer = connection.getresponse()
-            text = answer.read(300).decode(errors="replace")
+            text = answer.read().decode(errors="replace")[:300]
             outcome = "" if answer.status == 200 else f"{answer.status} {text}"
         except (OSError, http.client.HTTPException) as error:
             outcome = f"{type(error).__name__}: {error}"
