@@ -118,13 +118,20 @@ def _warn(before: Manifest | None, after: Manifest) -> None:
 
 @models.command()
 @click.argument("bundle", metavar="BUNDLE")
-def fetch(bundle: str) -> None:
+@click.option(
+    "--no-registry",
+    is_flag=True,
+    help="Refuse a registry, as replicas do: only `pintag serve` looks for its current version.",
+)
+def fetch(bundle: str, no_registry: bool) -> None:
     """Verify BUNDLE, copy it into this machine's cache, and print where it is.
 
     BUNDLE is the folder or URI of a bundle, or of a registry, whose current version is copied. What
     is in a folder is only verified. A server that starts afterwards on this machine has its bundle
     at once.
     """
+    if no_registry and Registry(bundle).exists():
+        raise BundleError(f"{bundle} is a registry: name one of its versions, or follow it")
     loaded = load_bundle(bundle)
     console.out.print(escape(str(loaded.path)), soft_wrap=True)
 

@@ -24,7 +24,7 @@ OTHER_KINDS = {"PodMonitor", "PrometheusRule", "HTTPRoute"}
 # Every optional object of the chart, beside those of an example.
 EVERYTHING = (
     "--set=bundle.volume.enabled=true", "--set=bundle.volume.loadFrom=s3://bucket/models/pins/1",
-    "--set=bundle.uri=/models/pins", "--set=ingress.enabled=true",
+    "--set=bundle.uri=/models/pins/1", "--set=ingress.enabled=true",
     "--set=ingress.hosts={tags.example.com}", "--set=ingress.tlsSecretName=tls",
     "--set=jobs.train.enabled=true", "--set=jobs.study.enabled=true",
     "--set=jobs.bulk.enabled=true", "--set=jobs.load.enabled=true", "--set=jobs.dataClaim=data",

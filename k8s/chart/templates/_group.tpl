@@ -68,7 +68,8 @@ template:
         {{- include "pintag.container" $root | nindent 8 }}
         command: [sh, -c, 'trap "exit 0" TERM; sleep infinity & wait']
         startupProbe:
-          exec: { command: [pintag, models, fetch, {{ $root.Values.bundle.uri | quote }}] }
+          exec:
+            command: [pintag, models, fetch, {{ $root.Values.bundle.uri | quote }}{{ if not $root.Values.bundle.follow }}, --no-registry{{ end }}]
           periodSeconds: 10
           timeoutSeconds: 600
           failureThreshold: 1000000 # for ever

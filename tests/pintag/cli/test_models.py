@@ -116,6 +116,14 @@ def test_fetch_says_that_there_is_no_bundle(cli: Cli, models: str) -> None:
     assert done.err.startswith(f"error: {without_query(models)}")
 
 
+def test_fetch_can_refuse_a_registry(cli: Cli, models: str, tmp_path: Path) -> None:
+    """Replicas load what they are given: they do not look for a current version."""
+    cli("models", "add", bundles.write(tmp_path / "one", "one"), models)
+    done = cli("models", "fetch", models, "--no-registry")
+    assert done.code == 1
+    assert "is a registry: name one of its versions" in done.err
+
+
 @pytest.mark.parametrize("columns", [80, 20])
 def test_a_version_is_printed_in_full_and_may_be_shortened(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
