@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from pintag.cli.console import escape
 from pintag.core import config
 from pintag.core.quiet import import_quietly
 from pintag.report.results import ModelResult, Results, Timings
+
+if TYPE_CHECKING:
+    from pintag.train.study.study_store import StudyStore
 
 _HELP = """Train and compare the models in CONFIG on one data set, and keep the best one.
 
@@ -57,7 +61,7 @@ all nodes must see the folder of the data set.
     type=click.Path(path_type=Path),
     help="The folder of the study.",
 )
-@click.option("--resume", is_flag=True, help="Continue the interrupted study at --out.")
+@click.option("--resume", is_flag=True, help="Continue the study at --out, if one was begun.")
 @click.option("--overwrite", is_flag=True, help="Replace the study at --out.")
 @click.option(
     "--drop-leaks",
@@ -79,8 +83,7 @@ def study(
     from pintag.train.study.study_store import StudyStore
 
     settings = config.load(StudyConfig, configuration, overrides)
-    # Checked first, because reading the images takes seconds.
-    StudyStore(out).check(resume=resume, overwrite=overwrite)
+    _check(StudyStore(out), resume=resume, overwrite=overwrite)
     scanned = sources.data_set(data_dir, settings.seed)
     console.err.print(f"{len(scanned)} images, {len(scanned.labels)} labels; working on Ray …")
     import_quietly("keras")
@@ -104,6 +107,13 @@ def study(
         console.print_json(results.model_dump(mode="json"))
     else:
         _summarise(results, timings, out)
+
+
+def _check(store: StudyStore, *, resume: bool, overwrite: bool) -> None:
+    """Check the folder first, because reading the images takes seconds."""
+    store.check(resume=resume, overwrite=overwrite)
+    if resume and not store.is_begun:
+        console.err.print("there is no study to resume: a new one begins")
 
 
 def _summarise(results: Results, timings: Timings, out: Path) -> None:

@@ -18,10 +18,12 @@ from pintag.cli.console import escape
 from pintag.core import config
 from pintag.core.quiet import import_quietly
 from pintag.models.bundle import ModelBundle
+from pintag.models.bundle import load as load_bundle
 from pintag.models.engines.tensorflow import has_gpu
 
 if TYPE_CHECKING:
     from pintag.train.config import TrainConfig
+    from pintag.train.fit.workspace import Workspace
 
 _HELP = """Train the model that CONFIG describes, calibrate and evaluate it, and write a bundle.
 
@@ -66,7 +68,7 @@ workers run on that Ray cluster, otherwise on this machine.
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The bundle to write.  [default: ./runs/NAME]"
 )
-@click.option("--resume", is_flag=True, help="Continue the interrupted run at --out.")
+@click.option("--resume", is_flag=True, help="Continue the run at --out, if one was begun.")
 @click.option("--overwrite", is_flag=True, help="Replace the folder at --out.")
 @console.json_option
 def train(
@@ -82,9 +84,11 @@ def train(
     from pintag.train.fit.workspace import Workspace
 
     settings = config.load(TrainConfig, configuration, overrides)
-    target = out or Path("runs") / (settings.name or configuration.stem)
-    # Checked first, because reading the images takes seconds.
-    Workspace(target).check(resume=resume, overwrite=overwrite)
+    workspace = Workspace(out or Path("runs") / (settings.name or configuration.stem))
+    if resume and workspace.is_complete:
+        _report_complete(workspace.out, data_dir, as_json=as_json)
+        return
+    _check(workspace, resume=resume, overwrite=overwrite)
     scanned = sources.data_set(data_dir, settings.seed)
     console.err.print(f"{len(scanned)} images, {len(scanned.labels)} labels; training on Ray …")
     # Imported after the arguments are checked, because it takes seconds.
@@ -97,16 +101,28 @@ def train(
             bundle = fit(
                 settings,
                 scanned,
-                target,
+                workspace.out,
                 resume=resume,
                 overwrite=overwrite,
                 on_progress=partial(_show, console.Stages(bars)),
             )
     except KeyboardInterrupt:
-        _print_interrupted(can_resume=Workspace(target).folder.exists())
+        _print_interrupted(can_resume=workspace.folder.exists())
         sys.exit(1)
     _warn(bundle, settings)
     _report(bundle, scanned.root, as_json=as_json)
+
+
+def _check(workspace: Workspace, *, resume: bool, overwrite: bool) -> None:
+    """Check the folder first, because reading the images takes seconds."""
+    workspace.check(resume=resume, overwrite=overwrite)
+    if resume and not workspace.is_begun:
+        console.err.print("there is no run to resume: a new one begins")
+
+
+def _report_complete(target: Path, data_dir: Path | None, *, as_json: bool) -> None:
+    console.err.print(f"{escape(str(target))} is complete; --overwrite trains it again")
+    _report(load_bundle(target), data_dir or Path("data"), as_json=as_json)
 
 
 def _report(bundle: ModelBundle, data: Path, *, as_json: bool) -> None:

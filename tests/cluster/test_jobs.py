@@ -70,8 +70,14 @@ def test_a_job_runs_to_completion_and_its_cluster_ends(server: Installation, job
     wait_until_complete(server, name)
     assert server.run("client", "ls", f"/models-volume/{RESULTS[job]}")
     # Its logs can still be read; its pods are gone.
-    ended = f"--selector=ray.io/originated-from-cr-name={name}"
-    wait_for(lambda: not server.pods(ended), READY_S, "the end of its cluster")
+    cluster = f"--selector=ray.io/cluster={cluster_of(server, name)}"
+    wait_for(lambda: not server.pods(cluster), READY_S, "the end of its cluster")
+
+
+def cluster_of(server: Installation, job: str) -> str:
+    """The name of a job's Ray cluster; it changes when the job is tried again."""
+    name: str = server.get("rayjob", job)["status"]["rayClusterName"]
+    return name
 
 
 def wait_until_complete(server: Installation, name: str) -> None:
@@ -114,13 +120,19 @@ def test_a_bulk_job_goes_on_without_its_head_and_without_its_submitter(
         f"--set-string=jobs.bulk.command={command}",
     )
     name = f"{server.name}-bulk-2"
-    head = f"--selector=ray.io/originated-from-cr-name={name},ray.io/node-type=head"
-    for share, selector in ((0.25, head), (0.5, f"--selector=batch.kubernetes.io/job-name={name}")):
-        wait_for(lambda: results(server)[0] >= share * 20_000, 1200, "results")  # noqa: B023
-        (pod,) = server.pods(selector, "--field-selector=status.phase=Running")
-        server.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
+    wait_for(lambda: results(server)[0] >= 0.25 * 20_000, 1200, "a quarter of the results")
+    end(server, f"ray.io/cluster={cluster_of(server, name)},ray.io/node-type=head")
+    wait_for(lambda: results(server)[0] >= 0.5 * 20_000, 1200, "half of the results")
+    end(server, f"batch.kubernetes.io/job-name={name}")
     wait_until_complete(server, name)
     assert results(server) == (20_000, 20_000)
+
+
+def end(server: Installation, labels: str) -> None:
+    """Remove the running pod with some labels, as when its node loses power."""
+    options = (f"--selector={labels}", "--field-selector=status.phase=Running")
+    (pod,) = server.pods(*options)
+    server.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
 
 
 def results(server: Installation) -> tuple[int, int]:

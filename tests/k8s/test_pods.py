@@ -156,9 +156,7 @@ def test_pods_of_replicas_first_verify_a_bundle_that_is_not_in_their_image(
             assert each["volumeMounts"] == spec["containers"][0]["volumeMounts"]
 
 
-@pytest.mark.parametrize(
-    ("uri", "follow"), [("/models/pins/1", "false"), ("/models/pins", "true")]
-)
+@pytest.mark.parametrize(("uri", "follow"), [("/models/pins/1", "false"), ("/models/pins", "true")])
 def test_a_loaded_bundle_is_a_version_of_the_registry_of_the_server(uri: str, follow: str) -> None:
     bundle = f"--set=bundle.uri={uri},bundle.follow={follow},bundle.volume.enabled=true"
     job = one("Job", "kind", bundle, "--set=bundle.volume.loadFrom=s3://bucket/pins/1")

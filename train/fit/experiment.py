@@ -56,7 +56,8 @@ def fit(
     The folder `<out>.run` holds the state of an unfinished or interrupted run.
 
     Args:
-        resume: continue the run in `<out>.run`, which must have the same configuration and data.
+        resume: continue the run in `<out>.run`, if there is one. It must have the same
+            configuration and data.
         overwrite: replace an existing bundle or unfinished run at `out`.
         on_progress: called with progress messages, on another thread.
 

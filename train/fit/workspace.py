@@ -45,13 +45,24 @@ class Workspace:
     def folder(self) -> Path:
         return self.out.with_name(f"{self.out.name}.run").absolute()
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a run to resume."""
+        return (self.folder / _REQUEST).exists()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the bundle is there, and no later run has begun."""
+        return (self.out / MANIFEST).exists() and not self.is_begun
+
     def check(self, *, resume: bool, overwrite: bool) -> None:
         """Check, before the images are read, that the run may be started or resumed.
 
         Raises:
-            TrainingError: a bundle, a run or another folder exists, or there is no run to resume.
+            TrainingError: a bundle, a run or another folder exists.
         """
         check_parent(self.out)
+        resume = resume and self.is_begun
         if self.out.exists() and not overwrite and not resume:
             raise TrainingError(f"{self.out} exists; choose another --out, or give --overwrite")
         if self.out.exists() and not (self.out / MANIFEST).exists():
@@ -73,7 +84,7 @@ class Workspace:
         request = json.loads(config.model_dump_json(exclude=set(_CHANGEABLE)))
         request["data"] = fingerprint
         self.check(resume=resume, overwrite=overwrite)
-        if resume:
+        if resume and self.is_begun:
             check_same(self.folder / _REQUEST, request)
         elif self.folder.exists():
             shutil.rmtree(self.folder)
@@ -87,7 +98,7 @@ class Workspace:
 
     def _refuse_used(self) -> None:
         """Raise a TrainingError if the folder has a run or something else; it may be empty."""
-        if (self.folder / _REQUEST).exists():
+        if self.is_begun:
             raise TrainingError(
                 f"{self.folder} holds an unfinished run; give --resume to continue it, or "
                 "--overwrite to start again"

@@ -45,7 +45,7 @@ def run(
     """Run a study on the Ray cluster of `RAY_ADDRESS`, or else a local one.
 
     Args:
-        resume: continue the study in `out`, of the same configuration and data.
+        resume: continue the study in `out`, if there is one, of the same configuration and data.
         overwrite: replace an existing study in `out`.
         drop_leaks: move images that are in two splits to the earlier split.
         on_progress: called with the title of a stage, the amount done, and the total amount.

@@ -38,17 +38,22 @@ class StudyStore:
         """Return the path of a fine-tuned model's bundle."""
         return self.folder / "models" / name
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a study to resume."""
+        return (self.folder / _REQUEST).exists()
+
     def check(self, *, resume: bool, overwrite: bool) -> None:
         """Check, before the images are read, that the study may be started or resumed.
 
         Raises:
-            TrainingError: the folder holds something else, or there is no study to resume.
+            TrainingError: the folder holds something else.
         """
         workspace.check_parent(self.folder)
-        if resume:
+        if resume and self.is_begun:
             workspace.read_request(self.folder / _REQUEST)
         elif self._is_used():
-            if not (self.folder / _REQUEST).exists():
+            if not self.is_begun:
                 raise TrainingError(
                     f"{self.folder} exists and is not a study; choose another --out"
                 )
@@ -68,7 +73,7 @@ class StudyStore:
             TrainingError: the folder holds something else, or it cannot be written.
         """
         self.check(resume=resume, overwrite=overwrite)
-        if resume:
+        if resume and self.is_begun:
             workspace.check_same(self.folder / _REQUEST, request)
         elif self._is_used():
             shutil.rmtree(self.folder)

@@ -17,7 +17,7 @@ OFFLINE = CONFIGS / "study" / "offline.yaml"
     [
         ("other.txt", (), "exists and is not a study; choose another --out"),
         ("request.json", (), "holds a study; give --resume to continue it, or --overwrite"),
-        ("other.txt", ("--resume",), "there is nothing to resume"),
+        ("other.txt", ("--resume",), "exists and is not a study; choose another --out"),
     ],
 )
 def test_the_folder_is_checked_before_the_images_are_read(

@@ -11,6 +11,7 @@ import pytest
 
 from pintag.cli import train
 from tests.conftest import CONFIGS, pintag
+from tests.pintag import bundles
 from tests.pintag.cli.conftest import Cli, run_and_print_slow_imports
 
 SAMPLE = CONFIGS / "train" / "sample.yaml"
@@ -85,7 +86,7 @@ def test_a_missing_data_set_is_reported(cli: Cli, tmp_path: Path) -> None:
         ("out", (), "out exists; choose another --out, or give --overwrite"),
         ("out", ("--overwrite",), "out exists and is not a bundle; choose another --out"),
         ("out.run", (), "out.run exists and is not a run that can be resumed; remove it, choose"),
-        ("out.run", ("--resume",), "there is nothing to resume"),
+        ("out.run", ("--resume",), "out.run exists and is not a run that can be resumed"),
     ],
 )
 def test_the_folder_is_checked_before_the_images_are_read(
@@ -97,6 +98,15 @@ def test_the_folder_is_checked_before_the_images_are_read(
     done = cli("train", SAMPLE, "--data", tmp_path / "none", "--out", out, *options)
     assert (done.code, done.out) == (1, "")
     assert reason in done.err
+
+
+def test_a_complete_run_is_not_repeated_by_resuming(cli: Cli, tmp_path: Path) -> None:
+    """So that a job can repeat one command until its bundle is there."""
+    out = bundles.write(tmp_path / "out", "one")
+    done = cli("train", SAMPLE, "--data", tmp_path / "none", "--out", out, "--resume", "--json")
+    assert done.code == 0
+    assert "out is complete; --overwrite trains it again" in done.err
+    assert json.loads(done.out)["version"] == "one"
 
 
 def test_the_default_data_set_is_the_folder_data(

@@ -12,6 +12,7 @@ import pytest
 
 from pintag.core.errors import TrainingError
 from pintag.train.config import HeadConfig, ScalingConfig, TrainConfig
+from tests.pintag import bundles
 
 if TYPE_CHECKING:
     from pintag.train.fit.workspace import Workspace
@@ -98,8 +99,16 @@ def test_a_run_may_be_resumed_on_more_workers(tmp_path: Path) -> None:
     claim(tmp_path / "out", TrainConfig(scaling=ScalingConfig(num_workers=4)), resume=True)
 
 
-def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="nothing to resume"):
+def test_a_run_is_begun_if_there_is_none_to_resume(tmp_path: Path) -> None:
+    """So that a job can repeat one command."""
+    claim(tmp_path / "out", resume=True)
+    assert workspace(tmp_path / "out").is_begun
+
+
+def test_a_bundle_is_never_replaced_by_resuming(tmp_path: Path) -> None:
+    bundles.write(tmp_path / "out", "one")
+    assert workspace(tmp_path / "out").is_complete
+    with pytest.raises(TrainingError, match="out exists"):
         claim(tmp_path / "out", resume=True)
 
 

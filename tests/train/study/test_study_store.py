@@ -48,9 +48,8 @@ def test_only_the_same_study_can_be_resumed(tmp_path: Path) -> None:
         claim(tmp_path / "out", changed, resume=True)
 
 
-def test_there_must_be_a_study_to_resume(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="nothing to resume"):
-        claim(tmp_path / "out", resume=True)
+def test_a_study_is_begun_if_there_is_none_to_resume(tmp_path: Path) -> None:
+    assert claim(tmp_path / "out", resume=True).is_begun
 
 
 def test_a_folder_with_other_files_is_never_removed(tmp_path: Path) -> None:
