@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -32,6 +33,8 @@ class Outcome:
     status: int
     """The HTTP status; zero if there was no answer."""
     retry_after: str = ""
+    resent: bool = False
+    """Whether it was sent again, because the server closed its connection, which had been idle."""
 
 
 class Outcomes(list[Outcome]):
@@ -46,6 +49,11 @@ class Outcomes(list[Outcome]):
         return sum(
             outcome.status == 200 and outcome.due + outcome.seconds <= seconds for outcome in self
         )
+
+    @property
+    def resent(self) -> int:
+        """The number of requests that were sent again."""
+        return sum(outcome.resent for outcome in self)
 
     @property
     def refused(self) -> int:
@@ -103,10 +111,10 @@ async def _run(
     async def one(number: int, due: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):
-                status, retry_after = await client.post(bodies[number % len(bodies)])
+                answer = await client.post(bodies[number % len(bodies)])
         except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
-            status, retry_after = 0, ""
-        outcomes.append(Outcome(due, time.perf_counter() - started - due, status, retry_after))
+            answer = _Answer()
+        outcomes.append(Outcome(due, time.perf_counter() - started - due, *answer))
 
     async with asyncio.TaskGroup() as tasks:
         for number, due in enumerate(times):
@@ -119,6 +127,15 @@ async def _run(
     await client.close()
 
 
+class _Answer(NamedTuple):
+    status: int = 0
+    retry_after: str = ""
+    resent: bool = False
+
+
+_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 class _Client:
     """A pool of persistent connections that grows as needed."""
 
@@ -127,11 +144,26 @@ class _Client:
         self._local = (source, 0) if source else None
         self._host, self._port = str(parts.hostname), parts.port or 80
         self._head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: "
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[_Connection] = []
 
-    async def post(self, body: bytes) -> tuple[int, str]:
-        """Send one request; return the status of the answer and its Retry-After."""
-        reader, writer = await self._connection()
+    async def post(self, body: bytes) -> _Answer:
+        """Send one request.
+
+        A server may close an idle connection at the moment when a client sends: the client then
+        gets no byte of an answer, and sends the request again, over a new connection.
+        """
+        if not (connection := self._idle_connection()):
+            return await self._exchange(await self._open(), body)
+        try:
+            return await self._exchange(connection, body)
+        except (ConnectionError, asyncio.IncompleteReadError) as error:
+            if getattr(error, "partial", b""):
+                raise
+            answer = await self._exchange(await self._open(), body)
+            return answer._replace(resent=True)
+
+    async def _exchange(self, connection: _Connection, body: bytes) -> _Answer:
+        reader, writer = connection
         try:
             writer.write(f"{self._head}{len(body)}\r\n\r\n".encode() + body)
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -143,16 +175,19 @@ class _Client:
         if headers.get("connection") == "close":
             writer.close()
         else:
-            self._idle.append((reader, writer))
-        return int(head[0].split()[1]), headers.get("retry-after", "")
+            self._idle.append(connection)
+        return _Answer(int(head[0].split()[1]), headers.get("retry-after", ""))
 
-    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """An idle connection that the server has not closed, or a new one."""
+    def _idle_connection(self) -> _Connection | None:
+        """An idle connection that the server has not closed."""
         while self._idle:
             reader, writer = self._idle.pop()
             if not reader.at_eof() and reader.exception() is None:
                 return reader, writer
             writer.close()
+        return None
+
+    async def _open(self) -> _Connection:
         return await asyncio.open_connection(self._host, self._port, local_addr=self._local)
 
     async def close(self) -> None:

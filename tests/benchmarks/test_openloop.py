@@ -19,7 +19,10 @@ REFUSED = b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
 
 @contextlib.contextmanager
 def answering(answer: Answer) -> Iterator[str]:
-    """A server on loopback; `answer` maps a body to the seconds to wait and the bytes to send."""
+    """A server on loopback; `answer` maps a body to the seconds to wait and the bytes to send.
+
+    Without bytes it closes the connection.
+    """
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -28,6 +31,8 @@ def answering(answer: Answer) -> Iterator[str]:
                 length = int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0])
                 seconds, response = answer(await reader.readexactly(length))
                 await asyncio.sleep(seconds)
+                if not response:
+                    return
                 writer.write(response)
 
     loop = asyncio.new_event_loop()
@@ -104,6 +109,25 @@ def test_refusals_and_missing_answers_are_recorded() -> None:
     ]
     assert outcomes.milliseconds(99) is None
     assert outcomes.milliseconds(99, 503) is not None
+
+
+def test_a_request_is_sent_again_if_its_idle_connection_is_closed() -> None:
+    responses = [OK, b"", OK]
+    with answering(lambda _: (0, responses.pop(0))) as url:
+        outcomes = openloop.run(url, [b"a"], [0, 0.3])
+    assert [(outcome.status, outcome.resent) for outcome in outcomes] == [(200, False), (200, True)]
+    assert outcomes.resent == 1
+
+
+def test_a_request_is_not_sent_again_if_its_connection_was_new_or_an_answer_had_begun() -> None:
+    responses = [b"", OK, b"HTTP/1.1 2"]
+    with answering(lambda _: (0, responses.pop(0) if responses else b"")) as url:
+        outcomes = openloop.run(url, [b"a"], [0, 0.3, 0.6], timeout_s=0.2)
+    assert [(outcome.status, outcome.resent) for outcome in outcomes] == [
+        (0, False),
+        (200, False),
+        (0, False),
+    ]
 
 
 @pytest.mark.parametrize("bodies", [1, 3])
