@@ -70,4 +70,4 @@ def messages(server: Installation) -> str:
         each.get("message", "")
         for application in applications
         for each in (application, *application.get("serveDeploymentStatuses", {}).values())
-    )
+    ).strip()

@@ -15,7 +15,7 @@ PATHS = re.findall(
 
 
 def test_the_chart_has_every_application() -> None:
-    assert len(PATHS) == 4
+    assert len(PATHS) == 5
 
 
 @pytest.mark.ray

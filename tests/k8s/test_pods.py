@@ -223,6 +223,19 @@ def test_probes_are_our_own() -> None:
         assert worker["livenessProbe"]["httpGet"]["path"] == "/api/local_raylet_healthz"
 
 
+def test_a_node_without_replicas_is_out_of_the_service_before_it_stops_answering(
+    example: str,
+) -> None:
+    """It answers for drain_s. Then its proxy ends, and connections are refused."""
+    service = one("RayService", example)
+    for group in cluster(service)["workerGroupSpecs"]:
+        (*_, container) = containers(group["template"])
+        variables = {each["name"]: each.get("value") for each in container["env"]}
+        probe = container["readinessProbe"]
+        noticed = probe["failureThreshold"] * probe["periodSeconds"]
+        assert noticed + 2 <= float(variables["RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S"])
+
+
 def test_a_budget_names_how_many_must_stay() -> None:
     """Kubernetes cannot count a share of a RayCluster's pods: it would allow no eviction."""
     budgets = [each for each in objects("cpu") if each["kind"] == "PodDisruptionBudget"]

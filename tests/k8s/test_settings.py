@@ -14,7 +14,7 @@ from pintag.core import config
 from pintag.serve import app, export
 from pintag.serve.auth import redis_limiter
 from pintag.serve.config import ServeConfig
-from pintag.serve.lifecycle import follower
+from pintag.serve.lifecycle import follower, readiness
 from pintag.serve.nodes import environment
 from scripts import chart
 from tests.k8s.rendering import Object, cluster, helm, one
@@ -77,7 +77,7 @@ def test_the_serve_configuration_and_the_variables_are_those_of_pintag(
     path = tmp_path / "values.yaml"
     path.write_text(yaml.safe_dump({"settings": CHANGES.get(change, {})}))
     expected, service = settings(example, path)
-    content = yaml.safe_load(service["spec"]["serveConfigV2"])
+    content = serve_config(service)
     ServeDeploySchema.model_validate(content)
     bundle = content["applications"][0]["args"]["bundle"]
     assert content == yaml.safe_load(export.serve_config(expected, bundle))
@@ -96,6 +96,15 @@ def nodes(service: Object) -> list[Object]:
     return [group["template"]["spec"]["containers"][0] for group in groups]
 
 
+def serve_config(service: Object) -> Object:
+    """The Serve configuration of a RayService, without the last application, which only waits."""
+    content: Object = yaml.safe_load(service["spec"]["serveConfigV2"])
+    ServeDeploySchema.model_validate(content)
+    last = content["applications"].pop()
+    assert last["import_path"] == f"{readiness.__name__}:{readiness.build.__name__}"
+    return content
+
+
 @pytest.mark.parametrize("example", NAMES)
 def test_a_registry_is_followed_by_one_application_on_nodes_of_the_classifier(
     example: str, tmp_path: Path
@@ -103,7 +112,7 @@ def test_a_registry_is_followed_by_one_application_on_nodes_of_the_classifier(
     (tmp_path / "values.yaml").write_text("settings: {}")
     expected, _ = settings(example, tmp_path / "values.yaml")
     service = one("RayService", example, "--set=bundle.follow=true,bundle.uri=s3://models/pins")
-    content = yaml.safe_load(service["spec"]["serveConfigV2"])
+    content = serve_config(service)
     ServeDeploySchema.model_validate(content)
     (only,) = content["applications"]
     assert only["args"].pop("follower") == {"resources": {"follower": 1}}
@@ -141,7 +150,7 @@ def test_the_control_store_and_the_limits_of_keys_are_in_one_redis(
     store = cluster(service)["gcsFaultToleranceOptions"]
     key = {"secretKeyRef": {"name": secret, "key": "password"}}
     assert (store["redisAddress"], store["redisPassword"]["valueFrom"]) == (address, key)
-    for application in yaml.safe_load(service["spec"]["serveConfigV2"])["applications"]:
+    for application in serve_config(service)["applications"]:
         url = urlsplit(application["args"]["access"]["rate_limits"]["redis"])
         assert f"{url.scheme}://{url.hostname}:{url.port}" == address
         assert (url.username, url.password) == (store.get("redisUsername", {}).get("value"), None)

@@ -103,7 +103,7 @@ template:
         # Ours, not KubeRay's: a pod that answers stays in the Service while the head or Ray's agent is busy or gone.
         readinessProbe:
           httpGet: { path: /-/healthz, port: serve }
-          periodSeconds: 2
+          periodSeconds: 1 # a node without replicas goes on answering for drain_s: it must be out of the Service by then
           timeoutSeconds: 5
           failureThreshold: 2
         livenessProbe: # the raylet has been dead for two minutes

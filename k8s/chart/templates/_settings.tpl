@@ -41,6 +41,8 @@
 {{- $applications = append $applications (dict "name" "candidate" "route_prefix" nil "import_path" "pintag.serve.app:build_candidate" "args" $candidate) -}}
 {{- end -}}
 {{- end -}}
+{{- /* Runs last, when requests can reach the others: KubeRay then moves the traffic to this cluster. */ -}}
+{{- $applications = append $applications (dict "name" "readiness" "route_prefix" nil "import_path" "pintag.serve.lifecycle.readiness:build") -}}
 {{- dict "proxy_location" "EveryNode"
   "http_options" (pick $settings.http "host" "port")
   "logging_config" (dict "encoding" (upper $settings.log.format) "log_level" "WARNING")
