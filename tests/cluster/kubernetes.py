@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from scripts import chart
 
 IMAGE = os.environ.get("PINTAG_CLUSTER_IMAGE", "pintag:1-demo")
@@ -28,6 +30,10 @@ STORE_IMAGE = os.environ.get("PINTAG_CLUSTER_STORE_IMAGE", "s3:1")
 READY_S, GONE_S = 900, 180
 
 Object = dict[str, Any]
+disposable = pytest.mark.skipif(
+    os.environ.get("PINTAG_CLUSTER_DISPOSABLE") != "1",
+    reason="ends pods, or stops nodes: PINTAG_CLUSTER_DISPOSABLE=1 allows that",
+)
 
 
 def missing() -> str:
@@ -57,6 +63,12 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None
     while not condition():
         assert time.monotonic() < until, f"waited {seconds:g} s for {what}"
         time.sleep(2)
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a pod answers, and stays."""
+    conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions", [])}
+    return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
 
 
 class Installation:

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster import kubernetes
-from tests.cluster.kubernetes import READY_S, Installation, wait_for
+from tests.cluster.kubernetes import READY_S, Installation, disposable, is_ready, wait_for
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.timeout(2400),
-    pytest.mark.skipif(
-        os.environ.get("PINTAG_CLUSTER_DISPOSABLE") != "1",
-        reason="deletes pods: PINTAG_CLUSTER_DISPOSABLE=1 allows that",
-    ),
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400), disposable]
 
 OPTIONS = (
     "--set=classifier.pods.min=2,classifier.pods.max=3,classifier.replicasPerPod=1",
@@ -68,12 +60,7 @@ def ready(server: Installation) -> int:
     pods = server.get("pods", "", CLASSIFIERS)["items"]
     if any("deletionTimestamp" in pod["metadata"] for pod in pods):
         return 0
-    return sum(
-        condition["status"] == "True"
-        for pod in pods
-        for condition in pod["status"].get("conditions", [])
-        if condition["type"] == "Ready"
-    )
+    return sum(map(is_ready, pods))
 
 
 def outcome_of(server: Installation) -> kubernetes.Object:

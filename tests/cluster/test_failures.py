@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,16 +9,9 @@ from datetime import datetime
 import pytest
 
 from tests.cluster import kubernetes
-from tests.cluster.kubernetes import READY_S, Installation, run, wait_for
+from tests.cluster.kubernetes import READY_S, Installation, disposable, is_ready, run, wait_for
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.timeout(2400),
-    pytest.mark.skipif(
-        os.environ.get("PINTAG_CLUSTER_DISPOSABLE") != "1",
-        reason="kills pods and drains nodes: PINTAG_CLUSTER_DISPOSABLE=1 allows that",
-    ),
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400), disposable]
 
 # Two pods with one classifier replica each, so that one may end.
 OPTIONS = (
@@ -55,11 +47,6 @@ def is_whole(server: Installation) -> bool:
     """Whether every pod is there and ready, and none of an earlier one."""
     pods = server.get("pods", "", "--selector=ray.io/node-type")["items"]
     return len(pods) == 4 and all(map(is_ready, pods)) and server.is_ready()
-
-
-def is_ready(pod: kubernetes.Object) -> bool:
-    conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions", [])}
-    return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
 
 
 def pod_of(server: Installation, component: str) -> str:

@@ -12,16 +12,9 @@ import time
 
 import pytest
 
-from tests.cluster.kubernetes import READY_S, Installation, run, wait_for
+from tests.cluster.kubernetes import READY_S, Installation, disposable, is_ready, run, wait_for
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.timeout(2400),
-    pytest.mark.skipif(
-        os.environ.get("PINTAG_CLUSTER_DISPOSABLE") != "1",
-        reason="stops nodes: PINTAG_CLUSTER_DISPOSABLE=1 allows that",
-    ),
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400), disposable]
 
 OPTIONS = (
     "--set=classifier.pods.min=2,classifier.pods.max=2,classifier.replicasPerPod=1",
@@ -46,9 +39,7 @@ def pod_addresses(server: Installation) -> dict[str, str]:
     return {
         pod["spec"]["nodeName"]: pod["status"]["podIP"]
         for pod in server.get("pods", "", CLASSIFIERS)["items"]
-        if "deletionTimestamp" not in pod["metadata"]
-        for condition in pod["status"].get("conditions", [])
-        if (condition["type"], condition["status"]) == ("Ready", "True")
+        if is_ready(pod)
     }
 
 
@@ -66,7 +57,7 @@ def nodes(server: Installation) -> tuple[str, str]:
     return free[0], other
 
 
-def is_ready(node: str) -> bool:
+def is_node_ready(node: str) -> bool:
     path = "--output=jsonpath={.status.conditions[?(@.type=='Ready')].status}"
     return run("kubectl", "get", "node", node, path).stdout == "True"
 
@@ -78,11 +69,11 @@ def test_without_a_kubelet_the_pods_of_a_node_answer(
     with server.load(node=other) as outcome:
         on_node("STOP_KUBELET", node)
         try:
-            wait_for(lambda: not is_ready(node), 120, "Kubernetes to notice")
+            wait_for(lambda: not is_node_ready(node), 120, "Kubernetes to notice")
             time.sleep(40)  # longer than Kubernetes tolerates: it gives the pods up
         finally:
             on_node("START_KUBELET", node)
-        wait_for(lambda: is_ready(node), 120, "the node")
+        wait_for(lambda: is_node_ready(node), 120, "the node")
         wait_for(lambda: len(pod_addresses(server)) == 2, READY_S, "a pod on each node")
     assert outcome["failed"] == []
 
@@ -102,7 +93,7 @@ def test_a_node_off_the_network_costs_the_other_nodes_clients_nothing(
             time.sleep(35)
         finally:
             on_node("MEND", node)
-        wait_for(lambda: is_ready(node), 120, "the node")
+        wait_for(lambda: is_node_ready(node), 120, "the node")
         wait_for(lambda: len(pod_addresses(server)) == 2, READY_S, "a pod on each node")
     print(f"by the Service, {len(by_service['failed'])} of {by_service['sent']} failed")
     assert by_pod["failed"] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.kubernetes import READY_S, Installation, wait_for
+from tests.cluster.kubernetes import READY_S, Installation, is_ready, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
@@ -49,9 +49,4 @@ def replace_head(server: Installation) -> None:
 
 def ready(server: Installation) -> int:
     """How many pods of the classifier answer."""
-    return sum(
-        condition["status"] == "True"
-        for pod in server.get("pods", "", CLASSIFIERS)["items"]
-        for condition in pod["status"].get("conditions", [])
-        if condition["type"] == "Ready"
-    )
+    return sum(map(is_ready, server.get("pods", "", CLASSIFIERS)["items"]))
