@@ -280,6 +280,12 @@ def test_a_job_that_is_run_again_has_another_name() -> None:
     assert not first & second
 
 
+def test_a_finished_job_soon_frees_its_nodes() -> None:
+    job = one("RayJob", "cpu", "--set=jobs.train.enabled=true")
+    assert job["spec"]["shutdownAfterJobFinishes"]
+    assert job["spec"]["ttlSecondsAfterFinished"] <= 60
+
+
 def test_the_head_needs_nothing_that_ends_with_the_release() -> None:
     """KubeRay makes the pod that cleans up Redis of the head's template, after an uninstallation.
 
