@@ -22,14 +22,14 @@ def test_a_second_installation_changes_nothing(server: Installation) -> None:
     assert server.pods().items() >= before.items()
 
 
-@pytest.mark.parametrize("origins", ["{https://shop.example}", "null"], ids=["new", "back"])
+@pytest.mark.parametrize("origins", ['["https://shop.example"]', "[]"], ids=["new", "back"])
 def test_a_setting_is_rolled_out_under_load_and_no_request_fails(
     server: Installation, origins: str
 ) -> None:
     before = server.pods("--selector=ray.io/node-type")
-    expected = 20 * (origins != "null")
+    expected = 20 * (origins != "[]")
     with server.pod("client", ["sleep", "infinity"]), server.load() as outcome:
-        server.upgrade(f"--set=settings.http.cors_origins={origins}")
+        server.upgrade(f"--set-json=settings.http.cors_origins={origins}")
         wait_for(lambda: allowed(server) == expected, kubernetes.READY_S, "the roll-out")
     assert outcome["failed"] == []
     assert server.pods("--selector=ray.io/node-type") == before
