@@ -103,9 +103,11 @@ template:
         # Ours, not KubeRay's: a pod that answers stays in the Service while the head or Ray's agent is busy or gone.
         readinessProbe:
           httpGet: { path: /-/healthz, port: serve }
-          periodSeconds: 1 # a node without replicas goes on answering for drain_s: it must be out of the Service by then
-          timeoutSeconds: 5
-          failureThreshold: 2
+          # A node without replicas goes on answering for drain_s: it must be out of the Service by then. But a reload of HAProxy
+          # must not take it out.
+          periodSeconds: 1
+          timeoutSeconds: 2
+          failureThreshold: 4
         livenessProbe: # the raylet has been dead for two minutes
           httpGet: { path: /api/local_raylet_healthz, port: 52365 }
           initialDelaySeconds: 60
