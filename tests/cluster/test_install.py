@@ -9,6 +9,14 @@ from tests.cluster.kubernetes import GONE_S, Installation, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
+# Room for a second replica in each pod: the old one goes when the new one answers.
+OPTIONS = (
+    "--set=settings.classifier.autoscaling.min_replicas=1",
+    "--set=settings.classifier.autoscaling.max_replicas=1",
+    "--set=settings.classifier.max_surge_percent=100",
+    "--set=settings.explainer.max_surge_percent=100,explainer.replicasPerPod=2",
+)
+
 
 def test_helm_test_tags_a_picture(server: Installation) -> None:
     assert "Phase:          Succeeded" in server.helm("test", server.name, "--timeout=5m")
@@ -16,7 +24,7 @@ def test_helm_test_tags_a_picture(server: Installation) -> None:
 
 def test_a_second_installation_changes_nothing(server: Installation) -> None:
     before = server.pods()
-    server.upgrade()
+    server.upgrade(*OPTIONS)
     manifest = server.helm("get", "manifest", server.name)
     server.kubectl("diff", "--filename=-", stdin=manifest)
     assert server.pods().items() >= before.items()
@@ -29,7 +37,7 @@ def test_a_setting_is_rolled_out_under_load_and_no_request_fails(
     before = server.pods("--selector=ray.io/node-type")
     expected = 20 * (origins != "[]")
     with server.pod("client", ["sleep", "infinity"]), server.load() as outcome:
-        server.upgrade(f"--set-json=settings.http.cors_origins={origins}")
+        server.upgrade(*OPTIONS, f"--set-json=settings.http.cors_origins={origins}")
         wait_for(lambda: allowed(server) == expected, kubernetes.READY_S, "the roll-out")
     assert outcome["failed"] == []
     assert server.pods("--selector=ray.io/node-type") == before
