@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -33,8 +32,8 @@ class Outcome:
     status: int
     """The HTTP status; zero if there was no answer."""
     retry_after: str = ""
-    resent: bool = False
-    """Whether it was sent again, because the server closed its connection, which had been idle."""
+    idle_closed: bool = False
+    """Whether there was no answer because the server closed the connection, which had been idle."""
 
 
 class Outcomes(list[Outcome]):
@@ -49,11 +48,6 @@ class Outcomes(list[Outcome]):
         return sum(
             outcome.status == 200 and outcome.due + outcome.seconds <= seconds for outcome in self
         )
-
-    @property
-    def resent(self) -> int:
-        """The number of requests that were sent again."""
-        return sum(outcome.resent for outcome in self)
 
     @property
     def refused(self) -> int:
@@ -109,12 +103,14 @@ async def _run(
     started = time.perf_counter()
 
     async def one(number: int, due: float) -> None:
+        status, retry_after, idle_closed = 0, "", False
         try:
             async with asyncio.timeout(timeout_s):
-                answer = await client.post(bodies[number % len(bodies)])
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
-            answer = _Answer()
-        outcomes.append(Outcome(due, time.perf_counter() - started - due, *answer))
+                status, retry_after = await client.post(bodies[number % len(bodies)])
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
+            idle_closed = isinstance(error, _IdleClosedError)
+        seconds = time.perf_counter() - started - due
+        outcomes.append(Outcome(due, seconds, status, retry_after, idle_closed))
 
     async with asyncio.TaskGroup() as tasks:
         for number, due in enumerate(times):
@@ -127,13 +123,8 @@ async def _run(
     await client.close()
 
 
-class _Answer(NamedTuple):
-    status: int = 0
-    retry_after: str = ""
-    resent: bool = False
-
-
-_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+class _IdleClosedError(ConnectionError):
+    """A server may close an idle connection at the moment when a client sends over it."""
 
 
 class _Client:
@@ -144,29 +135,14 @@ class _Client:
         self._local = (source, 0) if source else None
         self._host, self._port = str(parts.hostname), parts.port or 80
         self._head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: "
-        self._idle: list[_Connection] = []
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def post(self, body: bytes) -> _Answer:
-        """Send one request.
-
-        A server may close an idle connection at the moment when a client sends: the client then
-        gets no byte of an answer, and sends the request again, over a new connection.
-        """
-        if not (connection := self._idle_connection()):
-            return await self._exchange(await self._open(), body)
-        try:
-            return await self._exchange(connection, body)
-        except (ConnectionError, asyncio.IncompleteReadError) as error:
-            if getattr(error, "partial", b""):
-                raise
-            answer = await self._exchange(await self._open(), body)
-            return answer._replace(resent=True)
-
-    async def _exchange(self, connection: _Connection, body: bytes) -> _Answer:
-        reader, writer = connection
+    async def post(self, body: bytes) -> tuple[int, str]:
+        """Send one request; return the status of the answer and its Retry-After."""
+        reader, writer, was_idle = await self._connection()
         try:
             writer.write(f"{self._head}{len(body)}\r\n\r\n".encode() + body)
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            head = (await _read_head(reader, was_idle)).decode("latin-1").split("\r\n")
             headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
             await reader.readexactly(int(headers.get("content-length", 0)))
         except BaseException:
@@ -175,23 +151,31 @@ class _Client:
         if headers.get("connection") == "close":
             writer.close()
         else:
-            self._idle.append(connection)
-        return _Answer(int(head[0].split()[1]), headers.get("retry-after", ""))
+            self._idle.append((reader, writer))
+        return int(head[0].split()[1]), headers.get("retry-after", "")
 
-    def _idle_connection(self) -> _Connection | None:
-        """An idle connection that the server has not closed."""
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bool]:
+        """An idle connection that the server has not closed, or a new one; whether it was idle."""
         while self._idle:
             reader, writer = self._idle.pop()
             if not reader.at_eof() and reader.exception() is None:
-                return reader, writer
+                return reader, writer, True
             writer.close()
-        return None
-
-    async def _open(self) -> _Connection:
-        return await asyncio.open_connection(self._host, self._port, local_addr=self._local)
+        new = await asyncio.open_connection(self._host, self._port, local_addr=self._local)
+        return *new, False
 
     async def close(self) -> None:
         for _, writer in self._idle:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+
+async def _read_head(reader: asyncio.StreamReader, was_idle: bool) -> bytes:
+    """The head of an answer; an `_IdleClosedError` if there is no byte of one."""
+    try:
+        return await reader.readuntil(b"\r\n\r\n")
+    except (ConnectionError, asyncio.IncompleteReadError) as error:
+        if was_idle and not getattr(error, "partial", b""):
+            raise _IdleClosedError from error
+        raise

@@ -60,8 +60,8 @@ class Watch:
         """One line for the table of docs/faults.md."""
         return (
             f"{len(self.outcomes)} requests, {len(self.failed())} failed "
-            f"{dict(self.outcomes.statuses())}, {self.outcomes.resent} sent again, "
-            f"worst {self.worst():.2f} s, recovered in {self.recovery():.1f} s"
+            f"{dict(self.outcomes.statuses())}, worst {self.worst():.2f} s, "
+            f"recovered in {self.recovery():.1f} s"
         )
 
 
