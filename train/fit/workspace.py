@@ -68,7 +68,7 @@ class Workspace:
         if self.out.exists() and not (self.out / MANIFEST).exists():
             raise TrainingError(f"{self.out} exists and is not a bundle; choose another --out")
         if resume:
-            read_request(self.folder / _REQUEST)
+            read_object(self.folder / _REQUEST)
         elif not overwrite:
             self._refuse_used()
 
@@ -206,20 +206,6 @@ def check_parent(out: Path) -> None:
         raise TrainingError(f"{out}: {parent} cannot be written; choose another --out")
 
 
-def read_request(path: Path) -> dict[str, Any]:
-    """Read the request of an interrupted run or study.
-
-    Raises:
-        TrainingError: the file is missing or damaged.
-    """
-    try:
-        return read_object(path)
-    except FileNotFoundError as error:
-        raise TrainingError(
-            f"there is nothing to resume: {path} is missing; run without --resume"
-        ) from error
-
-
 def read_object(path: Path) -> dict[str, Any]:
     """Read the JSON object of a file in the folder of a run or study.
 
@@ -243,10 +229,10 @@ def check_same(path: Path, request: dict[str, Any]) -> None:
     """Check that `request` equals the request stored at `path`.
 
     Raises:
-        TrainingError: the file is missing or damaged, or the requests differ. The message names the
-            keys.
+        FileNotFoundError: there is no such file.
+        TrainingError: the file is damaged, or the requests differ. The message names the keys.
     """
-    stored = read_request(path)
+    stored = read_object(path)
     if changed := sorted(_differences(stored, request)):
         raise TrainingError(
             f"{path.parent} was started with other values of {', '.join(changed)};"

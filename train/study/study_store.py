@@ -51,7 +51,7 @@ class StudyStore:
         """
         workspace.check_parent(self.folder)
         if resume and self.is_begun:
-            workspace.read_request(self.folder / _REQUEST)
+            workspace.read_object(self.folder / _REQUEST)
         elif self._is_used():
             if not self.is_begun:
                 raise TrainingError(
