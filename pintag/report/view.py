@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-# A number with a unit, with parts such as `3 min 20 s`, an interval or a remark in brackets.
 # The columns of a table that fit a phone, and a page of 1,280 pixels beside its contents.
 _FIT_A_PHONE, _FIT_A_PAGE = 3, 7
+# A number with a unit, with parts such as `3 min 20 s`, an interval or a remark in brackets.
 _NUMBER = re.compile(r"[-<]?\s?[\d.,e-]+(\s(%|kB|MB|ms|s|min|h|\d+|\([^()]*\)))*|\u2013")
 
 

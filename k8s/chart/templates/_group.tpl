@@ -133,8 +133,3 @@ template:
 {{- end -}}
 {{- toYaml $resources -}}
 {{- end -}}
-
-{{/* Python that fails if the head's raylet or its autoscaler does not answer. */}}
-{{- define "pintag.headCheck" -}}
-from urllib.request import urlopen; [urlopen("http://127.0.0.1:" + url, timeout=4) for url in ("52365/api/local_raylet_healthz", "44217/metrics")]
-{{- end -}}

@@ -153,3 +153,8 @@ envFrom:
 {{- $unit := regexFind "[MG]i$" . -}}
 {{- div (mul (trimSuffix $unit . | int64) (get $units $unit) 9) 10 -}}
 {{- end -}}
+
+{{/* Python that fails if the head's raylet or its autoscaler does not answer. */}}
+{{- define "pintag.headCheck" -}}
+from urllib.request import urlopen; [urlopen("http://127.0.0.1:" + url, timeout=4) for url in ("52365/api/local_raylet_healthz", "44217/metrics")]
+{{- end -}}
