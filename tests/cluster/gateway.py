@@ -79,11 +79,8 @@ class Gateway:
 
     def _accept(self, kind: str, manifest: dict[str, Any], status: dict[str, Any]) -> None:
         known = manifest.get("status", {})
-        parents = known.get("parents", [])
-        if kind == "httproute" and parents and parents[0]["conditions"][0]["status"] == "True":
-            return
-        states = [each["status"] for each in known.get("conditions", [])]
-        if kind == "gateway" and states and set(states) == {"True"}:
+        parents = [each for parent in known.get("parents", []) for each in parent["conditions"]]
+        if {each["status"] for each in known.get("conditions", parents)} == {"True"}:
             return
         self.server.kubectl(
             "patch", kind, manifest["metadata"]["name"], "--subresource=status", "--type=merge",

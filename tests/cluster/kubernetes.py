@@ -29,6 +29,19 @@ STORE_IMAGE = os.environ.get("PINTAG_CLUSTER_STORE_IMAGE", "s3:1")
 # A processor of the lab is shared by many: what is quick elsewhere takes minutes.
 READY_S, GONE_S = 900, 180
 
+# Options of an installation.
+TWO_PODS = (
+    # With one classifier replica each, so that one may end.
+    "--set=classifier.pods.min=2,classifier.pods.max=2,classifier.replicasPerPod=1",
+    "--set=settings.classifier.autoscaling.min_replicas=2",
+)
+ROOM_FOR_ANOTHER = (
+    # Room for a second replica in the pod: the old one goes when the new one answers.
+    "--set=settings.classifier.autoscaling.min_replicas=1",
+    "--set=settings.classifier.autoscaling.max_replicas=1",
+    "--set=settings.classifier.max_surge_percent=100",
+)
+
 Object = dict[str, Any]
 disposable = pytest.mark.skipif(
     os.environ.get("PINTAG_CLUSTER_DISPOSABLE") != "1",
@@ -63,6 +76,14 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None
     while not condition():
         assert time.monotonic() < until, f"waited {seconds:g} s for {what}"
         time.sleep(2)
+
+
+def component(name: str) -> str:
+    """The option of kubectl for the pods of one kind: `head`, `classifier` …"""
+    return f"--selector=app.kubernetes.io/component={name}"
+
+
+CLASSIFIERS = component("classifier")
 
 
 def is_ready(pod: Object) -> bool:
@@ -101,6 +122,10 @@ class Installation:
         """The unique id of each pod by its name."""
         found = self.get("pods", "", *options)["items"]
         return {each["metadata"]["name"]: each["metadata"]["uid"] for each in found}
+
+    def end(self, pod: str) -> None:
+        """Remove a pod without a farewell, as when its node loses power."""
+        self.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
 
     def wait_until_ready(self) -> None:
         try:

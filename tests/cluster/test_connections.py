@@ -9,20 +9,28 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import kubernetes
-from tests.cluster.kubernetes import READY_S, Installation, disposable, is_ready, wait_for
+from tests.cluster.kubernetes import (
+    CLASSIFIERS,
+    READY_S,
+    TWO_PODS,
+    Installation,
+    disposable,
+    is_ready,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400), disposable]
 
 OPTIONS = (
-    "--set=classifier.pods.min=2,classifier.pods.max=3,classifier.replicasPerPod=1",
-    "--set=settings.classifier.autoscaling.min_replicas=2",
+    *TWO_PODS,
+    # A third may come and go.
+    "--set=classifier.pods.max=3",
     "--set=settings.classifier.autoscaling.max_replicas=3",
     "--set=settings.classifier.autoscaling.downscale_delay_s=10",
     "--set=head.autoscaler.idleTimeoutSeconds=10",
     "--set=settings.explainer.enabled=false",
     "--set=settings.http.drain_s=15",
 )
-CLASSIFIERS = "--selector=app.kubernetes.io/component=classifier"
 
 
 @pytest.fixture(params=["small", "large"])

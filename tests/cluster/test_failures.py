@@ -9,16 +9,21 @@ from datetime import datetime
 import pytest
 
 from tests.cluster import kubernetes
-from tests.cluster.kubernetes import READY_S, Installation, disposable, is_ready, run, wait_for
+from tests.cluster.kubernetes import (
+    CLASSIFIERS,
+    READY_S,
+    TWO_PODS,
+    Installation,
+    component,
+    disposable,
+    is_ready,
+    run,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400), disposable]
 
-# Two pods with one classifier replica each, so that one may end.
-OPTIONS = (
-    "--set=classifier.pods.min=2,classifier.pods.max=2,classifier.replicasPerPod=1",
-    "--set=settings.classifier.autoscaling.min_replicas=2",
-    "--set=settings.http.drain_s=10",
-)
+OPTIONS = (*TWO_PODS, "--set=settings.http.drain_s=10")
 # Ends every process of a container but the first, which ends with them, or by Ctrl-C.
 KILL = """
 import contextlib, os, signal
@@ -49,14 +54,8 @@ def is_whole(server: Installation) -> bool:
     return len(pods) == 4 and all(map(is_ready, pods)) and server.is_ready()
 
 
-def pod_of(server: Installation, component: str) -> str:
-    selector = f"--selector=app.kubernetes.io/component={component}"
-    return next(iter(server.pods(selector)))
-
-
-def end(server: Installation, pod: str) -> None:
-    """Remove a pod without a farewell, as when its node loses power."""
-    server.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
+def pod_of(server: Installation, kind: str) -> str:
+    return next(iter(server.pods(component(kind))))
 
 
 def test_a_killed_classifier_costs_only_what_it_had_under_way(server: Installation) -> None:
@@ -95,8 +94,8 @@ def test_a_pod_that_writes_more_than_its_limit_is_replaced(server: Installation)
 def test_a_deleted_pod_has_its_successor_soon(server: Installation) -> None:
     """KubeRay's init container, which waits for the head, has enough memory for this image."""
     for _ in range(3):
-        old = server.pods("--selector=app.kubernetes.io/component=classifier")
-        end(server, next(iter(old)))
+        old = server.pods(CLASSIFIERS)
+        server.end(next(iter(old)))
         wait_for(lambda: is_whole(server), READY_S, "all pods")
         new = [each for each in classifiers(server) if each["metadata"]["name"] not in old]
         # A StatefulSet keeps names, KubeRay does not.
@@ -112,7 +111,7 @@ def test_a_deleted_pod_has_its_successor_soon(server: Installation) -> None:
 
 
 def classifiers(server: Installation) -> list[kubernetes.Object]:
-    pods = server.get("pods", "", "--selector=app.kubernetes.io/component=classifier")["items"]
+    pods = server.get("pods", "", CLASSIFIERS)["items"]
     return list(pods)
 
 
@@ -129,12 +128,12 @@ def seconds_between(begin: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
 
 
-@pytest.mark.parametrize("component", ["explainer", "head", "redis"])
-def test_without_it_tags_go_on(server: Installation, component: str) -> None:
+@pytest.mark.parametrize("kind", ["explainer", "head", "redis"])
+def test_without_it_tags_go_on(server: Installation, kind: str) -> None:
     with server.load() as outcome:
-        pod = pod_of(server, component)
+        pod = pod_of(server, kind)
         old = server.pods()[pod]
-        end(server, pod)
+        server.end(pod)
         wait_for(lambda: old not in server.pods().values(), 120, "its end")
         wait_for(lambda: is_whole(server), READY_S, "all pods")
     assert outcome["failed"] == []
@@ -154,7 +153,7 @@ def test_a_head_without_its_autoscaler_is_replaced(server: Installation) -> None
 
 
 def test_without_the_operator_tags_go_on(server: Installation) -> None:
-    selector = "--selector=app.kubernetes.io/component=kuberay-operator"
+    selector = component("kuberay-operator")
     where = ("--namespace", "default")
     with server.load() as outcome:
         run("kubectl", "delete", "pod", *where, selector, "--grace-period=0", "--force")

@@ -124,7 +124,7 @@ def test_pods_connect_only_to_what_they_need(server: Installation) -> None:
     client = server.get("pod", "client")["status"]["podIP"]
     listen = "import socket, time; s = socket.create_server(('', 9999)); time.sleep(600)"
     server.run("client", "sh", "-c", f'python -c "{listen}" >/dev/null 2>&1 & sleep 2')
-    (pod,) = server.pods("--selector=app.kubernetes.io/component=classifier")
+    (pod,) = server.pods(kubernetes.CLASSIFIERS)
     needed = [f"{server.name}-redis:6379", "kubernetes.default:443"]
     reached = server.python(pod, REACHED, *needed, f"{client}:9999").split()
     assert reached == needed

@@ -5,15 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.cluster import kubernetes
-from tests.cluster.kubernetes import GONE_S, Installation, wait_for
+from tests.cluster.kubernetes import GONE_S, ROOM_FOR_ANOTHER, Installation, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
-# Room for a second replica in each pod: the old one goes when the new one answers.
 OPTIONS = (
-    "--set=settings.classifier.autoscaling.min_replicas=1",
-    "--set=settings.classifier.autoscaling.max_replicas=1",
-    "--set=settings.classifier.max_surge_percent=100",
+    *ROOM_FOR_ANOTHER,
     "--set=settings.explainer.max_surge_percent=100,explainer.replicasPerPod=2",
 )
 

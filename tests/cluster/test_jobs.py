@@ -129,10 +129,10 @@ def test_a_bulk_job_goes_on_without_its_head_and_without_its_submitter(
 
 
 def end(server: Installation, labels: str) -> None:
-    """Remove the running pod with some labels, as when its node loses power."""
+    """Remove the running pod with some labels."""
     options = (f"--selector={labels}", "--field-selector=status.phase=Running")
     (pod,) = server.pods(*options)
-    server.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
+    server.end(pod)
 
 
 def results(server: Installation) -> tuple[int, int]:

@@ -12,17 +12,25 @@ import time
 
 import pytest
 
-from tests.cluster.kubernetes import READY_S, Installation, disposable, is_ready, run, wait_for
+from tests.cluster.kubernetes import (
+    CLASSIFIERS,
+    READY_S,
+    TWO_PODS,
+    Installation,
+    component,
+    disposable,
+    is_ready,
+    run,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400), disposable]
 
 OPTIONS = (
-    "--set=classifier.pods.min=2,classifier.pods.max=2,classifier.replicasPerPod=1",
-    "--set=settings.classifier.autoscaling.min_replicas=2",
+    *TWO_PODS,
     "--set=settings.explainer.enabled=false",
     "--set=settings.http.drain_s=5",
 )
-CLASSIFIERS = "--selector=app.kubernetes.io/component=classifier"
 
 
 def on_node(action: str, node: str) -> None:
@@ -47,8 +55,8 @@ def pod_addresses(server: Installation) -> dict[str, str]:
 def nodes(server: Installation) -> tuple[str, str]:
     """A node with a classifier but without head and Redis, and another with a classifier."""
     wait_for(lambda: len(pod_addresses(server)) == 2, READY_S, "a pod on each node")
-    (head,) = server.get("pods", "", "--selector=app.kubernetes.io/component=head")["items"]
-    (redis,) = server.get("pods", "", "--selector=app.kubernetes.io/component=redis")["items"]
+    (head,) = server.get("pods", "", component("head"))["items"]
+    (redis,) = server.get("pods", "", component("redis"))["items"]
     busy = {each["spec"]["nodeName"] for each in (head, redis)}
     free = [node for node in pod_addresses(server) if node not in busy]
     if not free:

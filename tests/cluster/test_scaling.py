@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.kubernetes import READY_S, Installation, is_ready, wait_for
+from tests.cluster.kubernetes import (
+    CLASSIFIERS,
+    READY_S,
+    Installation,
+    component,
+    is_ready,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
@@ -19,7 +26,6 @@ OPTIONS = (
     "--set=settings.classifier.cache_bytes=0",
     "--set=head.autoscaler.idleTimeoutSeconds=20",
 )
-CLASSIFIERS = "--selector=app.kubernetes.io/component=classifier"
 
 
 @pytest.mark.parametrize("head", ["first", "second"])
@@ -38,10 +44,10 @@ def test_pods_come_and_go_with_the_load(server: Installation, head: str) -> None
 
 
 def replace_head(server: Installation) -> None:
-    selector = "--selector=app.kubernetes.io/component=head"
+    selector = component("head")
     (old,) = server.pods(selector)
     workers = server.pods(CLASSIFIERS)
-    server.kubectl("delete", "pod", old, "--force", "--grace-period=0")
+    server.end(old)
     wait_for(lambda: [*server.pods(selector)] not in ([], [old]), 120, "another head")
     server.wait_until_ready()
     assert server.pods(CLASSIFIERS) == workers
