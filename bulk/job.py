@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pintag import cluster, ray_variables
-from pintag.actor_pool import ActorPool
 from pintag.bulk import listing, plan, tables
 from pintag.bulk.listing import Listing
 from pintag.bulk.plan import PLAN
 from pintag.bulk.tagger import RESULT, BulkTagger, Row, TaggingSettings
+from pintag.cluster import connection, failures
+from pintag.cluster.actor_pool import ActorPool
 from pintag.core.errors import ClusterError, DataError
 from pintag.core.store import Store
 
@@ -67,7 +67,7 @@ def run(
     earlier = _errors(out, [name for name in files if name in names])
     if not missing:
         return JobSummary(parts.images, 0, earlier, parts.parts, left_out=parts.left_out)
-    with cluster.connected():
+    with connection.connected():
         started = time.monotonic()
         tagged, errors = _tag(settings, parts, missing, progress)
         seconds = time.monotonic() - started
@@ -175,7 +175,7 @@ def _attempt(
     except ray.exceptions.RayError as error:
         raise ClusterError(
             "the job was interrupted; run the same command again to resume it: "
-            f"{cluster.reason(error)}"
+            f"{failures.reason(error)}"
         ) from error
 
 
@@ -184,6 +184,6 @@ def _lost(out: Store, parts: Listing, missing: Sequence[int]) -> ClusterError:
     more = f" (and {len(missing) - 1:,} more parts)" if len(missing) > 1 else ""
     return ClusterError(
         f"the processes that tagged {listing.describe(out, parts, missing[0])}{more} ended "
-        f"unexpectedly, perhaps for lack of memory; {ray_variables.LOGS_HINT}; "
+        f"unexpectedly, perhaps for lack of memory; {failures.LOGS_HINT}; "
         "run the same command again to continue"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import posixpath
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,9 @@ _ARCHIVES = (
 # A list has at most this share of NUL characters: UTF-16 has about a half, other files have more.
 _MAX_NUL_SHARE = 0.1
 _CSV, _JSON = (".csv", ".tsv"), (".json", ".jsonl", ".ndjson")
+# The beginning of an object or an array. A name in brackets is neither.
+_JSON_VALUE = re.compile(r"""\{\s*("|$)|\[\s*(["{[]|$)""")
+_MARKUP = re.compile(r"<(\?xml|!doctype|html)\b", re.IGNORECASE)
 _LIST = "a list is text with one path or URI in each line"
 
 
@@ -35,7 +39,8 @@ def read(store: Store) -> Iterator[str]:
 
     The encoding is UTF-8, UTF-16 or UTF-32 by its byte order mark. Other bytes are those of the
     names: a list in Latin-1 names files in Latin-1. Empty lines are skipped. A line that begins
-    with # is a comment, unless it is the name of a file that exists.
+    with # is a comment, and spaces around a name are no part of it, unless the whole line is the
+    name of a file that exists.
 
     Raises:
         DataError: the file is of another kind, such as an image or CSV.
@@ -45,7 +50,10 @@ def read(store: Store) -> Iterator[str]:
             name = line.strip()
             if not name:
                 continue
-            if name.startswith("#") and not _names_file(store, name):
+            whole = line.removesuffix("\n")
+            if whole != name and _names_file(store, whole):
+                name = whole
+            elif name.startswith("#") and not _names_file(store, name):
                 continue
             yield store.beside(store.root, name)
 
@@ -74,16 +82,20 @@ def _problem(head: bytes, suffix: str) -> str:
 
     An entry of a list may contain anything, but a file of another kind has only such entries.
     """
-    line = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")[0]
+    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "latin-1")
+    lines = map(str.strip, head.decode(encoding, "ignore").splitlines())
+    line = next((line for line in lines if line and not line.startswith("#")), "")
     if looks_like_image(head):
         return "an image, not a list of paths; give its folder, or tag it with `pintag tag`"
     if head.startswith(_ARCHIVES) or head[257:262] == b"ustar":
         return "an archive, not a list of paths; unpack it, and give the folder"
     if head.startswith(b"PAR1"):
         return "a Parquet file; its name must end in .parquet"
-    if suffix in _CSV and any(mark in line for mark in (b",", b";", b"\t")):
+    if suffix in _CSV and any(mark in line for mark in ',;\t|"'):
         return "a CSV file; convert it to Parquet, or to a list of paths"
-    if line.startswith(b'{"') or (suffix in _JSON and line.startswith((b"{", b"["))):
+    if _MARKUP.match(line) or line.startswith("%PDF-"):
+        return f"a document, not a list of paths; {_LIST}"
+    if _JSON_VALUE.match(line) or (suffix in _JSON and line.startswith(("{", "[", '"'))):
         return "a JSON file; convert it to Parquet, or to a list of paths"
     if head.startswith(tuple(mark for mark, _ in _MARKS)) or b"\0" not in head:
         return ""

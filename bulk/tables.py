@@ -101,22 +101,47 @@ def kind(store: Store, path: str, column: TableColumn) -> Kind:
 
     with opened(store, path) as file:
         schema = file.schema_arrow
-    for name in filter(None, (column.name, column.names)):
+    where = store.file_uri(path)
+    # The column with names may be left out, the one with images may not.
+    for name in (column.name, *filter(None, [column.names])):
+        if schema.names.count(name) > 1:
+            raise DataError(f"{where}: there are several columns {name!r}; rename all but one")
         if _field(schema, name) is None:
             columns = ", ".join(schema.names)
-            where = store.file_uri(path)
             raise DataError(f"{where}: there is no column {name!r}; the columns are {columns}")
-    found = _field(schema, column.name)
-    if types.is_dictionary(found):
-        found = found.value_type
+    found = _plain(_field(schema, column.name))
     if _is_bytes(found):
         return "bytes"
     if _is_text(found):
         return "text"
-    if types.is_struct(found) and "bytes" in [field.name for field in found]:
+    if types.is_struct(found) and _is_image(found):
         return "struct"
-    raise DataError(
-        f"{store.file_uri(path)}: column {column.name!r} is {found}, neither bytes nor text"
+    hint = ""
+    if types.is_struct(found) and found.num_fields:
+        hint = f"; a field of it is a column, too, such as {column.name}.{found.field(0).name}"
+    raise DataError(f"{where}: column {column.name!r} is {found}, neither bytes nor text{hint}")
+
+
+def _plain(found: Any) -> Any:
+    """The type of the values of a column, which may be dictionary-encoded."""
+    from pyarrow import types
+
+    return found.value_type if types.is_dictionary(found) else found
+
+
+def _is_image(struct: Any) -> bool:
+    """Whether a struct is Hugging Face's column of images: the field `bytes`, perhaps `path`.
+
+    A field without any value has the type null.
+    """
+    from pyarrow import types
+
+    fields = {field.name: _plain(field.type) for field in struct}
+    content, path = fields.get("bytes"), fields.get("path")
+    return (
+        content is not None
+        and (_is_bytes(content) or types.is_null(content))
+        and (path is None or _is_text(path) or types.is_null(path))
     )
 
 
@@ -158,12 +183,36 @@ def images(
         try:
             with _damage(store, path, f"row group {group}"):
                 for rows in file.iter_batches(batch, row_groups=[group], columns=names):
-                    for row in rows.to_pylist():
+                    for row in _rows(rows, column.names):
                         count += 1
                         yield _image(row, column)
         except DataError as error:
             for _ in range(count, file.metadata.row_group(group).num_rows):
                 yield None, error, ""
+
+
+def _rows(rows: Any, names: str) -> list[dict[str, Any]]:
+    """The rows of a batch; names that Python has no value for are text, or missing.
+
+    Such are a date after the year 9999, a time in an unknown zone, and text in another encoding.
+    A bad name must not make the image fail.
+    """
+    if names not in rows.schema.names:
+        return list(rows.to_pylist())
+    found = [_python(value) for value in rows.column(names)]
+    others = rows.drop_columns([names]).to_pylist() or [{} for _ in found]
+    return [{**row, names: name} for row, name in zip(others, found, strict=True)]
+
+
+def _python(value: Any) -> Any:
+    import pyarrow
+
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        return value.as_buffer().to_pybytes() if hasattr(value, "as_buffer") else None
+    except (pyarrow.ArrowException, ValueError, OverflowError):
+        return None
 
 
 def _image(row: dict[str, Any], column: TableColumn) -> tuple[Any, Content, str]:

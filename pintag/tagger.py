@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args, overload
 
 import numpy as np
 
-from pintag.core import config
+from pintag.core import config, machine
 from pintag.core.errors import ConfigError, ImageError
 from pintag.core.quiet import import_quietly
 from pintag.core.types import Confidences, Engine, Pixels
 from pintag.data import images
-from pintag.data.dataset import threads
 from pintag.data.labels import Labels, Tag
 from pintag.models import registry
 from pintag.models.bundle import EngineKind, ModelBundle, PrecisionKind
@@ -173,7 +172,7 @@ class Tagger:
         read = partial(_read, size=self.engine.input_size)
         sources = list(images)
         rows = [np.empty((0, len(self.labels)), np.float32)]
-        with ThreadPoolExecutor(threads()) as pool:
+        with ThreadPoolExecutor(machine.allowed_cpus()) as pool:
             for start in range(0, len(sources), _BATCH):
                 pixels = list(pool.map(read, sources[start : start + _BATCH]))
                 rows.append(self.engine.predict(np.stack(pixels)))

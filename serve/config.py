@@ -22,19 +22,24 @@ from pintag.core.wrong_values import matching
 from pintag.serve.deployment_config import (
     CandidateConfig,
     ClassifierConfig,
+    Count,
     DeploymentConfig,
     EngineConfig,
     ExplainerConfig,
 )
 
-# `*`, or a scheme, a host and perhaps a port, as browsers send it.
+# `*`, or a scheme, a host and perhaps a port, exactly as browsers send it: anything else would
+# never be equal to what they send, and nobody would notice.
 Origin = Annotated[
     str,
     matching(
-        r"\*|[a-z][a-z0-9+.-]*://[^/?#\s]+",
-        "must be a scheme and a host without a path, such as https://shop.example, or *",
+        r"\*|[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?",
+        "must be a scheme and a host without a path, in lower case and without wildcards, such as "
+        "https://shop.example, or *",
     ),
 ]
+# HAProxy reads lines of at most 2,048 characters.
+_MAX_PATH = 256
 Prefix = Annotated[
     str,
     matching(
@@ -59,6 +64,8 @@ class ApiConfig(Strict):
     def _is_not_a_path_of_the_server(cls, path: str) -> str:
         if f"{path}/".startswith(("/v1/", "/docs/", "/page/", "/openapi.json/")):
             raise ValueError("the server's own paths begin like this; use another, such as /pintag")
+        if len(path) > _MAX_PATH:
+            raise ValueError(f"must have at most {_MAX_PATH} characters")
         return path
 
 
@@ -76,16 +83,16 @@ class HttpConfig(ApiConfig):
     (Linux)."""
     throughput_optimized: bool = True
     """Whether pintag's code runs on the replica's own event loop, with buffered request logs."""
-    drain_s: int = Field(default=1, ge=0)
+    drain_s: int = Field(default=1, ge=0, le=604_800)
     """Seconds for which a stopping proxy or replica still answers, so that load balancers notice
     that it stops."""
-    retry_bytes: int = Field(default=256 * 1024, ge=16 * 1024)
+    retry_bytes: int = Field(default=256 * 1024, ge=16 * 1024, le=64 * 2**20)
     """A request of at most this many bytes is sent to another replica if its replica dies. HAProxy
     takes twice this memory for each request in flight."""
-    max_connections_per_client: int = Field(default=2048, ge=0)
+    max_connections_per_client: Count = Field(default=2048, ge=0)
     """Connections that HAProxy accepts from one address at a time, of 4,096 in all; 0: no limit.
     Behind a proxy, the proxy's address counts for all of its clients."""
-    max_waiting_bodies_per_client: int = Field(default=1024, ge=0)
+    max_waiting_bodies_per_client: Count = Field(default=1024, ge=0)
     """Requests of one address whose bodies are still on their way; more get status 429. One address
     may also have at most a quarter of the places for requests larger than `retry_bytes`. 0: neither
     limit."""

@@ -11,26 +11,32 @@ from pintag.core.config import Strict
 from pintag.data.image_limits import ImageLimits
 from pintag.models.bundle import EngineKind, PrecisionKind
 
-Core = Annotated[int, Field(ge=0)]
+Core = Annotated[int, Field(ge=0, lt=2**16)]
 Share = Annotated[float, Field(ge=0, le=1)]
+# More than anybody needs, and less than what Ray, HAProxy and the clocks of Python take as a
+# number: a week, 31 bits, a terabyte, and a million cores.
+Seconds = Annotated[float, Field(le=604_800)]
+Count = Annotated[int, Field(le=2**31 - 1)]
+Memory = Annotated[int, Field(le=2**40)]
+Amount = Annotated[float, Field(le=1_000_000)]
 
 
 class AutoscalingConfig(Strict):
     """The number of replicas, and when it changes."""
 
-    min_replicas: int = Field(default=1, ge=0)
+    min_replicas: Count = Field(default=1, ge=0)
     """The number of replicas without load."""
-    max_replicas: int = Field(default=1, ge=1)
+    max_replicas: Count = Field(default=1, ge=1)
     """The highest number of replicas."""
-    target_ongoing_requests: float = Field(default=2, gt=0)
+    target_ongoing_requests: Amount = Field(default=2, gt=0)
     """Replicas are added while each has more requests than this on average."""
-    upscale_delay_s: float = Field(default=5, ge=0)
+    upscale_delay_s: Seconds = Field(default=5, ge=0)
     """Seconds that the load must be too high before replicas are added."""
-    downscale_delay_s: float = Field(default=120, ge=0)
+    downscale_delay_s: Seconds = Field(default=120, ge=0)
     """Seconds that the load must be low before replicas are removed."""
-    metrics_interval_s: float = Field(default=2, gt=0)
+    metrics_interval_s: Seconds = Field(default=2, gt=0)
     """Seconds between two reports of a replica."""
-    look_back_period_s: float = Field(default=10, gt=0)
+    look_back_period_s: Seconds = Field(default=10, gt=0)
     """The target is compared with the mean over this many seconds."""
 
     @model_validator(mode="after")
@@ -49,23 +55,23 @@ class ImageConfig(Strict):
         "max_pixels": "max_declared_pixels",
     }
 
-    max_bytes: int = Field(default=20 * 2**20, ge=1)
+    max_bytes: Count = Field(default=20 * 2**20, ge=1)
     """Bytes of one encoded image."""
-    max_declared_pixels: int = Field(default=250_000_000, ge=1)
+    max_declared_pixels: Count = Field(default=250_000_000, ge=1)
     """Width times height of one image. Phones write photographs of 200 megapixels."""
-    max_decoded_pixels: int = Field(default=50_000_000, ge=1)
+    max_decoded_pixels: Count = Field(default=50_000_000, ge=1)
     """Pixels of one image that are decoded. A JPEG can be decoded at an eighth of its width and
     height, unless it is progressive. A decoder takes some 20 bytes of memory for each pixel."""
-    decode_timeout_s: float = Field(default=5.0, gt=0)
+    decode_timeout_s: Seconds = Field(default=5.0, ge=0.001)
     """Seconds of a processor that decoding one image may take; then it gets status 422."""
     heif: bool = True
     """Whether HEIC and AVIF are accepted, where a decoder is installed (the package pillow-heif,
     which `make setup` installs)."""
-    max_images: int = Field(default=256, ge=1)
+    max_images: Count = Field(default=256, ge=1)
     """Images in one request."""
-    max_request_bytes: int = Field(default=64 * 2**20, ge=1)
+    max_request_bytes: Count = Field(default=64 * 2**20, ge=1)
     """Bytes of one request."""
-    body_timeout_s: float = Field(default=60.0, gt=0)
+    body_timeout_s: Seconds = Field(default=60.0, gt=0)
     """A request whose body has not arrived within this time gets status 408."""
 
     @property
@@ -85,25 +91,25 @@ class DeploymentConfig(Strict):
 
     autoscaling: AutoscalingConfig = AutoscalingConfig()
     images: ImageConfig = ImageConfig()
-    graceful_shutdown_timeout_s: float = Field(default=20.0, gt=0)
+    graceful_shutdown_timeout_s: Seconds = Field(default=20.0, gt=0)
     """Seconds that a stopping replica has for the requests in flight."""
-    health_check_period_s: float = Field(default=10.0, gt=0)
+    health_check_period_s: Seconds = Field(default=10.0, gt=0)
     """Seconds between two health checks of a replica."""
-    health_check_timeout_s: float = Field(default=30.0, gt=0)
+    health_check_timeout_s: Seconds = Field(default=30.0, gt=0)
     """Seconds after which a health check counts as failed."""
     max_surge_percent: int = Field(default=100, ge=0, le=100)
     """How many replicas of a new version start before old ones stop, in percent of all. They need
     free resources in the cluster; 0 stops old replicas first, for a cluster without any."""
-    num_cpus: float = Field(default=1.0, ge=0)
+    num_cpus: Amount = Field(default=1.0, ge=0)
     """Processor cores that Ray reserves for a replica."""
-    num_gpus: float = Field(default=0.0, ge=0)
+    num_gpus: Amount = Field(default=0.0, ge=0)
     """GPUs that Ray reserves for a replica."""
-    resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    resources: dict[str, Annotated[Amount, Field(gt=0)]] = Field(default_factory=dict)
     """Custom resources of Ray that a replica takes; they decide on which nodes it can run."""
-    gpu_memory_mib: int | None = Field(default=None, ge=256)
+    gpu_memory_mib: Count | None = Field(default=None, ge=256)
     """GPU memory in MiB that a replica may take, if several share a GPU; by default there is no
     limit, and memory is taken as it is needed."""
-    engine_threads: int = Field(default=2, ge=1)
+    engine_threads: Count = Field(default=2, ge=1)
     """Threads of the engine; for a batch the classifier uses `num_cpus` / `num_batch_threads`."""
     cores: tuple[Core, ...] | None = Field(default=None, min_length=1)
     """The numbers of the processor cores that its replicas run on; any by default."""
@@ -114,9 +120,9 @@ class DeploymentConfig(Strict):
 class ClassifierAutoscalingConfig(AutoscalingConfig):
     """A replica is a process that can use one core: by default there are two, for two cores."""
 
-    min_replicas: int = Field(default=2, ge=0)
-    max_replicas: int = Field(default=2, ge=1)
-    target_ongoing_requests: float = Field(default=0.7, gt=0)
+    min_replicas: Count = Field(default=2, ge=0)
+    max_replicas: Count = Field(default=2, ge=1)
+    target_ongoing_requests: Amount = Field(default=0.7, gt=0)
 
 
 class ClassifierConfig(DeploymentConfig):
@@ -131,21 +137,21 @@ class ClassifierConfig(DeploymentConfig):
     }
 
     autoscaling: ClassifierAutoscalingConfig = ClassifierAutoscalingConfig()
-    num_batch_threads: int = Field(default=1, ge=1)
+    num_batch_threads: Count = Field(default=1, ge=1)
     """Threads of a replica that each decode and predict one batch at a time."""
-    max_batch_size: int = Field(default=16, ge=1)
+    max_batch_size: Count = Field(default=16, ge=1)
     """A batch has the images that queued while all batch threads were busy, up to this number."""
-    max_ongoing_requests: int = Field(default=128, ge=1)
+    max_ongoing_requests: Count = Field(default=128, ge=1)
     """Images in a replica at once; more are refused. Below max_batch_size no batch would fill. A
     request gets at most half of what is free, and has so many of its images in progress."""
-    max_ongoing_bytes: int = Field(default=512 * 2**20, ge=2)
+    max_ongoing_bytes: Memory = Field(default=512 * 2**20, ge=2)
     """Bytes of encoded images in a replica at once; a request gets at most half of what is free."""
-    deadline_s: float = Field(default=10.0, gt=0)
+    deadline_s: Seconds = Field(default=10.0, gt=0)
     """An image that still waits or is in progress after this time gets status 504. It counts from
     the admission of the request. What an idle replica tags at once, in milliseconds, has no
     deadline. A request whose images cannot be decoded by then, beside those in progress, is
     refused."""
-    cache_bytes: int = Field(default=16 * 2**20, ge=0)
+    cache_bytes: Memory = Field(default=16 * 2**20, ge=0)
     """The size of each replica's cache of answers, some 400 bytes each; 0: no cache."""
     niceness: int = Field(default=5, ge=0, le=19)
     """Above 0, so that HAProxy or Ray's proxy, which forward the requests, go first."""
@@ -170,26 +176,26 @@ class ExplainerConfig(DeploymentConfig):
 
     enabled: bool = True
     """Whether there are explanations, in the API and on the page."""
-    max_ongoing_requests: int = Field(default=8, ge=1)
+    max_ongoing_requests: Count = Field(default=8, ge=1)
     """Explanations in a replica at once: one is computed, the others wait; more are refused."""
     max_samples: int = Field(default=5000, ge=2, le=100_000)
     """The highest number of samples that a request can set."""
     batch_size: int = Field(default=32, ge=1, le=1024)
     """Perturbed images in one batch of the engine."""
     images: OneImageConfig = OneImageConfig()
-    deadline_s: float = Field(default=20.0, gt=0)
+    deadline_s: Seconds = Field(default=20.0, gt=0)
     """After this time sampling stops, and the result so far is the answer."""
-    cache_bytes: int = Field(default=64 * 2**20, ge=0)
+    cache_bytes: Memory = Field(default=64 * 2**20, ge=0)
     """The size of each replica's cache of explanations; 0: no cache."""
     niceness: int = Field(default=15, ge=0, le=19)
-    graceful_shutdown_timeout_s: float = Field(default=25.0, gt=0)
+    graceful_shutdown_timeout_s: Seconds = Field(default=25.0, gt=0)
 
 
 class CandidateAutoscalingConfig(ClassifierAutoscalingConfig):
     """A candidate gets a share of the images: one replica by default."""
 
-    min_replicas: int = Field(default=1, ge=0)
-    max_replicas: int = Field(default=1, ge=1)
+    min_replicas: Count = Field(default=1, ge=0)
+    max_replicas: Count = Field(default=1, ge=1)
 
 
 class CandidateConfig(Strict):
@@ -207,9 +213,9 @@ class CandidateConfig(Strict):
     """The share of images that it predicts after they are answered, for a comparison."""
     canary: Share = 0.0
     """The share of images that it answers. If it fails, the classifier's bundle answers."""
-    deadline_s: float = Field(default=1.0, gt=0)
+    deadline_s: Seconds = Field(default=1.0, gt=0)
     """After this time the classifier's bundle answers a canary request."""
-    max_ongoing_requests: int = Field(default=32, ge=1)
+    max_ongoing_requests: Count = Field(default=32, ge=1)
     """Images of each classifier replica that it has at once; more are not sent to it."""
     autoscaling: CandidateAutoscalingConfig = CandidateAutoscalingConfig()
     niceness: int = Field(default=10, ge=0, le=19)

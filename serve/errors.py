@@ -65,6 +65,14 @@ class ParameterError(Exception):
     """A parameter of a request is invalid."""
 
 
+class LongUriError(Exception):
+    """The path and the query of a request are too long."""
+
+
+class LongHeadersError(Exception):
+    """The headers of a request are too long."""
+
+
 class MalformedBodyError(Exception):
     """The body of a request breaks the rules of its format."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from pintag import ray_variables
+from pintag.cluster import ray_variables
 from pintag.serve import app, old_import_paths
 from pintag.serve.config import ServeConfig
 from pintag.serve.ingress import installation

@@ -33,6 +33,10 @@ _RETRY = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 # of the machine can see the options of a running command.
 KEY = "PINTAG_KEY"
 _NO_KEY = f"the server requires an API key: set it in the environment variable {KEY}"
+_NOT_A_KEY = (
+    f"the environment variable {KEY} is no API key: a key has only letters, digits and _; copy it "
+    "again, without spaces or quotes"
+)
 _INVALID_KEY = f"the API key in {KEY} is not valid: it is mistyped, or was replaced or revoked"
 
 
@@ -79,7 +83,9 @@ class Client:
             try:
                 response = self._http.post(self._path, content=data, headers=headers)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise ServerError(f"{self._http.base_url}: no response: {error}") from error
+                raise ServerError(
+                    f"{self._http.base_url}: no response: {error}; does `pintag serve` run there?"
+                ) from error
             if response.status_code not in _RETRY or attempt == _ATTEMPTS:
                 break
             sleep(_wait_s(response.headers.get("Retry-After", "")))
@@ -93,20 +99,29 @@ def connect(url: str, path: str, query: Mapping[str, Any]) -> Iterator[Client]:
     If the environment variable PINTAG_KEY is set, its value is sent as the API key.
 
     Raises:
-        ServerError: the URL is invalid.
+        ServerError: the URL is invalid, or the key is one that no header can have.
     """
     import httpx
 
+    headers = _authorization(os.environ.get(KEY, ""))
     try:
-        key = os.environ.get(KEY)
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
         http = httpx.Client(base_url=url, params=query, headers=headers, timeout=_TIMEOUT_S)
     except httpx.InvalidURL as error:
         raise ServerError(f"{url}: not the URL of a server: {error}") from error
     if http.base_url.scheme not in ("http", "https"):
         raise ServerError(f"{url}: not the URL of a server; begin with http:// or https://")
+    if not http.base_url.host:
+        raise ServerError(f"{url}: not the URL of a server; write http://HOST:PORT")
     with http:
         yield Client(http, path)
+
+
+def _authorization(key: str) -> dict[str, str]:
+    """The header with a key, without the line end of a file. No message may have the key itself."""
+    key = key.strip()
+    if not all("!" <= character <= "~" for character in key):
+        raise ServerError(_NOT_A_KEY)
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _wait_s(retry_after: str) -> float:

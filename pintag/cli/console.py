@@ -152,13 +152,32 @@ def log_json(message: str, level: str = "INFO") -> None:
     click.echo(json.dumps(event), err=True)
 
 
+def first_lines(
+    kind: str, lines: Sequence[str], console: Console, *, most: int | None = MOST, more: str = ""
+) -> None:
+    """Print the first lines of one kind, and how many others there are.
+
+    Args:
+        kind: markup that each line begins with.
+        lines: markup; values in it are escaped.
+        most: at most this many lines; all if it is None.
+        more: words after the number of the others, such as how to see them.
+    """
+    for line in lines[:most]:
+        console.print(f"{kind} {line}", soft_wrap=True)
+    if most is not None and len(lines) > most:
+        console.print(f"{kind} {len(lines) - most:,} more{more}", soft_wrap=True)
+
+
 def skipped(unreadable: Sequence[Unreadable]) -> None:
     """Print which files are skipped, and why; of many only the first ones."""
-    for file in unreadable[:MOST]:
-        message = f"[yellow]skipped:[/] {escape(file.path)}: {escape(file.reason)}"
-        err.print(message, soft_wrap=True)
-    if (more := len(unreadable) - MOST) > 0:
-        err.print(f"[yellow]skipped:[/] {more:,} more files", soft_wrap=True)
+    lines = [f"{escape(file.path)}: {escape(file.reason)}" for file in unreadable]
+    first_lines("[yellow]skipped:[/]", lines, err)
+
+
+def warnings(messages: Iterable[str]) -> None:
+    """Print warnings; of many only the first ones."""
+    first_lines("[yellow]warning:[/]", list(map(escape, messages)), err)
 
 
 def left_out(items: Sequence[LeftOut], console: Console = err, *, show_all: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -138,13 +139,13 @@ def _show(scanned: DataSet, result: Inspection, most: int | None) -> None:
     kind = " (synthetic)" if scanned.is_synthetic else ""
     console.out.print(f"{escape(scanned.root)}{kind}", soft_wrap=True)
     console.out.print(_counts(scanned, result, most and _LABELS))
-    unreadable = (f"{escape(file.path)}: {escape(file.reason)}" for file in result.unreadable)
-    _print_lines("unreadable:", list(unreadable), most)
-    _print_lines("equal:", [_equal(group, most) for group in result.duplicates], most)
+    lines = partial(console.first_lines, console=console.out, most=most, more="; --all prints them")
+    lines("unreadable:", [f"{escape(at.path)}: {escape(at.reason)}" for at in result.unreadable])
+    lines("equal:", [_equal(group, most) for group in result.duplicates])
     console.left_out(scanned.left_out, console.out, show_all=most is None)
     console.not_utf8((example.path for example in scanned.examples), console.out)
-    _print_lines("[yellow]warning:[/]", list(map(escape, result.warnings)), most)
-    _print_lines("[red]problem:[/]", list(map(escape, result.problems)), most)
+    lines("[yellow]warning:[/]", list(map(escape, result.warnings)))
+    lines("[red]problem:[/]", list(map(escape, result.problems)))
     console.out.print("usable" if result.usable else "[red]unusable[/]")
 
 
@@ -164,10 +165,3 @@ def _equal(group: Duplicates, most: int | None) -> str:
     paths = " = ".join(escape(path) for _, _, path in group.files[:most])
     more = len(group.files) - (most or len(group.files))
     return f"{paths} and {more:,} more" if more > 0 else paths
-
-
-def _print_lines(kind: str, lines: list[str], most: int | None) -> None:
-    for line in lines[:most]:
-        console.out.print(f"{kind} {line}", soft_wrap=True)
-    if most is not None and len(lines) > most:
-        console.out.print(f"{kind} {len(lines) - most:,} more; --all prints them", soft_wrap=True)

@@ -52,17 +52,12 @@ def run(
     content = {"folder": folder, **_content(local, explained, picked)}
     files.write_atomic(out / PAGE, page)
     files.write_atomic(out / DATA, formatting.to_json(content) + "\n")
-    _warn(content, count)
+    console.warnings(_warnings(content, count))
     if as_json:
         console.print_json(content)
     else:
         _print(content, out)
     return len(chosen) - len(explained)
-
-
-def _warn(content: dict[str, Any], count: int) -> None:
-    for warning in _warnings(content, count):
-        console.err.print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
 
 
 def _limited(chosen: Sequence[Source], limit: int) -> Sequence[Source]:

@@ -65,8 +65,7 @@ def data_set(directory: Path | None, seed: int) -> DataSet:
     console.skipped(scanned.unreadable)
     console.left_out(scanned.left_out)
     console.not_utf8(example.path for example in scanned.examples)
-    for warning in scanned.warnings:
-        console.err.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+    console.warnings(scanned.warnings)
     return scanned
 
 
@@ -91,8 +90,14 @@ def _expand(name: str, limit: int | None) -> Iterator[Source]:
         console.not_utf8(found.files)
         for file in found.files:
             yield str(file), partial(_read_file, file, limit)
+    elif "://" in name and not os.path.lexists(path):
+        yield name, _refuse_uri
     else:
         yield name, partial(_read_file, path, limit)
+
+
+def _refuse_uri() -> bytes:
+    raise NotAnImageError("a URI, not a file of this machine; `pintag bulk` reads URIs")
 
 
 def _refuse(found: Walk) -> bytes:

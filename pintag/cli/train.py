@@ -36,7 +36,8 @@ Examples:
 KEY=VALUE overrides a key of the configuration:
 
 \b
-backbone.name          mobilenet, vgg16, resnet50, inception_v3, basic_cnn
+backbone.name          mobilenet, vgg16, resnet50, inception_v3, basic_cnn,
+                       basic_ann
 backbone.alpha         the width multiplier of MobileNet
 backbone.weights       imagenet, none (random), or the path of a Keras weights file
 input_size             width and height of the input images in pixels

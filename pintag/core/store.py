@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,10 @@ _GCS_LIMIT_S = 30
 _CHUNK = 8 * 2**20
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _DENIED = f"access denied; set {_KEYS}"
+# pyarrow knows more, and ends the process over some of them.
+_SCHEMES = ("s3", "gs", "gcs")
+# A file URI: Java writes file:/folder/file.
+_FILE = re.compile(r"file:(?=/)", re.IGNORECASE)
 # AWS error codes with a cause that the user can fix.
 _CAUSES = {
     "NO_SUCH_BUCKET": "there is no such bucket",
@@ -55,6 +60,9 @@ class Store:
             self.root = str(Path(uri).absolute())
             return
         _refuse_keys(uri)
+        if uri.partition("://")[0] not in _SCHEMES:
+            problem = "neither a local path nor a URI of s3:// or gs://"
+            raise DataError(f"{without_query(uri)}: {problem}")
         if not urlsplit(uri).netloc:
             raise DataError(f"{without_query(uri)}: there is no bucket in this URI")
         import pyarrow.fs
@@ -75,7 +83,7 @@ class Store:
 
     def beside(self, path: str, name: str) -> str:
         """The file that a list or table at `path` names: by a URI, or a path from its folder."""
-        if is_remote(name) or name.startswith(("file://", "/")):
+        if is_remote(name) or name.startswith("/") or _FILE.match(name):
             return name
         return self.file_uri(posixpath.join(posixpath.dirname(path), name))
 
@@ -241,8 +249,6 @@ class Store:
             if isinstance(error, OSError) and error.filename:
                 raise DataError(files.explain(error)) from error
             message = str(error)
-            if "Unrecognized filesystem type" in message:
-                message = "neither a local path nor a URI of s3:// or gs://"
             cause = "".join(f"{_CAUSES[code]}: " for code in _CAUSES if code in message)
             raise DataError(f"{without_query(self.uri)}: {cause}{message}") from error
 
@@ -272,18 +278,19 @@ def _with_timeouts(store: Any, query: str) -> Any:
 
 def is_remote(uri: str) -> bool:
     """Whether this is a URI of object storage, and not a local path."""
-    return "://" in uri and not uri.startswith("file://")
+    return "://" in uri and not _FILE.match(uri)
 
 
 def local(uri: str) -> str:
-    """The path of a `file://` URI; any other path or URI is returned unchanged.
+    """The path of a `file:` URI; any other path or URI is returned unchanged.
 
     Raises:
         DataError: the URI names another machine.
     """
-    if not uri.startswith("file://"):
+    if not (scheme := _FILE.match(uri)):
         return uri
-    host, slash, path = uri.removeprefix("file://").partition("/")
+    rest = uri[scheme.end() :]
+    host, slash, path = (rest[2:] if rest.startswith("//") else rest).partition("/")
     if host not in ("", "localhost") or not slash:
         raise DataError(f"{uri}: not a file of this machine; write file:///folder/file")
     return os.fsdecode(unquote_to_bytes(f"/{path}"))

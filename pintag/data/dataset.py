@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pintag.core import formatting, types
+from pintag.core import formatting, machine, types
 from pintag.core.errors import DataError, ImageError
-from pintag.data import images
+from pintag.data import images, walker
 from pintag.data import layout as layouts
 from pintag.data.labels import Labels
 from pintag.data.layout import FLAT, NOTICE, DataLayout
@@ -192,9 +192,11 @@ def _labels(root: Path, folders: Sequence[Path]) -> Labels:
     try:
         return Labels(tuple(sorted({layouts.label_name(folder) for folder in folders})))
     except DataError as error:
-        raise DataError(
-            f"{root}: {error}; a data set has a folder of images for each label"
-        ) from error
+        remedy = "a data set has a folder of images for each label"
+        # A zip often has one folder, which contains everything.
+        if len(folders) == 1 and walker.entries(folders[0]).folders:
+            remedy += f"; if {folders[0]} is the data set, give this folder"
+        raise DataError(f"{root}: {error}; {remedy}") from error
 
 
 def _target(folder: Path, labels: Labels) -> int:
@@ -228,7 +230,7 @@ def batches(
         ImageError: a file cannot be read; the message names it.
     """
     groups = [examples[at : at + batch_size] for at in range(0, len(examples), batch_size)]
-    with ThreadPoolExecutor(threads()) as pool:
+    with ThreadPoolExecutor(machine.allowed_cpus()) as pool:
 
         def submit(group: Sequence[Example]) -> list[Future[types.Pixels]]:
             return [pool.submit(images.read, example.path, input_size) for example in group]
@@ -238,11 +240,6 @@ def batches(
             pending, ahead = ahead, submit(following) if following else []
             pixels = np.stack([future.result() for future in pending])
             yield pixels, np.array([example.target for example in group], np.int64)
-
-
-def threads() -> int:
-    """The number of threads for decoding: one for each core that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _by_split(
@@ -266,7 +263,7 @@ def _read_all(
     files: Sequence[tuple[Path, int]], progress: Progress | None
 ) -> list[Example | Unreadable]:
     results = []
-    with ThreadPoolExecutor(threads()) as pool:
+    with ThreadPoolExecutor(machine.allowed_cpus()) as pool:
         for result in pool.map(lambda file: _read(*file), files):
             results.append(result)
             if progress:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from pintag.core import errors
+from pintag.core import errors, machine
 from pintag.core.errors import DecodingError
 from pintag.core.types import Pixels
 from pintag.data.image_limits import ImageLimits
@@ -38,6 +38,10 @@ _PROGRAM = (
 
 class DecoderStartError(RuntimeError):
     """No decoder process can be started: a fault of the machine, not of an image."""
+
+
+class DecoderLostError(DecoderStartError):
+    """A decoder process has ended before it began with an image: no fault of the image."""
 
 
 class DecoderPool:
@@ -66,14 +70,14 @@ class DecoderPool:
 
         Raises:
             ImageError: see `images.decode`. Neither time nor a crash affects other images.
-            DecoderStartError: no process can be started, and neither can a second one.
+            DecoderStartError: no process can be started, and neither can a second one; or both have
+                ended before they began with the image.
         """
         with self._free:
-            decoder = self._take()
             try:
-                return decoder.decode(data, limits, size, longest)
-            finally:
-                self._put(decoder)
+                return self._decode(data, limits, size, longest)
+            except DecoderLostError:
+                return self._decode(data, limits, size, longest)
 
     def close(self) -> None:
         """End all processes that are idle; the others end with their image."""
@@ -82,6 +86,15 @@ class DecoderPool:
             idle, self._idle = self._idle, []
         for decoder in idle:
             decoder.close()
+
+    def _decode(
+        self, data: bytes, limits: ImageLimits, size: int | None, longest: int | None
+    ) -> Pixels:
+        decoder = self._take()
+        try:
+            return decoder.decode(data, limits, size, longest)
+        finally:
+            self._put(decoder)
 
     def _take(self) -> _Decoder:
         with self._lock:
@@ -144,11 +157,14 @@ class _Decoder:
     def decode(
         self, data: bytes, limits: ImageLimits, size: int | None, longest: int | None
     ) -> Pixels:
+        is_decoding = False
         try:
-            reply = self._exchange(data, limits, size, longest)
+            self._give(data, limits, size, longest)
+            is_decoding = True
+            reply = self._reply(limits)
         # The process has ended, and with it its side of the connection.
         except (EOFError, OSError) as error:
-            raise self._end(limits) from error
+            raise (self._end(limits) if is_decoding else self._loss()) from error
         except BaseException:
             # Another image must not get a reply that is still to come.
             self._connection.close()
@@ -166,12 +182,18 @@ class _Decoder:
             self._process.kill()
             self._process.wait()
 
-    def _exchange(
+    def _give(
         self, data: bytes, limits: ImageLimits, size: int | None, longest: int | None
-    ) -> Pixels | dict[str, str]:
+    ) -> None:
+        """Send an image, and wait until decoding begins; until then nothing is its fault."""
         job = {"limits": asdict(limits), "size": size, "longest": longest}
         self._connection.send_bytes(json.dumps(job).encode())
         self._connection.send_bytes(data)
+        if not self._connection.poll(_WALL_FACTOR * limits.decode_timeout_s):
+            self._process.kill()
+        self._connection.recv_bytes()
+
+    def _reply(self, limits: ImageLimits) -> Pixels | dict[str, str]:
         if not self._connection.poll(_WALL_FACTOR * limits.decode_timeout_s):
             self._process.send_signal(signal.SIGPROF)
         # JSON: a decoder that a hostile image has taken over must not reach its owner.
@@ -181,6 +203,14 @@ class _Decoder:
         pixels: Pixels = np.empty(reply["shape"], np.uint8)
         self._connection.recv_bytes_into(pixels.data.cast("B"))
         return pixels
+
+    def _loss(self) -> DecoderLostError:
+        """The error if the process has ended before it began with the image."""
+        self._connection.close()
+        status = self._process.wait()
+        return DecoderLostError(
+            f"a decoder process ended before it began with an image (exit status {status})"
+        )
 
     def _end(self, limits: ImageLimits) -> DecodingError:
         """The reason why the process has ended."""
@@ -204,13 +234,9 @@ def shared() -> DecoderPool:
     global _shared
     with _shared_lock:
         if _shared is None:
-            _shared = DecoderPool(_cores() + 1)
+            _shared = DecoderPool(machine.allowed_cpus() + 1)
             atexit.register(_shared.close)
         return _shared
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _forget() -> None:

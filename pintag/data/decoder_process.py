@@ -38,7 +38,10 @@ def run(descriptor: int) -> None:
         connection.send_bytes(b"ready")
         while True:
             job = json.loads(connection.recv_bytes())
-            _answer(connection, job, connection.recv_bytes())
+            data = connection.recv_bytes()
+            # If this process ends after this message, the owner reports an error of the image.
+            connection.send_bytes(b"begun")
+            _answer(connection, job, data)
 
 
 def _answer(connection: Connection, job: dict[str, Any], data: bytes) -> None:

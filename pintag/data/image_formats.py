@@ -73,6 +73,18 @@ _SIGNATURES = (
     (b"\xabKTX 11\xbb\r\n\x1a\n", "KTX"),
     (b"\xabKTX 20\xbb\r\n\x1a\n", "KTX"),
     (b"%PDF-", "PDF"),
+    (b"\x01\xda\0", "SGI"),
+    (b"\x01\xda\1", "SGI"),
+    (b"\x59\xa6\x6a\x95", "RAS"),
+    (b"SDPX", "DPX"),
+    (b"XPDS", "DPX"),
+    (b"\x80\x2a\x5f\xd7", "CIN"),
+    (b"\x8bJNG\r\n\x1a\n", "JNG"),
+    (b"Paint Shop Pro Image File", "PSP"),
+    (b"BLP1", "BLP"),
+    (b"BLP2", "BLP"),
+    (b"\x13\xab\xa1\x5c", "ASTC"),
+    (b"/* XPM */", "XPM"),
 )
 # The signatures of accepted formats, and how many bytes of one are enough to recognise it.
 _BEGINNINGS = (
@@ -83,7 +95,8 @@ _BEGINNINGS = (
 )
 # Documents are named when somebody sends one, but are no images among the files of a folder.
 _DOCUMENTS = ("PDF",)
-_PNM = re.compile(rb"P[1-7][ \t\r\n]")
+_PNM = re.compile(rb"P[1-7Ff][ \t\r\n]")
+_XBM = re.compile(rb"#define \w+_width \d+\s+#define \w+_height \d+\s")
 # A root element <svg> after a byte order mark, an XML header, comments and a document type. No part
 # is tried again in another way, so the time does not grow with the number of comments.
 _SVG = re.compile(
@@ -93,10 +106,7 @@ _SVG = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 # The sizes of the header that follows the 14 bytes of a bitmap file.
-_DIB_HEADERS = (12, 40, 52, 56, 64, 108, 124)
-# The markers of a JPEG that may come before its frame: of applications, tables and comments.
-_BEFORE_FRAME = frozenset((*range(0xE0, 0xF0), 0xC4, 0xDB, 0xDD, 0xF8, 0xFE))
-_JPEG_LS_FRAME = 0xF7
+_DIB_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 
 
 def has_decoder(name: str) -> bool:
@@ -119,7 +129,7 @@ def accepted(heif: bool = True) -> tuple[str, ...]:
 def recognise(data: bytes) -> str | None:
     """The format of an image file, from its first `PREFIX_BYTES` bytes; None: it is no image."""
     if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG-LS" if _is_jpeg_ls(data[:PREFIX_BYTES]) else "JPEG"
+        return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
@@ -171,11 +181,15 @@ def _other_format(prefix: bytes) -> str | None:
             return name
     if _PNM.match(prefix):
         return "PPM"
+    if _XBM.match(prefix):
+        return "XBM"
     return _by_fields(prefix) or ("SVG" if _is_svg(prefix) else None)
 
 
 def _by_fields(prefix: bytes) -> str | None:
     """The format of a file that begins with no signature, by the fields of its header."""
+    if prefix.startswith(b"BA") and prefix[14:16] == b"BM":
+        return "BMP array"
     if prefix[128:132] == b"DICM":
         return "DICOM"
     if prefix.startswith(b"\1\0\0\0") and prefix[40:44] == b" EMF":
@@ -215,16 +229,6 @@ def _is_svg(prefix: bytes) -> bool:
     if prefix.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         prefix = prefix.decode("utf-16", "ignore").encode("utf-8", "ignore")
     return _SVG.match(prefix) is not None
-
-
-def _is_jpeg_ls(prefix: bytes) -> bool:
-    """Whether the frame of a JPEG is of the kind JPEG-LS, which needs another decoder."""
-    at = 2
-    while prefix[at : at + 1] == b"\xff" and at + 4 <= len(prefix):
-        if prefix[at + 1] not in _BEFORE_FRAME:
-            return prefix[at + 1] == _JPEG_LS_FRAME
-        at += 2 + int.from_bytes(prefix[at + 2 : at + 4])
-    return False
 
 
 def _brand(prefix: bytes) -> str | None:

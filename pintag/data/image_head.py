@@ -74,6 +74,8 @@ class Head:
     """The components of a JPEG's colours."""
     parts: list[Part] | None = None
     """The parts of the file that the pixels need, without metadata; None: unknown."""
+    colour_key: tuple[int, ...] | None = None
+    """The transparent colour of a PNG, as 8 bits for each sample; None: it has none."""
     exif: bytes = b""
     """The EXIF block, for JPEG and PNG; Pillow finds it in the other formats."""
     is_buffered: bool = False

@@ -50,9 +50,13 @@ def read(data: bytes, budget: Budget = QUICK, *, heif: bool = True) -> Head:
     if name not in FORMATS:
         raise unsupported(name, heif)
     try:
-        return _READERS[name](data, budget)
+        head = _READERS[name](data, budget)
     except (HeadEndsError, IndexError):
         raise damaged(name, "the file ends in its head") from None
+    # A kind of the format that no decoder reads.
+    if head.format not in FORMATS:
+        raise unsupported(head.format, heif)
+    return head
 
 
 def _not_an_image(data: bytes, heif: bool) -> NotAnImageError:
@@ -96,11 +100,13 @@ def _read_webp(data: bytes, budget: Budget) -> Head:
 
 
 def _read_bmp(data: bytes, budget: Budget) -> Head:
-    if _little(data, 14, 4) == 12:
+    if _little(data, 14, 4) in (12, 16):
         return _whole("BMP", (_little(data, 18, 2), _little(data, 20, 2)), data)
     # A negative height means that the rows are stored from top to bottom.
     height = abs(int.from_bytes(data[22:26], "little", signed=True))
     size, compression = (_little(data, 18, 4), height), _little(data, 30, 4)
+    if size[0] >= 2**31:
+        raise damaged("BMP", "its width is negative")
     if compression in _RUN_LENGTHS:
         head = _whole("BMP", size, data, _RUN_PIXEL_NS, _RUN_BYTE_NS)
         head.is_read_in_python = True

@@ -35,7 +35,13 @@ _TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 # How the decoders say that a file ends too early.
-_ENDS = re.compile("truncated|unexpected end", re.IGNORECASE)
+_ENDS = re.compile("truncated|unexpected end|not enough image data", re.IGNORECASE)
+# What Pillow adds to the reason of a decoder.
+_READING = " when reading image file"
+# How Pillow says that it knows no such bitmap: its masks, header, depth or compression.
+_NO_SUCH_BITMAP = "Unsupported BMP"
+# How libheif says that it lacks a codec: the brand of a file need not be that of its pixels.
+_NO_CODEC = "has not been built in"
 _OPENERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
     # Not Pillow's own choice between JPEG and MPO: the first picture of an MPO is a JPEG.
     "JPEG": JpegImagePlugin.JpegImageFile,
@@ -62,6 +68,7 @@ def decode(
         limits.check_decoded(_decoded_size(image, head))
         # Load the pixels here: what follows must not be taken for a fault of the file.
         image.load()
+        _correct_colour_key(image, head.colour_key)
         rgb = _on_white(image, _to_rgb(image))
         if size is not None:
             # The size of a scaled JPEG is rounded up; the box is its exact size.
@@ -87,6 +94,8 @@ def as_image_errors(limits: ImageLimits, name: str) -> Iterator[None]:
     # Pillow's decoders raise many kinds of exceptions for corrupt data. All are caught here: an
     # upload gives either an array or a PintagError.
     except Exception as error:
+        if _NO_CODEC in str(error):
+            raise image_heads.unsupported(f"{name} with another codec") from error
         raise damaged(name, _reason(error)) from error
 
 
@@ -95,7 +104,7 @@ def _reason(error: Exception) -> str:
     text = str(error).strip()
     if _ENDS.search(text):
         return "the file ends in its pixels"
-    return text.partition("\n")[0] or type(error).__name__
+    return text.partition("\n")[0].removesuffix(_READING) or "its pixels cannot be decoded"
 
 
 def _open(name: str, data: bytes) -> Image.Image:
@@ -103,6 +112,10 @@ def _open(name: str, data: bytes) -> Image.Image:
     try:
         return opener(io.BytesIO(data))
     except (SyntaxError, ValueError, OSError) as error:
+        if str(error).startswith(_NO_SUCH_BITMAP):
+            raise image_heads.unsupported(
+                "BMP with unusual masks, header or compression"
+            ) from error
         raise damaged(name, "it cannot be opened") from error
 
 
@@ -142,6 +155,13 @@ def _upright(rgb: Image.Image, block: bytes | None) -> Image.Image:
     """Apply the EXIF orientation to the pixels."""
     transposition = _TRANSPOSITIONS.get(exif.orientation(block)) if block else None
     return rgb if transposition is None else rgb.transpose(transposition)
+
+
+def _correct_colour_key(image: Image.Image, key: tuple[int, ...] | None) -> None:
+    """Put the transparent colour into the range of the samples; see `png_head`."""
+    # A picture of mode "1" has it right, and one of 16 bits has all its samples.
+    if key and image.mode in ("L", "RGB"):
+        image.info["transparency"] = key if image.mode == "RGB" else key[0]
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

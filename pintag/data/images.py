@@ -22,7 +22,7 @@ from pintag.data.jpeg_head import MAX_SCANS
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic", ".heif", ".avif")
 # The longest time for which an image may be decoded where nothing can stop it.
 _FAST_NS = 5e6
-# Nanoseconds of a core for an image whose head does not tell: those of a JPEG of `MAX_SCANS` scans.
+# Nanoseconds of a core if the head does not give the cost: those of a JPEG of `MAX_SCANS` scans.
 _UNKNOWN_PIXEL_NS, _UNKNOWN_BYTE_NS = 60.0, 34.0
 
 DEFAULT_LIMITS = ImageLimits()
@@ -91,7 +91,7 @@ class EncodedImage:
     def cost_s(self) -> float:
         """The seconds of a core that decoding takes at most, by the head and the limit of time.
 
-        If the head does not tell, those of a costly image of this size.
+        If the head does not give the cost, that of a costly image of this size.
         """
         nanoseconds = self._head.cost_ns
         if not math.isfinite(nanoseconds):

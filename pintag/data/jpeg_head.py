@@ -11,6 +11,15 @@ from pintag.data.image_head import Budget, Head, HeadEndsError, Part, append, da
 _SOF0, _SOF1, _SOF2 = 0xC0, 0xC1, 0xC2
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _SOS, _EOI = 0xDA, 0xD9
+# Frames that libjpeg does not read: hierarchical ones, lossless ones with arithmetic coding, and
+# JPEG-LS.
+_JPEG_LS = 0xF7
+_OTHER_KINDS = {
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "hierarchical JPEG"),
+    0xCB: "lossless arithmetic JPEG",
+    _JPEG_LS: "JPEG-LS",
+}
+_MAX_PRECISION = 16
 # Markers without a length: TEM, RST0 to RST7, SOI, EOI.
 _BARE = frozenset({0x01, *range(0xD0, 0xDA)})
 _ENDS = (0xD8, _EOI)
@@ -63,6 +72,8 @@ def read(data: bytes, budget: Budget) -> Head:
             head.size = _size(data, at) if not frame else None
             head.components = data[at + 9]
             frame = marker
+        if marker in _FRAMES or marker == _JPEG_LS:
+            head.format = _kind(marker, data[at + 4])
         if marker == _APP1 and data.startswith(b"Exif\0\0", at + 4) and not head.exif:
             head.exif = data[at + 4 : end]
         if not _is_metadata(data, at, end, marker):
@@ -97,6 +108,13 @@ def _end(data: bytes, at: int) -> int:
     if end > len(data) or (data[at + 1] in _FRAMES and end < at + 10):
         raise HeadEndsError
     return end
+
+
+def _kind(frame: int, precision: int) -> str:
+    """The name of the kind of JPEG, for an error; `JPEG` if it can be decoded."""
+    if precision != 8 and 1 < precision <= _MAX_PRECISION:
+        return f"JPEG with {precision} bits for each sample"
+    return _OTHER_KINDS.get(frame, "JPEG")
 
 
 def _size(data: bytes, at: int) -> tuple[int, int]:

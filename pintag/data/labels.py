@@ -88,6 +88,12 @@ class Labels:
             max_tags: at most this many tags; None is all.
             min_confidence: leave out tags below this confidence.
         """
-        row = np.asarray(confidences)
+        row = np.asarray(confidences, float)
         order = np.argsort(-row, kind="stable")[:max_tags]
-        return [Tag(self.names[i], float(row[i])) for i in order if float(row[i]) >= min_confidence]
+        # Plain values: an element of an array takes five times as long to read.
+        pairs = zip(order.tolist(), row[order].tolist(), strict=True)
+        return [
+            Tag(self.names[i], confidence)
+            for i, confidence in pairs
+            if confidence >= min_confidence
+        ]

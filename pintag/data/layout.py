@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from pintag.data import walker
 from pintag.data.walker import LISTED, Entries, LeftOut
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-# The folder names of each split; the last of each is the name in the original study's data set.
+# The folder names of each split, in any case; the last of each is the name in the original study's
+# data set.
 SPLITS: Mapping[str, tuple[str, ...]] = {
     TRAIN: ("train", "training", "training_set"),
     VALIDATION: ("validation", "val", "valid", "validation_set"),
@@ -23,6 +25,8 @@ SPLITS: Mapping[str, tuple[str, ...]] = {
 FLAT = "flat"
 # The file by which a data set says that its images were drawn.
 NOTICE = "SYNTHETIC.txt"
+# A path keeps one of the two slashes.
+_URI = re.compile(r"\w{2,}:/")
 STRAY = "a file outside the folders of labels"
 
 
@@ -54,7 +58,7 @@ class DataLayout:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Folders whose names look the same and have different code points."""
+        """Folders whose names look the same and have different code points, and similar labels."""
         forms: dict[str, dict[str, Path]] = {}
         # A name that is not UTF-8 has no form; it is one of the problems.
         for folder in (folder for folder in self._all() if text.is_utf8(folder.name)):
@@ -64,7 +68,7 @@ class DataLayout:
             f" both are the label {text.printable(label)!r}"
             for label, same in forms.items()
             if len(same) > 1
-        )
+        ) + tuple(_similar(forms))
 
     def _all(self) -> Iterable[Path]:
         return (folder for folders in self.folders.values() for folder in folders)
@@ -82,11 +86,12 @@ def find(root: Path) -> DataLayout:
         DataError: the folder does not exist, or has neither layout.
     """
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
+        raise DataError(f"{root}: {_no_folder(root)}")
     top = walker.entries(root)
     folders = sorted(top.folders + top.links)
     by_alias = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
-    splits = {folder: by_alias[folder.name] for folder in folders if folder.name in by_alias}
+    known = [folder for folder in folders if folder.name.lower() in by_alias]
+    splits = {folder: by_alias[folder.name.lower()] for folder in known}
     inside = {folder: walker.entries(folder) for folder in splits}
     # A label may be called "test" or "train", too. So a split layout has either a training folder
     # and label folders in its splits, or only folders with names of splits.
@@ -100,6 +105,35 @@ def find(root: Path) -> DataLayout:
     }
     beside = [folder for folder in folders if folder not in splits]
     return _layout(root, parts, [root, *splits], [*_beside(top), *_not_in_a_split(beside)])
+
+
+def _no_folder(path: Path) -> str:
+    """What is given in place of the folder of a data set."""
+    if path.exists():
+        return "a file, not a folder"
+    if _URI.match(str(path)):
+        return "a URI; a data set must be a folder of this machine: copy it"
+    return "no such folder"
+
+
+def _similar(labels: Iterable[str]) -> Iterator[str]:
+    """A warning for labels that a person may take for one: `Cats` and `cats`."""
+    groups: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        groups.setdefault(_bare(label), []).append(label)
+    for same in (same for same in groups.values() if len(same) > 1):
+        yield (
+            f"{' and '.join(repr(text.printable(label)) for label in same)} are different labels,"
+            " and differ only in case, spaces or invisible characters: if they are the same, put"
+            " their images into one folder"
+        )
+
+
+def _bare(label: str) -> str:
+    """A name without what people do not see or do not mean: case, width, outer spaces."""
+    folded = unicodedata.normalize("NFKC", label).casefold()
+    visible = "".join(each for each in folded if unicodedata.category(each) != "Cf")
+    return " ".join(visible.split())
 
 
 def _layout(

@@ -18,7 +18,8 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pintag.data import dataset, images
+from pintag.core import machine
+from pintag.data import images
 from pintag.data.dataset import DataSet, Example, Progress
 
 # Maximum number of bits in which the hashes of near-duplicates differ. Photographs that are saved
@@ -107,7 +108,7 @@ def _hashes(examples: Sequence[Example], progress: Progress | None) -> Hashes:
         return hashed
 
     rows = []
-    with ThreadPoolExecutor(dataset.threads()) as pool:
+    with ThreadPoolExecutor(machine.allowed_cpus()) as pool:
         for row in pool.map(bits, examples):
             rows.append(row)
             if progress:

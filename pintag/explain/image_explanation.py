@@ -60,8 +60,7 @@ class ImageExplanation:
         """The most important superpixels drawn on the image: `uint8[H,W,3]`.
 
         Blue is evidence for the label, orange is evidence against it. Each superpixel has its rank
-        and weight. In stable mode, superpixels
-        whose rank is uncertain are pale with dashed outlines.
+        and weight. In stable mode, those of an uncertain rank are pale with dashed outlines.
         """
         return self.explanation.overlay(picture=self.picture)
 

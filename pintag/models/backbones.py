@@ -127,12 +127,12 @@ def _construct(row: Backbone, input_size: int, weights: str, alpha: float) -> ke
 def _weights_error(row: Backbone, weights: str, error: Exception) -> WeightsError:
     download = re.search(r"URL fetch failure on (\S+?):? ", str(error))
     if download:
-        file = download.group(1).rsplit("/", 1)[-1]
         return WeightsError(
-            f"the ImageNet weights of {row.constructor} could not be downloaded: file {file!r}."
-            f" Put that file into {_keras_cache()}, or set backbone.weights to its path, or"
-            " backbone.name=basic_cnn for a network that needs none. With backbone.weights=none the"
-            " frozen backbone has random weights, and the accuracy is only that of chance"
+            f"the ImageNet weights of {row.constructor} could not be downloaded from"
+            f" {download.group(1)}. Put that file into {_keras_cache()}, or set backbone.weights to"
+            " its path. configs/train/sample.yaml has a network that needs none. With"
+            " backbone.weights=none the frozen backbone has random weights, and the accuracy is"
+            " only that of chance"
         )
     if weights == IMAGENET and isinstance(error, OSError):
         return WeightsError(

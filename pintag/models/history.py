@@ -28,8 +28,7 @@ def write(store: Store, names: list[str]) -> None:
     Raises:
         DataError: the registry cannot be written.
     """
-    lines = "".join(f"{name}\n" for name in names[-_MAX_LINES:])
-    store.write(HISTORY, lines.encode())
+    store.write(HISTORY, "".join(f"{name}\n" for name in names[-_MAX_LINES:]).encode())
 
 
 def extended(names: list[str], before: str | None, current: str) -> list[str]:

@@ -49,8 +49,7 @@ class Registry:
         """Parse the URI; nothing is read yet.
 
         Raises:
-            DataError: the URI is malformed. All methods raise it, too, if the store cannot be
-                reached.
+            DataError: the URI is malformed; in all methods, the store cannot be reached.
         """
         self._store = Store(os.fspath(uri))
 

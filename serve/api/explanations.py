@@ -22,7 +22,7 @@ from pintag.explain.request import ExplanationRequest
 from pintag.explain.schema import ExplanationAnswer
 from pintag.models.identity import Model
 from pintag.serve.api import clients, error_handlers, hints, openapi, schemas, uploads
-from pintag.serve.deployment_config import ExplainerConfig
+from pintag.serve.deployment_config import ExplainerConfig, ImageConfig
 from pintag.serve.errors import ParameterError
 from pintag.serve.inference import off_loop
 
@@ -63,7 +63,10 @@ class ExplanationRequestMetrics(Protocol):
 
 
 class ExplanationHandler(Protocol):
-    """Computes explanations. Cancelling a call stops its work."""
+    """Computes explanations. Cancelling a call stops its work.
+
+    `digest` is the SHA-256 of the encoded image `data`.
+    """
 
     config: ExplainerConfig
     model: Model
@@ -71,10 +74,12 @@ class ExplanationHandler(Protocol):
     @property
     def metrics(self) -> ExplanationRequestMetrics: ...
 
-    async def explain(self, data: bytes, request: ExplanationRequest) -> ExplanationAnswer: ...
+    async def explain(
+        self, data: bytes, digest: bytes, request: ExplanationRequest
+    ) -> ExplanationAnswer: ...
 
     async def draw(
-        self, data: bytes, request: ExplanationRequest
+        self, data: bytes, digest: bytes, request: ExplanationRequest
     ) -> tuple[ExplanationAnswer, bytes]: ...
 
 
@@ -88,24 +93,25 @@ def build(explainer: ExplanationHandler) -> FastAPI:
         redirect_slashes=False,
     )
     error_handlers.add(app, explainer.metrics)
-    _add(app, explainer)
+    _add(app, explainer, explainer.config.images)
     return app
 
 
-def routes() -> list[BaseRoute]:
+def routes(images: ImageConfig) -> list[BaseRoute]:
     """The endpoint's route, for an OpenAPI document only: it has no explainer to call."""
     described = FastAPI(openapi_url=None)
-    _add(described, cast(ExplanationHandler, None))
+    _add(described, cast(ExplanationHandler, None), images)
     return described.routes
 
 
-def _add(app: FastAPI, explainer: ExplanationHandler) -> None:
+def _add(app: FastAPI, explainer: ExplanationHandler, images: ImageConfig) -> None:
+    body = openapi.image_body(images, ExplanationRequest)
 
     @app.post(
         PATH,
         response_model=ExplanationAnswer,
         responses=_RESPONSES,
-        openapi_extra=openapi.request(openapi.IMAGE_BODY, ExplanationRequest),
+        openapi_extra=openapi.request(body, ExplanationRequest),
         summary="Explain a label",
     )
     async def explanations(request: Request) -> Response:
@@ -132,16 +138,18 @@ async def _answer(
     query: ExplanationRequest,
     media_type: str,
 ) -> Response:
-    [digest] = await off_loop.map_images(_digest, [image])
+    [digest] = await off_loop.digests([image])
     etag = _etag(digest, query, explainer.model, media_type)
     condition = uploads.header(request.scope, b"if-none-match")
     if _has(condition, etag):
         return error_handlers.problem_response(_NOT_MODIFIED)
     try:
         if media_type == PNG:
-            answer, content = await _unless_disconnected(request, explainer.draw(image, query))
+            answer, content = await _unless_disconnected(
+                request, explainer.draw(image, digest, query)
+            )
         else:
-            answer = await _unless_disconnected(request, explainer.explain(image, query))
+            answer = await _unless_disconnected(request, explainer.explain(image, digest, query))
             content = answer.model_dump_json().encode()
     except NotAnImageError as error:
         raise hints.explain(error, image, uploads.header(request.scope, b"content-type")) from error
@@ -193,10 +201,6 @@ def _has(condition: str, etag: str) -> bool:
     """
     tags = parse_etags(condition)
     return tags.contains_weak(etag)
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
 
 
 def _etag(image: bytes, parameters: ExplanationRequest, model: Model, media_type: str) -> str:

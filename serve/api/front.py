@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pintag.serve.api import error_handlers, schemas
+from pintag.serve.api.head_limits import HeadLimits
 from pintag.serve.config import ApiConfig
 
 _REQUEST_HEADERS = (
@@ -19,12 +20,18 @@ _REQUEST_HEADERS = (
 )  # fmt: skip
 _RESPONSE_HEADERS = ("ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
 _METHODS = ("GET", "HEAD", "POST")
+# What to do about each of Starlette's reasons to refuse a preflight, by a word of the reason.
+_REMEDIES = {
+    "origin": "http.cors_origins lists the allowed origins",
+    "method": f"pages may use {', '.join(_METHODS)}",
+    "headers": f"pages may send {', '.join(('Accept', 'Content-Type', *_REQUEST_HEADERS))}",
+}
 
 
 def wrap(app: ASGIApp, config: ApiConfig) -> ASGIApp:
     """The application behind the rules. Browsers ask about origins without an API key."""
     front = Front(app, config.root_path)
-    return Origins(front, config.cors_origins) if config.cors_origins else front
+    return HeadLimits(Origins(front, config.cors_origins) if config.cors_origins else front)
 
 
 class Front:
@@ -112,10 +119,9 @@ class Origins(CORSMiddleware):
         response = super().preflight_response(request_headers)
         if response.status_code < HTTPStatus.BAD_REQUEST:
             return response
-        refusal = schemas.http_problem(
-            HTTPStatus.BAD_REQUEST,
-            f"{bytes(response.body).decode()}; http.cors_origins lists the allowed origins",
-        )
+        reason = bytes(response.body).decode()
+        remedies = [remedy for word, remedy in _REMEDIES.items() if word in reason]
+        refusal = schemas.http_problem(HTTPStatus.BAD_REQUEST, "; ".join([reason, *remedies]))
         return error_handlers.problem_response(refusal, {"Vary": response.headers["Vary"]})
 
 

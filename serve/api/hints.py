@@ -14,6 +14,10 @@ from pintag.core.errors import NotAnImageError, UnsupportedFormatError
 
 _SEND = "send the bytes of the image themselves, as the body or as the multipart field 'image'"
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM")
+# What the beginning of a JPEG and of a PNG become if bytes are read as a text and written as UTF-8.
+_READ_AS_TEXT = (
+    b"\xef\xbf\xbd\xef\xbf\xbd", b"\xef\xbf\xbdPNG", b"\xc3\xbf\xc3\x98\xc3\xbf", b"\xc2\x89PNG",
+)  # fmt: skip
 # The head of a body is enough to recognise it. A batch may have 256 of them, on an event loop.
 _HEAD = 512
 
@@ -31,6 +35,10 @@ def explain(error: Exception, data: bytes, content_type: str) -> Exception:
     kind = content_type.partition(";")[0].strip().lower()
     if found := _other_format(data[:_HEAD], kind):
         return UnsupportedFormatError(f"{found}; {_SEND}")
+    if data.startswith(_READ_AS_TEXT):
+        return NotAnImageError(
+            f"{error}; its bytes were read as a text, which changes them: read the file as bytes"
+        )
     # curl -d drops them from a file, and nearly every picture has some.
     is_form = kind == "application/x-www-form-urlencoded"
     if is_form and _begins_like_a_picture(data) and not (b"\n" in data or b"\r" in data):
@@ -43,7 +51,7 @@ def explain(error: Exception, data: bytes, content_type: str) -> Exception:
 def _other_format(head: bytes, kind: str) -> str:
     """What a body is, if it is one of the things that clients send by mistake; else empty."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if kind in ("application/json", "text/json") or re.match(rb'[{\[]\s*["{\[\]}]', text):
+    if kind in ("application/json", "text/json") or re.match(rb"[{\[]\s*[\"'{\[\]}]", text):
         return "the body is JSON"
     if text[:5].lower() == b"data:":
         return "the body is a data URL"
@@ -73,6 +81,6 @@ def _is_base64(text: bytes) -> bool:
         return False
     letters = unquote_to_bytes(match[0]).translate(bytes.maketrans(b"-_", b"+/"))
     try:
-        return base64.b64decode(letters).startswith(_MAGIC)
+        return _begins_like_a_picture(base64.b64decode(letters))
     except binascii.Error:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,40 +13,21 @@ from starlette.routing import BaseRoute
 
 from pintag.core.errors import ImageTooLargeError, NotAnImageError
 from pintag.data import image_formats, image_heads
-from pintag.serve.api import multipart, parameters, schemas
+from pintag.serve.api import head_limits, multipart, parameters, schemas
 from pintag.serve.api.schemas import Problem
+from pintag.serve.deployment_config import ImageConfig
 from pintag.serve.errors import (
     LateBodyError,
+    LongHeadersError,
+    LongUriError,
     OverloadedError,
     ParameterError,
     RateLimitedError,
     UnauthorizedError,
 )
+from pintag.serve.ingress import answers
 
-IMAGE_BODY = {
-    "required": True,
-    "content": {
-        **{
-            f"image/{kind}": {"schema": {"type": "string", "format": "binary"}}
-            for kind in map(str.lower, image_formats.accepted())
-        },
-        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        multipart.MEDIA_TYPE: {
-            "schema": {
-                "type": "object",
-                "required": [multipart.FIELD],
-                "properties": {
-                    multipart.FIELD: {
-                        "type": "array",
-                        "minItems": 1,
-                        "items": {"type": "string", "format": "binary"},
-                    }
-                },
-            }
-        },
-    },
-}
-
+_BINARY = {"type": "string", "format": "binary"}
 BATCH_BODY = {
     "required": True,
     "content": {
@@ -96,6 +78,24 @@ def add(app: FastAPI, more_routes: Sequence[BaseRoute], root_path: str) -> None:
     app.openapi = document  # type: ignore[method-assign]
 
 
+def image_body(config: ImageConfig, model: type[BaseModel]) -> dict[str, Any]:
+    """A body with one image, or with several and the parameters of `model` in a form."""
+    kinds = [f"image/{name.lower()}" for name in image_formats.accepted(config.heif)]
+    images = {"type": "array", "minItems": 1, "items": _BINARY}
+    form = {
+        "type": "object",
+        "required": [multipart.FIELD],
+        "properties": {multipart.FIELD: images, **parameters.schemas(model)},
+    }
+    return {
+        "required": True,
+        "content": {
+            **{kind: {"schema": _BINARY} for kind in (*kinds, "application/octet-stream")},
+            multipart.MEDIA_TYPE: {"schema": form},
+        },
+    }
+
+
 def request(body: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """The body and the parameters of an operation that reads both itself."""
     return {"requestBody": body, "parameters": parameters.document(model)}
@@ -127,14 +127,31 @@ COMMON_PROBLEMS: dict[int | str, dict[str, Any]] = {
             "this server requires an API key; send the header 'Authorization: Bearer KEY'"
         ),
     ),
+    414: _error_example(
+        "The path and the query are too long",
+        LongUriError(f"the path and the query have more than {head_limits.MAX_URI_BYTES:,} bytes"),
+    ),
     429: _error_example(
         "A limit of the key is reached, or too many uploads of the client's address are on their "
         "way; `Retry-After` has the seconds to wait",
         RateLimitedError("uploads has reached its rate limit; try again in 2 s", 2),
     ),
+    431: _error_example(
+        "The headers are too long",
+        LongHeadersError(f"the headers have more than {head_limits.MAX_HEADER_BYTES:,} bytes"),
+    ),
     503: _error_example(
         "The queue is full; `Retry-After` has the seconds to wait",
         OverloadedError("128 images are in flight, the limit is 128; try again"),
+    ),
+    500: _error_example("The server failed, which is an error of pintag", Exception()),
+    502: problem_example(
+        "A replica ended during its answer",
+        schemas.http_problem(HTTPStatus.BAD_GATEWAY, answers.CUT_OFF),
+    ),
+    504: _error_example(
+        "The answer was not ready before the deadline",
+        TimeoutError("not done within 10 s, the deadline"),
     ),
 }
 """Errors that every endpoint below /v1/ may answer with."""
@@ -159,9 +176,5 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     422: _error_example(
         "A parameter or the number of images is wrong, or decoding the image takes too long",
         ParameterError("max_tags: must be at least 1"),
-    ),
-    504: _error_example(
-        "The answer was not ready before the deadline",
-        TimeoutError("not done within 10 s, the deadline"),
     ),
 }

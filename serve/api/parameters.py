@@ -16,6 +16,8 @@ from pintag.serve.errors import ParameterError
 P = TypeVar("P", bound=BaseModel)
 Field = tuple[str, str]
 _MAX_ECHO = 60
+# More than there are. Reading thousands of them takes milliseconds.
+_MAX_PAIRS = 50
 
 
 def read(model: type[P], query: bytes, fields: Sequence[Field] = ()) -> P:
@@ -33,7 +35,6 @@ def read(model: type[P], query: bytes, fields: Sequence[Field] = ()) -> P:
 
 def document(model: type[BaseModel]) -> list[dict[str, Any]]:
     """The parameters as OpenAPI describes them, in the query."""
-    properties = model.model_json_schema()["properties"]
     return [
         {
             "name": name,
@@ -42,8 +43,14 @@ def document(model: type[BaseModel]) -> list[dict[str, Any]]:
             "description": schema.get("description", ""),
             "schema": schema,
         }
-        for name, schema in properties.items()
+        for name, schema in schemas(model).items()
     ]
+
+
+def schemas(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
+    """The JSON schema of each parameter, by its name."""
+    properties: dict[str, dict[str, Any]] = model.model_json_schema()["properties"]
+    return properties
 
 
 # Cached because programs send the same query with every image. Errors are not cached.
@@ -54,7 +61,11 @@ def _read_query(model: type[P], query: bytes) -> P:
 
 def _pairs(query: bytes) -> list[Field]:
     """The names and values in a query; bytes that are no UTF-8 become U+FFFD, as in browsers."""
-    return parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True)
+    text = query.decode("utf-8", "replace")
+    try:
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_PAIRS)
+    except ValueError as error:
+        raise ParameterError(f"the query has more than {_MAX_PAIRS} parameters") from error
 
 
 def _parse(model: type[P], pairs: Iterable[Field]) -> P:

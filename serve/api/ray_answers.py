@@ -14,6 +14,7 @@ import asyncio
 import math
 import os
 import re
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pintag.serve.api import clients, error_handlers, front, schemas
 from pintag.serve.api.schemas import Problem
 from pintag.serve.errors import RETRY_AFTER_S, LateBodyError, OverloadedError
-from pintag.serve.ingress import answers, problems, refusals
+from pintag.serve.ingress import answers, cors, problems, refusals
 from pintag.serve.ingress.clients import HEADER
 from pintag.serve.ingress.headers import RAYS_HEADERS
 from pintag.serve.observability.logs import log
@@ -44,6 +45,7 @@ def middlewares() -> list[Middleware]:
         Middleware(
             RayAnswers,
             root_path=os.environ.get("PINTAG_ROOT_PATH", ""),
+            cors_origins=tuple(os.environ.get("PINTAG_CORS_ORIGINS", "").split()),
             body_timeout_s=float(os.environ.get("PINTAG_BODY_TIMEOUT_S", "inf")),
             answer_timeout_s=float(os.environ.get("PINTAG_ANSWER_TIMEOUT_S", "inf")),
         )
@@ -59,14 +61,17 @@ class RayAnswers:
         root_path: str = "",
         body_timeout_s: float = math.inf,
         answer_timeout_s: float = math.inf,
+        cors_origins: Sequence[str] = (),
     ) -> None:
         """Wrap Ray's application.
 
         Args:
+            cors_origins: the origins whose pages may read the problems; `*`: all.
             body_timeout_s: seconds within which the whole body arrives.
             answer_timeout_s: seconds after the body within which the answer begins and ends.
         """
         self._app, self._root_path = app, root_path
+        self._cors_origins = cors_origins
         self._timeouts = body_timeout_s, answer_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,7 +91,8 @@ class RayAnswers:
         # Ray's proxy chooses the application by the path.
         if self._root_path:
             scope["path"] = front.without(scope["path"], self._root_path)
-        answer, request = _Answer(send), _Request(receive, *self._timeouts)
+        allowed = cors.headers(self._cors_origins, Headers(scope=scope).get("origin", ""))
+        answer, request = _Answer(send, allowed), _Request(receive, *self._timeouts)
         try:
             await self._app(scope, request.receive, answer.send)
         except Exception as error:
@@ -117,8 +123,9 @@ def _is_passed(name: bytes, value: bytes) -> bool:
 class _Answer:
     """Passes an answer on, unless it is one of Ray's own errors."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, added: Mapping[str, str]) -> None:
+        """Send an answer; a problem gets the headers `added`."""
+        self._send, self._added = send, added
         self._problem: Problem | None = None
         self._headers: dict[str, str] = {}
         self.has_started = False
@@ -153,7 +160,7 @@ class _Answer:
         """Send the problem, if there is one."""
         problem, self._problem = self._problem, None
         if problem is not None:
-            response = error_handlers.problem_response(problem, self._headers)
+            response = error_handlers.problem_response(problem, {**self._headers, **self._added})
             await response(scope, receive, self._send)
 
 

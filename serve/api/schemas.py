@@ -20,6 +20,8 @@ from pintag.models.identity import Model
 from pintag.serve.errors import (
     EncodingError,
     LateBodyError,
+    LongHeadersError,
+    LongUriError,
     MalformedBodyError,
     OverloadedError,
     ParameterError,
@@ -88,6 +90,8 @@ _KINDS: dict[type[BaseException], tuple[HTTPStatus, str]] = {
     RateLimiterUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "rate_limiter_unavailable"),
     TooManyImagesError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_many_images"),
     UnauthorizedError: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
+    LongUriError: (HTTPStatus.REQUEST_URI_TOO_LONG, "uri_too_long"),
+    LongHeadersError: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_long"),
     # HAProxy sends the same problem if it waits for the body (see serve/ingress).
     LateBodyError: (HTTPStatus.REQUEST_TIMEOUT, "late_body"),
     TimeoutError: (HTTPStatus.GATEWAY_TIMEOUT, "deadline"),

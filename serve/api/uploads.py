@@ -102,7 +102,7 @@ async def read_body(scope: Scope, receive: Receive, config: ImageConfig, max_byt
     room = _content_length(scope, max_bytes)
     body: io.BytesIO | None = None
     count = 0
-    async with _time_limit(config):
+    async with _time_limit(config.body_timeout_s):
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -183,9 +183,8 @@ def _split(body: bytes, max_images: int) -> list[bytes]:
 
 
 @asynccontextmanager
-async def _time_limit(config: ImageConfig) -> AsyncIterator[None]:
-    """Raise a LateBodyError if the body takes longer than `body_timeout_s`."""
-    seconds = config.body_timeout_s
+async def _time_limit(seconds: float) -> AsyncIterator[None]:
+    """Raise a LateBodyError if the body takes longer."""
     try:
         async with asyncio.timeout(seconds):
             yield

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from pintag.serve.auth.token_bucket import Grant, RateLimiter, TakeRequest
+from pintag.serve.auth.token_bucket import RateLimiter, TakeRequest, TakeResponse
 from pintag.serve.config import AccessConfig
 from pintag.serve.observability.logs import log
 
@@ -26,17 +26,17 @@ class ActorLimiter:
         self._actor: Any = None
         self._lookup: concurrent.futures.Future[Any] | None = None
 
-    async def take(self, request: TakeRequest) -> Grant:
+    async def take(self, request: TakeRequest) -> TakeResponse:
         """See `RateLimiter.take`."""
         if self._actor is None:
             self._actor = await self._find_actor()
         try:
-            grant: Grant = await self._actor.take.remote(request)
+            response: TakeResponse = await self._actor.take.remote(request)
         # A cancelled call is one that timed out.
         except BaseException:
             self._actor = None
             raise
-        return grant
+        return response
 
     async def _find_actor(self) -> Any:
         """The actor.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import stat
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ _FIRST_LINE = (
     "# Written by `pintag key`. The last line is three dots; without it the file is cut off."
 )
 _LAST_LINE = "..."
+
+# A hundred thousand keys.
+_MAX_FILE_BYTES = 2**24
 
 Name = Annotated[
     str,
@@ -99,9 +103,24 @@ def load(path: Path) -> ApiKeyList:
         ConfigError: it cannot be read, is empty or cut off, or is invalid.
     """
     try:
-        return parse(path.read_bytes(), str(path))
+        return parse(read(path), str(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read(path: Path) -> bytes:
+    """The content of a file of keys. Every replica reads it again and again, so it is no pipe.
+
+    Raises:
+        OSError: it cannot be read.
+        ConfigError: it is no regular file, or too large.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise ConfigError(f"{path}: is no regular file, such as `pintag key` writes")
+    if status.st_size > _MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: has more than {_MAX_FILE_BYTES:,} bytes; is it a file of keys?")
+    return path.read_bytes()
 
 
 def parse(content: bytes, source: str) -> ApiKeyList:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pintag.serve.auth.limits import RateLimits
-from pintag.serve.auth.token_bucket import DAY_S, EPSILON, Grant
+from pintag.serve.auth.token_bucket import DAY_S, EPSILON, TakeResponse
 
 _MIN_WAIT_S = 0.001
 
@@ -34,26 +34,26 @@ class Decision(NamedTuple):
 
 
 def decide(
-    limits: RateLimits, grant: Grant, lease_left: int, *, admitted: bool, images: int
+    limits: RateLimits, response: TakeResponse, lease_left: int, *, admitted: bool, images: int
 ) -> Decision:
     """The decision about some images of a client.
 
     Args:
         limits: the client's.
-        grant: the last answer of the rate limiter.
+        response: the last answer of the rate limiter.
         lease_left: the tokens of this replica's lease that are not used.
         admitted: whether the images are admitted.
         images: their number.
     """
-    burst_left, day_left = grant.burst_left + lease_left, grant.day_left + lease_left
-    statuses = tuple(_statuses(limits, burst_left, day_left, grant.until_midnight_s))
+    burst_left, day_left = response.burst_left + lease_left, response.day_left + lease_left
+    statuses = tuple(_statuses(limits, burst_left, day_left, response.until_midnight_s))
     if admitted:
         return Decision(True, statuses=statuses)
     wait_s = _MIN_WAIT_S
     if rate := limits.per_second:
-        wait_s = max(wait_s, (images - grant.burst_left - lease_left) / rate)
+        wait_s = max(wait_s, (images - response.burst_left - lease_left) / rate)
     if images > day_left:
-        wait_s = max(wait_s, grant.until_midnight_s)
+        wait_s = max(wait_s, response.until_midnight_s)
     return Decision(False, wait_s, statuses)
 
 

@@ -52,7 +52,7 @@ class ApiKeyFile:
         if signature is not None and signature == self._signature:
             return
         try:
-            content = self._path.read_bytes()
+            content = api_keys.read(self._path)
             # Content that was read and is wrong need not be read again before it changes.
             self._signature = signature
             keys = api_keys.parse(content, str(self._path))

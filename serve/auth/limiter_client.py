@@ -7,7 +7,7 @@ import asyncio
 from pintag.serve.auth.actor_limiter import ActorLimiter
 from pintag.serve.auth.local_quota import LocalQuotas, Take
 from pintag.serve.auth.redis_limiter import RedisLimiter
-from pintag.serve.auth.token_bucket import Grant, TakeRequest
+from pintag.serve.auth.token_bucket import TakeRequest, TakeResponse
 from pintag.serve.config import AccessConfig
 from pintag.serve.errors import RateLimiterUnavailableError
 from pintag.serve.observability.logs import log
@@ -24,7 +24,7 @@ class RateLimiterClient:
         self._take = take
         self._retry_at = 0.0
 
-    async def take(self, request: TakeRequest) -> Grant:
+    async def take(self, request: TakeRequest) -> TakeResponse:
         """See `RateLimiter.take`.
 
         Raises:

@@ -10,10 +10,11 @@ from pintag.core.config import Strict
 class RateLimits(Strict):
     """How many images a client may send. A limit that is not set does not apply."""
 
-    per_second: float | None = Field(default=None, gt=0)
-    burst: int | None = Field(default=None, ge=1)
+    # The bounds are what the arithmetic of all limiters can take. The lowest rate is three a month.
+    per_second: float | None = Field(default=None, ge=1e-6, le=1e9)
+    burst: int | None = Field(default=None, ge=1, le=10**12)
     """Images at once, after a pause; by default as many as in two seconds."""
-    per_day: int | None = Field(default=None, ge=1)
+    per_day: int | None = Field(default=None, ge=1, le=10**12)
     """Images from midnight to midnight, UTC."""
 
     @model_validator(mode="after")

@@ -17,10 +17,10 @@ from typing import NamedTuple
 from pintag.serve.auth import decision, token_bucket
 from pintag.serve.auth.api_keys import KeyHolder
 from pintag.serve.auth.decision import Decision
-from pintag.serve.auth.token_bucket import LEASE_S, Grant, TakeRequest
+from pintag.serve.auth.token_bucket import LEASE_S, TakeRequest, TakeResponse
 from pintag.serve.errors import RateLimiterUnavailableError
 
-Take = Callable[[TakeRequest], Awaitable[Grant]]
+Take = Callable[[TakeRequest], Awaitable[TakeResponse]]
 """`RateLimiter.take`, called remotely. It raises a RateLimiterUnavailableError."""
 
 _MAX_LEASE = 64
@@ -85,7 +85,7 @@ class _LocalQuota:
     take: Take
     _lease: _LeasedTokens = field(default_factory=_LeasedTokens)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    _grant: Grant | None = None
+    _last_response: TakeResponse | None = None
     _refused_until: float = -math.inf
     _waiting: list[_Waiter] = field(default_factory=list)
     _asking: asyncio.Task[None] | None = None
@@ -143,11 +143,11 @@ class _LocalQuota:
         request = self._request(tuple(waiter.images for waiter in current), started)
         # Whatever fails here, no request may wait for ever.
         try:
-            grant = await self.take(request)
-            self._start_lease(request.lease, grant, started)
+            response = await self.take(request)
+            self._start_lease(request.lease, response, started)
             held = [
                 waiter
-                for waiter, admitted in zip(current, grant.admitted, strict=True)
+                for waiter, admitted in zip(current, response.admitted, strict=True)
                 if not self._answer(waiter, admitted)
             ]
         except Exception as error:
@@ -180,14 +180,17 @@ class _LocalQuota:
             lease_size=size,
         )
 
-    def _start_lease(self, number: int, grant: Grant, started: float) -> None:
+    def _start_lease(self, number: int, response: TakeResponse, started: float) -> None:
         # The rate limiter counts from a later time, so the lease never ends later than it thinks.
-        expires = started + min(LEASE_S, grant.until_midnight_s)
-        self._grant, self._lease = grant, _LeasedTokens(number, grant.leased, grant.leased, expires)
+        expires = started + min(LEASE_S, response.until_midnight_s)
+        self._last_response, self._lease = (
+            response,
+            _LeasedTokens(number, response.leased, response.leased, expires),
+        )
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if grant.leased:
+        if response.leased:
             # Tokens that are left come back, so that other replicas can use them.
             self._timer = asyncio.get_running_loop().call_at(expires, self._end_lease)
 
@@ -198,11 +201,11 @@ class _LocalQuota:
 
     def _answer(self, waiter: _Waiter, admitted: bool) -> bool:
         """Answer a request, unless the tokens that it needs may come back from another replica."""
-        assert self._grant is not None
-        grant, now = self._grant, asyncio.get_running_loop().time()
+        assert self._last_response is not None
+        response, now = self._last_response, asyncio.get_running_loop().time()
         if not admitted and now < waiter.give_up:
-            left = min(grant.burst_left, grant.day_left) + grant.leased
-            if left < waiter.images <= left + grant.leased_elsewhere:
+            left = min(response.burst_left, response.day_left) + response.leased
+            if left < waiter.images <= left + response.leased_elsewhere:
                 return False
         answer = self._decision(admitted, waiter.images)
         if not admitted and waiter.images == 1:
@@ -212,7 +215,11 @@ class _LocalQuota:
         return True
 
     def _decision(self, admitted: bool, images: int) -> Decision:
-        assert self._grant is not None
+        assert self._last_response is not None
         return decision.decide(
-            self.client.limits, self._grant, self._lease.left, admitted=admitted, images=images
+            self.client.limits,
+            self._last_response,
+            self._lease.left,
+            admitted=admitted,
+            images=images,
         )

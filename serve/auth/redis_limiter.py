@@ -8,7 +8,7 @@ from typing import Any
 
 from pintag.core.errors import ConfigError
 from pintag.serve.auth import token_bucket
-from pintag.serve.auth.token_bucket import Grant, TakeRequest
+from pintag.serve.auth.token_bucket import TakeRequest, TakeResponse
 
 PASSWORD = "PINTAG_REDIS_PASSWORD"  # noqa: S105 - the name of an environment variable
 SCRIPT = Path(__file__).with_name("take.lua").read_text()
@@ -41,7 +41,7 @@ class RedisLimiter:
         )
         self._script = self._redis.register_script(SCRIPT)
 
-    async def take(self, request: TakeRequest) -> Grant:
+    async def take(self, request: TakeRequest) -> TakeResponse:
         """Admit requests of one client, or refuse them, and lease tokens to the replica."""
         return decode(await self._script(keys=[key(request.client)], args=arguments(request)))
 
@@ -111,9 +111,9 @@ def arguments(request: TakeRequest, now: float | None = None) -> list[Any]:
     ]
 
 
-def decode(answer: list[str]) -> Grant:
+def decode(answer: list[str]) -> TakeResponse:
     """The script's answer."""
     admitted, leased, elsewhere, *left = answer
-    return Grant(
+    return TakeResponse(
         tuple(flag == "1" for flag in admitted), int(leased), int(elsewhere), *map(float, left)
     )

@@ -49,7 +49,7 @@ class TakeRequest(NamedTuple):
     """The tokens that the next lease should have. It may get fewer."""
 
 
-class Grant(NamedTuple):
+class TakeResponse(NamedTuple):
     """The answer to a `TakeRequest`, and the client's counts after it."""
 
     admitted: tuple[bool, ...]
@@ -86,7 +86,7 @@ class ClientState:
     """The tokens used since midnight UTC, without leases."""
     leases: dict[str, _Lease] = field(default_factory=dict)
 
-    def take(self, request: TakeRequest, now: float) -> Grant:
+    def take(self, request: TakeRequest, now: float) -> TakeResponse:
         """Answer a request at the Unix time `now`."""
         self._advance(now)
         self._end_leases(request, now)
@@ -94,7 +94,7 @@ class ClientState:
         elsewhere = sum(lease.size for lease in self.leases.values())
         admitted = tuple(self._charge_if_left(cost) for cost in request.costs)
         leased = self._lease(request, now)
-        return Grant(
+        return TakeResponse(
             admitted,
             leased,
             elsewhere,
@@ -110,7 +110,7 @@ class ClientState:
     def _advance(self, now: float) -> None:
         """Refill the bucket since the last call; a new day resets the daily count.
 
-        A clock that is set back, perhaps over midnight, gives nothing.
+        If the clock is set back, perhaps over midnight, no tokens are added.
         """
         rate = self.limits.per_second or 0.0
         self.level = max(0.0, self.level - max(0.0, now - self.updated) * rate)
@@ -188,9 +188,9 @@ class RateLimiter:
         self._states: dict[str, ClientState] = {}
 
     def ready(self) -> None:
-        """Return as soon as this runs, as a Ray actor."""
+        """Return when the Ray actor runs."""
 
-    def take(self, request: TakeRequest) -> Grant:
+    def take(self, request: TakeRequest) -> TakeResponse:
         """Admit requests of one client, or refuse them, and lease tokens to the replica."""
         now = self._clock()
         state = self._states.get(request.client)

@@ -18,6 +18,7 @@ from pintag.serve.deployment_config import CandidateConfig
 from pintag.serve.deployments import candidate
 from pintag.serve.deployments.candidate_client import CandidateClient
 from pintag.serve.errors import OverloadedError
+from pintag.serve.inference import off_loop
 from pintag.serve.model_info import CandidateInfo, ModelInfo
 from pintag.serve.observability.metrics import CandidateMetrics
 
@@ -91,10 +92,12 @@ class CanaryRouter:
         info = self._client.model
         rows = await self._ask("canary", [*images.values()], self._config.deadline_s)
         answered = {}
+        turns = off_loop.Turns()
         for key, row in zip(images, rows, strict=True):
             if info is not None and row is not None:
                 answered[key] = RoutedRow(row, {"name": info.name, "version": info.version})
                 self._metrics.count_image("canary", "answered")
+                await turns.end_of_part()
         return answered
 
     def compare(self, answered: Sequence[tuple[bytes, Confidences]]) -> None:
@@ -113,6 +116,7 @@ class CanaryRouter:
 
     async def _compare(self, answered: Sequence[tuple[bytes, Confidences]]) -> None:
         rows = await self._ask("shadow", [data for data, _ in answered], _SHADOW_TIMEOUT_S)
+        turns = off_loop.Turns()
         for (_, served), row in zip(answered, rows, strict=True):
             if row is None:
                 continue
@@ -120,6 +124,7 @@ class CanaryRouter:
             same = int(row.argmax()) == first
             self._metrics.count_image("shadow", "agreed" if same else "differed")
             self._metrics.observe_difference(abs(float(row[first]) - float(served[first])))
+            await turns.end_of_part()
 
     async def _ask(
         self, route: Route, images: Sequence[bytes], timeout_s: float
@@ -128,11 +133,13 @@ class CanaryRouter:
         if not images:
             return []
         rows = await self._rows(images, timeout_s)
+        turns = off_loop.Turns()
         for row in rows:
             # An invalid image is the upload's fault, not the candidate's.
             if isinstance(row, Exception) and not isinstance(row, ImageError):
                 outcome = "dropped" if isinstance(row, OverloadedError) else "failed"
                 self._metrics.count_image(route, outcome)
+                await turns.end_of_part()
         return [None if isinstance(row, Exception) else row for row in rows]
 
     async def _rows(self, images: Sequence[bytes], timeout_s: float) -> list[Row]:

@@ -6,18 +6,18 @@ In Ray's throughput mode this code runs on the event loop of Ray's own server, s
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
 
 from pintag.core.types import Confidences
-from pintag.serve.api import clients, front, schemas, tags
+from pintag.serve.api import clients, front, tags
 from pintag.serve.auth import actor_limiter, middleware
 from pintag.serve.config import AccessConfig, ApiConfig
 from pintag.serve.deployment_config import CandidateConfig, ClassifierConfig, EngineConfig
 from pintag.serve.deployments import canary
+from pintag.serve.deployments.answers import AnswerBuilder
 from pintag.serve.deployments.canary import CanaryRouter, RoutedRow
 from pintag.serve.errors import OverloadedError
 from pintag.serve.inference import off_loop
@@ -68,6 +68,7 @@ class Classifier:
         self._info = self._served.info.model_copy(update={"explained": explained})
         self._model = self._served.model.model_dump()
         self.metrics = ClassifierMetrics(self._info)
+        self._answers = AnswerBuilder(self._served.labels, self.metrics)
         self._cache = AnswerCache(self.config.cache_bytes)
         self._predictor = Predictor(self._served, self.config, self.metrics, BusyLock())
         self.metrics.watch_cache(lambda: self._cache.size)
@@ -101,8 +102,8 @@ class Classifier:
 
     async def tag(
         self, images: Sequence[bytes], max_tags: int, min_confidence: float
-    ) -> list[dict[str, Any] | Exception]:
-        """The `Answer` to each encoded image in order, as plain data, or its error.
+    ) -> list[bytes | Exception]:
+        """The `Answer` to each encoded image in order, as JSON, or its error.
 
         The error is an `ImageError` for an image that is not accepted, and a `TimeoutError` after
         the deadline. If this call is cancelled, images that wait in the queue are skipped.
@@ -113,15 +114,16 @@ class Classifier:
         digests = await self._digests(images)
         if self._router is None:
             rows = await self._predict(images, digests)
-            return [self._answer(row, self._model, max_tags, min_confidence) for row in rows]
-        routed = await self._predict_routed(self._router, images, digests)
-        return [self._answer(row, model, max_tags, min_confidence) for row, model in routed]
+            routed = [RoutedRow(row, self._model) for row in rows]
+        else:
+            routed = await self._predict_routed(self._router, images, digests)
+        return await self._answers.build(routed, max_tags, min_confidence)
 
     async def _digests(self, images: Sequence[bytes]) -> list[bytes]:
         """The SHA-256 of each encoded image; all empty if neither cache nor router needs them."""
         if not self._cache.is_on and self._router is None:
             return [b""] * len(images)
-        return await off_loop.map_images(_digest, images)
+        return await off_loop.digests(images)
 
     async def _predict_routed(
         self, router: CanaryRouter, images: Sequence[bytes], digests: Sequence[bytes]
@@ -212,22 +214,3 @@ class Classifier:
                 if not isinstance(row, Exception):
                     self._cache.put(digests[i], row)
         return [row for row in rows if row is not None]
-
-    def _answer(
-        self,
-        row: Confidences | Exception,
-        model: dict[str, str],
-        max_tags: int,
-        min_confidence: float,
-    ) -> dict[str, Any] | Exception:
-        if isinstance(row, Exception):
-            return row
-        labels = self._served.labels
-        top = labels.top(row, max_tags, min_confidence)
-        first = int(row.argmax())
-        self.metrics.count_tags(labels[first], float(row[first]), len(top))
-        return schemas.answer(model, top)
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()

@@ -7,7 +7,6 @@ request is cancelled, the thread stops before its next batch.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import numpy as np
 from cachetools import LRUCache
 from ray import serve
 
+from pintag.core import formatting
 from pintag.core.errors import DataError
 from pintag.explain import overlay
 from pintag.explain.explanation import ExplainConfig, explain
@@ -29,8 +29,8 @@ from pintag.serve.auth import middleware
 from pintag.serve.config import AccessConfig, ApiConfig
 from pintag.serve.deployment_config import EngineConfig, ExplainerConfig
 from pintag.serve.errors import ParameterError
-from pintag.serve.inference import decoders, off_loop
-from pintag.serve.inference.explanation_places import ExplanationPlaces, Place
+from pintag.serve.inference import decoders
+from pintag.serve.inference.explanation_slots import ExplanationSlots, Slot
 from pintag.serve.inference.loaded_model import LoadedModel
 from pintag.serve.ingress.identity import identified
 from pintag.serve.observability.metrics import ExplainerMetrics
@@ -78,10 +78,10 @@ class Explainer:
         self._runner = ThreadPoolExecutor(1, "pintag-explain")
         self._painter = ThreadPoolExecutor(1, "pintag-draw")
         self._cache: LRUCache[_Key, bytes] = LRUCache(self.config.cache_bytes, getsizeof=len)
-        self._places = ExplanationPlaces(self.config.max_ongoing_requests)
+        self._slots = ExplanationSlots(self.config.max_ongoing_requests)
         # A moving average of an explanation's seconds.
         self._average_s = 1.0
-        self.metrics.watch_queue(lambda: len(self._places))
+        self.metrics.watch_queue(lambda: len(self._slots))
         self._warm_up()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -93,8 +93,10 @@ class Explainer:
         """See `LoadedModel.check`."""
         await asyncio.get_running_loop().run_in_executor(None, self._loaded.check)
 
-    async def explain(self, data: bytes, request: ExplanationRequest) -> ExplanationAnswer:
-        """Explain a label of an encoded image.
+    async def explain(
+        self, data: bytes, digest: bytes, request: ExplanationRequest
+    ) -> ExplanationAnswer:
+        """Explain a label of an encoded image, whose SHA-256 is `digest`.
 
         At the deadline sampling ends, and the answer has the outcome `deadline`.
 
@@ -103,24 +105,24 @@ class Explainer:
             ExplainError: the image has more superpixels than the mode supports.
             ParameterError: the label does not exist, or `num_samples` is above the limit.
             OverloadedError: `max_ongoing_requests` requests are already in progress; see
-                `ExplanationPlaces`.
+                `ExplanationSlots`.
         """
         self._check(request)
-        key = await _key(data, request)
+        key = (digest, request)
         if cached := self._cached(key):
             return cached
-        with self._places.admit(clients.current.get(), self._average_s) as place:
-            return await self._explain_and_cache(data, request, key, place)
+        with self._slots.admit(clients.current.get(), self._average_s) as slot:
+            return await self._explain_and_cache(data, request, key, slot)
 
     async def draw(
-        self, data: bytes, request: ExplanationRequest
+        self, data: bytes, digest: bytes, request: ExplanationRequest
     ) -> tuple[ExplanationAnswer, bytes]:
         """Like `explain`, with the explanation drawn on the image as a PNG file."""
         self._check(request)
-        key = await _key(data, request)
+        key = (digest, request)
         # Admitted once: a computed explanation must not be lost to requests that came later.
-        with self._places.admit(clients.current.get(), self._average_s) as place:
-            answer = self._cached(key) or await self._explain_and_cache(data, request, key, place)
+        with self._slots.admit(clients.current.get(), self._average_s) as slot:
+            answer = self._cached(key) or await self._explain_and_cache(data, request, key, slot)
             loop = asyncio.get_running_loop()
             return answer, await loop.run_in_executor(self._painter, self._draw, data, answer)
 
@@ -131,10 +133,10 @@ class Explainer:
         return ExplanationAnswer.model_validate_json(content)
 
     async def _explain_and_cache(
-        self, data: bytes, request: ExplanationRequest, key: _Key, place: Place
+        self, data: bytes, request: ExplanationRequest, key: _Key, slot: Slot
     ) -> ExplanationAnswer:
         try:
-            answer = await self._compute(data, request, place)
+            answer = await self._compute(data, request, slot)
         except asyncio.CancelledError:
             self.metrics.count_outcome(request.mode, "cancelled")
             raise
@@ -151,14 +153,14 @@ class Explainer:
             try:
                 labels.index(request.label)
             except DataError as error:
-                known = ", ".join(labels)
+                known = formatting.names(labels)
                 message = f"label: there is no {request.label!r}; there are {known}"
                 raise ParameterError(message) from error
         if (request.num_samples or 0) > self.config.max_samples:
             raise ParameterError(f"num_samples: at most {self.config.max_samples} are allowed")
 
     async def _compute(
-        self, data: bytes, request: ExplanationRequest, place: Place
+        self, data: bytes, request: ExplanationRequest, slot: Slot
     ) -> ExplanationAnswer:
         deadline = time.perf_counter() + self.config.deadline_s
         cancelled = threading.Event()
@@ -169,7 +171,7 @@ class Explainer:
             return time.perf_counter() > deadline
 
         try:
-            async with self._places.turn(place):
+            async with self._slots.turn(slot):
                 # If this is cancelled while it waits for the thread, the thread never runs it.
                 future = self._runner.submit(self._explain, data, request, stop)
                 return await asyncio.wrap_future(future)
@@ -196,18 +198,8 @@ class Explainer:
 
     def _warm_up(self) -> None:
         """Import libraries and build the engine's kernels before the first request."""
-        predict = self._loaded.engine.predict
-        size = self._loaded.engine.input_size
+        predict, size = self._loaded.engine.predict, self._loaded.engine.input_size
         pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
         request = ExplanationRequest(mode="stable", segmentation="slic", num_samples=2)
         explain(pixels, predict, config=ExplainConfig.from_request(request, self.config.batch_size))
         predict(self._loaded.blank(self.config.batch_size))
-
-
-async def _key(data: bytes, request: ExplanationRequest) -> _Key:
-    [digest] = await off_loop.map_images(_digest, [data])
-    return digest, request
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from pintag import ray_variables
+from pintag.cluster import ray_variables
 from pintag.core import machine
 from pintag.core.errors import PintagError
 from pintag.core.version import library_version

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from pintag import cluster, ray_variables
+from pintag.cluster import connection, ray_variables
 from pintag.core.errors import PintagError
 from pintag.serve.auth import access
 from pintag.serve.config import ServeConfig
@@ -29,7 +29,7 @@ def _cluster_checks(config: ServeConfig) -> Iterator[Check]:
     address = os.environ["RAY_ADDRESS"]
     token = "a token" if ray_variables.has_token() else "no token"
     try:
-        with cluster.connected():
+        with connection.connected():
             yield Check("Ray's address", True, f"{address}, with {token}")
             for name, checks in tasks.call_on_each(node.checks).items():
                 for check in checks:
@@ -67,6 +67,12 @@ def _port_checks(config: ServeConfig) -> Iterator[Check]:
             continue
         remedy = f"choose another by {key}=PORT"
         yield Check(key, reason is None, f"{port} {reason or 'is free'}", remedy)
+    # A server that runs here has these ports itself.
+    if not running_server.answers(config.http.host, config.http.port):
+        for name, text in ports.chosen().items():
+            reason = addresses.taken("", int(text))
+            remedy = f"choose another by the variable {name}"
+            yield Check(name, reason is None, f"{text} {reason or 'is free'}", remedy)
 
 
 def _access_checks(config: ServeConfig) -> Iterator[Check]:

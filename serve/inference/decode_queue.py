@@ -3,7 +3,8 @@
 Clients share the decoders equally, and so do the requests of a client (`EqualShares`). A request is
 admitted if its images can be decoded before its deadline in its share. So a client with many
 requests, or with images that take long, competes with itself. It never has all decoders at once:
-what is being decoded cannot be put off, so another client would wait until an image is done.
+what is being decoded cannot be put off, so another client would wait until an image is done. For
+the same reason images that take long never have all decoders, from however many clients they are.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from pintag.serve.errors import OverloadedError
 from pintag.serve.inference.equal_shares import EqualShares, seconds_until_done
 
 Result = TypeVar("Result")
+# A photograph takes less, by its head; only images that take longer may keep others waiting.
+_LONG_S = 0.25
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +34,11 @@ class _Job(Generic[Result]):
     seconds: float
     work: Callable[[], Result]
     future: Future[Result] = field(default_factory=Future)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether other clients should not have to wait until it is done."""
+        return self.seconds > _LONG_S
 
     def run(self) -> None:
         if not self.future.set_running_or_notify_cancel():
@@ -42,7 +50,7 @@ class _Job(Generic[Result]):
             self.future.set_exception(error)
 
 
-class _Client:
+class _ClientQueue:
     """The requests of one client that have images to decode."""
 
     def __init__(self) -> None:
@@ -72,7 +80,8 @@ class DecodeQueue:
         """Create the queue of one replica.
 
         Args:
-            threads: how many images are decoded at a time; of one client, one less.
+            threads: how many images are decoded at a time; of one client, or of those that take
+                long, one less.
             cores: how many seconds of decoding are done in a second.
             deadline_s: within so many seconds all images of a request have to be decoded.
         """
@@ -80,10 +89,11 @@ class DecodeQueue:
         self._most_of_one = max(1, threads - 1)
         # By client: images whose request has ended are still being decoded.
         self._running: Counter[str] = Counter()
+        self._running_long = 0
         self._cores, self._deadline_s = cores, deadline_s
         self._lock = threading.Lock()
-        self._shares = EqualShares[_Client]()
-        self._clients: dict[str, _Client] = {}
+        self._shares = EqualShares[_ClientQueue]()
+        self._clients: dict[str, _ClientQueue] = {}
 
     @contextlib.contextmanager
     def admit(self, client: str, seconds: float) -> Iterator[RequestTurns]:
@@ -148,7 +158,7 @@ class DecodeQueue:
     def _add(self, turns: RequestTurns) -> None:
         client = self._clients.get(turns.client)
         if client is None:
-            client = self._clients[turns.client] = _Client()
+            client = self._clients[turns.client] = _ClientQueue()
             self._shares.join(client)
         client.requests.add(turns)
         client.shares.join(turns)
@@ -164,7 +174,7 @@ class DecodeQueue:
             self._shares.leave(client)
 
     def _run_next(self) -> None:
-        # When an image is done, the next one of its client may have waited for that.
+        # When an image is done, another one of its client, or a long one, may have waited for it.
         while True:
             with self._lock:
                 name, job = self._next()
@@ -173,23 +183,28 @@ class DecodeQueue:
             job.run()
             with self._lock:
                 self._running -= Counter([name])
+                self._running_long -= job.is_long
 
     def _next(self) -> tuple[str, _Job[Pixels] | None]:
         """The image that equal shares would decode first, which waits no longer, and its client."""
         names = {each: name for name, each in self._clients.items() if each.waiting}
         requests = {each: each.first() for each in names}
         pieces = {each: each.waiting[request].seconds for each, request in requests.items()}
+        may_be_long = self._running_long < self._most_of_one
         free = {
             each: seconds
             for each, seconds in pieces.items()
             if self._running[names[each]] < self._most_of_one
+            and (may_be_long or not each.waiting[requests[each]].is_long)
         }
         if not free:
             return "", None
         client = self._shares.first(free)
         self._shares.serve(client, pieces[client], pieces)
         self._running[names[client]] += 1
-        return names[client], client.pop(requests[client])
+        job = client.pop(requests[client])
+        self._running_long += job.is_long
+        return names[client], job
 
 
 class RequestTurns:

@@ -16,8 +16,7 @@ class InFlightTracker:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Start with nothing in flight; `clock` returns seconds."""
-        self.images = 0
-        self._requests = 0
+        self.images = self._requests = 0
         self._clock = clock
         self._updated_at = self._read_at = clock()
         # The integral of the requests over time since the mean was last read, in seconds.

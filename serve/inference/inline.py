@@ -13,7 +13,7 @@ from pintag.core.types import Engine, Pixels
 from pintag.serve.inference.admission import Admission
 from pintag.serve.inference.core_sharing import BusyLock
 
-# The longest time in seconds for which a lone image may block the event loop.
+# The longest time in seconds for which a lone image may block the event loop, with its decoding.
 MAX_BLOCKING_S = 0.005
 
 
@@ -21,7 +21,7 @@ class InlineStrategy:
     """Decides whether an image is processed in the event loop, and with which engine."""
 
     def __init__(
-        self, own: Engine, shared: Engine, busy: BusyLock, *, enabled: bool = True
+        self, own: Engine, shared: Engine, busy: BusyLock, *, engine_s: float = 0.0
     ) -> None:
         """Choose between two engines.
 
@@ -29,16 +29,20 @@ class InlineStrategy:
             own: uses the cores that are reserved for this replica.
             shared: also borrows the cores of other replicas.
             busy: shows whether other replicas of this machine need their cores.
-            enabled: without it every image goes to a batch.
+            engine_s: the seconds that an engine takes for one image; infinite: every image goes to
+                a batch.
         """
-        self._own, self._shared, self._busy, self._enabled = own, shared, busy, enabled
+        self._own, self._shared, self._busy, self._engine_s = own, shared, busy, engine_s
 
-    async def engine(self, admission: Admission) -> Engine | None:
+    async def engine(self, admission: Admission, decode_s: float = 0.0) -> Engine | None:
         """The engine for the only image in flight; None if the image has to go to a batch.
 
         Call it after the request is admitted.
+
+        Args:
+            decode_s: the seconds that decoding the image takes at most.
         """
-        if not self._enabled or admission.images > 1:
+        if decode_s + self._engine_s >= MAX_BLOCKING_S or admission.images > 1:
             return None
         # Requests that arrived while the loop was blocked are admitted in this turn of the loop.
         await asyncio.sleep(0)

@@ -47,7 +47,7 @@ class Predictor:
         engine = model.engine_for(config.max_batch_size, threads)
         _warm_up(engine, model, config.max_batch_size)
         self._inline = InlineStrategy(
-            engine, model.engine, busy, enabled=_can_run_inline(model, config)
+            engine, model.engine, busy, engine_s=_engine_seconds(model, config)
         )
         self._batcher: DynamicBatcher[EncodedImage | Pixels, Confidences] = DynamicBatcher(
             functools.partial(self._pipeline.run_batch, engine),
@@ -87,8 +87,16 @@ class Predictor:
             self._admitted_to_decoders(opened, client) as turns,
             self._admission.admit(load, self._batcher.seconds_per_item) as at_once,
         ):
-            engine = await self._inline.engine(self._admission) if len(images) == 1 else None
+            engine = await self._inline_engine(opened)
             return await self._run(opened, at_once, turns, engine, on_late)
+
+    async def _inline_engine(self, opened: Sequence[EncodedImage | Exception]) -> Engine | None:
+        """See `InlineStrategy.engine`; None for several images."""
+        if len(opened) != 1:
+            return None
+        [image] = opened
+        decode_s = 0.0 if isinstance(image, Exception) else image.cost_s
+        return await self._inline.engine(self._admission, decode_s)
 
     def autoscaling_stats(self) -> dict[str, float]:
         """See `Admission.autoscaling_stats`."""
@@ -196,13 +204,12 @@ def _decode_queue(config: ClassifierConfig) -> DecodeQueue:
     return DecodeQueue(max(decoders, math.ceil(cores) + 1), cores, config.deadline_s)
 
 
-def _can_run_inline(model: LoadedModel, config: ClassifierConfig) -> bool:
-    """Whether the engine is fast enough to block the event loop for one image."""
+def _engine_seconds(model: LoadedModel, config: ClassifierConfig) -> float:
+    """The seconds for which the engine would block the event loop; infinite if it must not."""
     # While a GPU processes an image the event loop is free for others, so it is never blocked.
     if config.num_gpus:
-        return False
-    seconds = inline.blocking_seconds(model.engine, model.blank(1), config.engine_threads)
-    return seconds < inline.MAX_BLOCKING_S
+        return math.inf
+    return inline.blocking_seconds(model.engine, model.blank(1), config.engine_threads)
 
 
 def _outcome(started: _Started, late: TimeoutError) -> Confidences | Exception:

@@ -20,7 +20,15 @@ _FAILED = (500, "internal", "the server failed; see its log for the reason")
 _DEADLINE = (504, "deadline", LATE)
 UNAVAILABLE = (503, "unavailable", "no replica can answer at the moment; try again")
 _MALFORMED = (400, "bad_request", "the request is not valid HTTP")
-_CUT_OFF = (502, "bad_gateway", "a replica ended during its answer; try again")
+# With `abortonclose` HAProxy takes a client that sends nothing more for one that has left.
+_LEFT_OR_MALFORMED = (
+    400,
+    "bad_request",
+    "the request is not valid HTTP, or the client closed its side of the connection before the "
+    "answer",
+)
+CUT_OFF = "a replica ended during its answer; try again"
+_CUT_OFF = (502, "bad_gateway", CUT_OFF)
 _OVERLOADED = (503, "overloaded", "the limit of requests in flight is reached; try again")
 # What Ray's own answers mean, by their status. Pintag's code writes none of them.
 _RAYS_ANSWERS = {
@@ -44,7 +52,7 @@ _PROBLEM = "{ res.hdr(content-type) -m beg application/problem+json }"
 def own_errors(settings: IngressSettings) -> list[str]:
     """HAProxy's own errors."""
     late = f"the body did not arrive within {settings.body_timeout_s:g} s"
-    errors = (_MALFORMED, (408, "late_body", late), _FAILED, UNAVAILABLE, _DEADLINE)
+    errors = (_LEFT_OR_MALFORMED, (408, "late_body", late), _FAILED, UNAVAILABLE, _DEADLINE)
     return [
         "unique-id-format %[uuid]",
         *(f"http-error {reply(*error)}" for error in errors),

@@ -10,22 +10,19 @@ Standard library only: see main.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-from . import answers, clients, headers, health, identity, limits, refusals
+from . import answers, clients, cors, headers, health, identity, limits, refusals
 from .limits import CLASSIFIER
+from .sections import FRONTEND, ConfigSection, Configuration, MissingMarkerError
 from .settings import DEAD_NODE_S, IngressSettings
 
 EXPLAINER = "http-explainer"
+_METRICS = "frontend prometheus"
 _ERROR_PAGES = ("502", "503", "504")
 
 
-class MissingMarkerError(ValueError):
-    """Ray's configuration has no line that a rule must change."""
-
-
-def patch(configuration: str, settings: IngressSettings) -> str:
-    """The configuration with all rules added.
+def patch(configuration: Configuration, settings: IngressSettings) -> None:
+    """Add all rules to a configuration.
 
     Ray's first configuration has no applications. Rules for applications are added as soon as Ray
     writes one that has them.
@@ -33,23 +30,25 @@ def patch(configuration: str, settings: IngressSettings) -> str:
     Raises:
         MissingMarkerError: a line that a rule must change is missing.
     """
-    text = listen_on(configuration, settings.host)
-    text = text if settings.has_metrics else remove_metrics(text)
-    text = _insert(text, "stats timeout 30s", limits.counters())
-    text = _insert(text, "option httplog", _defaults(settings))
-    text = _insert(text, _public_bind(text), _for_every_request(settings))
-    text = health.require_replicas(replace_error_pages(text))
-    _check_backends(text)
-    text = reach_local_servers(text, settings.host)
-    text = notice_dead_nodes(prefer_idle_replicas(text))
-    if _has_backend(text, EXPLAINER):
-        text = _insert(text, f"backend {EXPLAINER}", limit_explanation_time(settings))
-    if _has_backend(text, CLASSIFIER):
-        text = _insert(text, f"backend {CLASSIFIER}", limits.limit_answers(settings))
-        route = _classifier_route(text)
-        rules = limits.refuse_overload(settings, route.rstrip("/"))
-        text = _insert(text, f"acl is_{CLASSIFIER} path {route}", rules)
-    return text + "\n" + limits.tables()
+    frontend = configuration.section(FRONTEND)
+    _check_names(configuration)
+    listen_on(configuration, settings)
+    configuration.section("global").insert("stats timeout 30s", limits.counters())
+    configuration.section("defaults").insert("option httplog", _defaults(settings))
+    frontend.insert(_public_bind(frontend), _for_every_request(settings))
+    replace_error_pages(configuration)
+    health.require_replicas(configuration)
+    applications = configuration.applications()
+    for name, backend in applications.items():
+        reach_local_servers(backend, settings.host)
+        prefer_idle_replicas(name, backend)
+        notice_dead_nodes(backend)
+    if EXPLAINER in applications:
+        applications[EXPLAINER].lines[:0] = limit_explanation_time(settings)
+    if CLASSIFIER in applications:
+        applications[CLASSIFIER].lines[:0] = limits.limit_answers(settings)
+        _refuse_overload(frontend, settings)
+    configuration.sections += limits.tables()
 
 
 def _defaults(settings: IngressSettings) -> list[str]:
@@ -66,6 +65,7 @@ def _for_every_request(settings: IngressSettings) -> list[str]:
         *limits.limit_connections(settings),
         *remove_root_path(settings),
         *headers.identify_requests(),
+        *cors.allow_origins(settings),
         *refusals.refuse_http_2(),
         *refusals.answer_what_has_no_path(),
         *headers.hide_rays_headers(),
@@ -78,20 +78,17 @@ def _for_every_request(settings: IngressSettings) -> list[str]:
     ]
 
 
-def replace_error_pages(text: str) -> str:
+def replace_error_pages(configuration: Configuration) -> None:
     """Remove Ray's error pages, which HAProxy would send instead of the problems."""
-    text, count = re.subn(r"^ *errorfile \d+ .*\n", "", text, flags=re.M)
-    if count != len(_ERROR_PAGES):
+    pages = configuration.section("defaults").replace(r"errorfile \d+ .*", lambda _: [])
+    if pages != len(_ERROR_PAGES):
         raise MissingMarkerError("no lines `errorfile`, one for each of " + ", ".join(_ERROR_PAGES))
-    text, count = re.subn(
-        r"^( *)http-request return status 404 content-type text/plain .*$",
-        lambda match: match[1] + answers.no_application(),
-        text,
-        flags=re.M,
-    )
-    if not count:
-        raise MissingMarkerError("no line `http-request return status 404`")
-    return text
+    backend = configuration.section("backend default_backend")
+    marker = "http-request return status 404"
+    if not backend.replace(
+        f"{marker} content-type text/plain .*", lambda _: [answers.no_application()]
+    ):
+        raise MissingMarkerError(f"no line `{marker}`")
 
 
 def limit_explanation_time(settings: IngressSettings) -> list[str]:
@@ -103,33 +100,31 @@ def limit_explanation_time(settings: IngressSettings) -> list[str]:
     return [*rules, "retry-on conn-failure empty-response 425"] if rules else []
 
 
-def listen_on(text: str, host: str) -> str:
-    """Make HAProxy's metrics and pages listen on the server's address, not on every interface."""
-    for section in ("frontend prometheus", "listen stats"):
-        marker = rf"^({section}\n *bind )\*?(:\d+)$"
-        if not re.search(marker, text, re.M):
-            raise MissingMarkerError(f"no line `bind *:PORT` below `{section}`")
-    if not host:
-        return text
-    return re.sub(r"^( *bind )\*?(:\d+)$", rf"\g<1>{host}\2", text, flags=re.M)
+def listen_on(configuration: Configuration, settings: IngressSettings) -> None:
+    """Listen on the server's address, where Ray writes every interface.
 
-
-def remove_metrics(text: str) -> str:
-    """Remove the frontend of HAProxy's own metrics, so that it does not listen on their port.
-
-    `listen_on` has checked that Ray writes it.
+    That is so for HAProxy's metrics and pages. Ray writes it for `::`, too, and means IPv4 then.
+    Without metrics HAProxy does not listen on their port.
     """
-    return re.sub(r"^frontend prometheus\n(?:[ \t].*\n|\n)*", "", text, flags=re.M)
+    for title in (FRONTEND, _METRICS, "listen stats"):
+        count = configuration.section(title).replace(
+            r"bind (\*?)(:\d+)", lambda found: [f"bind {settings.host or found[1]}{found[2]}"]
+        )
+        if not count and title != FRONTEND:
+            raise MissingMarkerError(f"no line `bind *:PORT` below `{title}`")
+    if not settings.has_metrics:
+        configuration.sections.remove(configuration.section(_METRICS))
 
 
-def reach_local_servers(text: str, host: str) -> str:
+def reach_local_servers(backend: ConfigSection, host: str) -> None:
     """Connect to this node's servers at the server's address: they listen on that one only.
 
     Ray writes the loopback address for a node without a network, whatever the server's address is.
     """
-    if host in ("", "localhost", "0.0.0.0", "::"):  # noqa: S104
-        return text
-    return re.sub(r"^( *server \S+ )127\.0\.0\.1(:\d+ )", rf"\g<1>{host}\2", text, flags=re.M)
+    if host not in ("", "localhost", "0.0.0.0", "::"):  # noqa: S104
+        backend.replace(
+            r"(server \S+ )127\.0\.0\.1(:\d+ .*)", lambda found: [f"{found[1]}{host}{found[2]}"]
+        )
 
 
 def log_failures_only(settings: IngressSettings) -> list[str]:
@@ -146,33 +141,26 @@ def probe_connections() -> list[str]:
     return ["option srvtcpka", "srvtcpka-idle 1s", "srvtcpka-intvl 1s"]
 
 
-def prefer_idle_replicas(text: str) -> str:
+def prefer_idle_replicas(name: str, backend: ConfigSection) -> None:
     """Send each request to the first idle replica, if there is one: its caches are warm.
 
     HAProxy's own rule, the least connections, would take idle replicas in turn.
     """
-    backend = ""
-    lines = []
-    for line in text.split("\n"):
-        if match := re.match(r"backend (\S+)", line):
-            backend = match[1]
-        if match := re.match(r" *server (SERVE_REPLICA_\S*)", line):
-            idle = f"srv_conn({backend}/{match[1]}) eq 0"
-            lines.append(f"    use-server {match[1]} if {{ {idle} }}")
-        lines.append(line)
-    return "\n".join(lines)
+    backend.replace(
+        r"server (SERVE_REPLICA_\S*).*",
+        lambda found: [
+            f"use-server {found[1]} if {{ srv_conn({name}/{found[1]}) eq 0 }}",
+            found[0],
+        ],
+    )
 
 
-def notice_dead_nodes(text: str) -> str:
+def notice_dead_nodes(backend: ConfigSection) -> None:
     """Give up a node that acknowledges no data for 5 s; by default it is a quarter of an hour.
 
     Its requests are sent to another node.
     """
-    return re.sub(r"^( *server SERVE_REPLICA_.*)$", rf"\1 tcp-ut {DEAD_NODE_S}s", text, flags=re.M)
-
-
-def _has_backend(text: str, name: str) -> bool:
-    return re.search(rf"^backend {name}$", text, re.M) is not None
+    backend.replace(r"server SERVE_REPLICA_.*", lambda found: [f"{found[0]} tcp-ut {DEAD_NODE_S}s"])
 
 
 def remove_root_path(settings: IngressSettings) -> list[str]:
@@ -183,42 +171,26 @@ def remove_root_path(settings: IngressSettings) -> list[str]:
     return [f"http-request set-path {below} if {{ path_beg {settings.root_path}/ }}"]
 
 
-def _public_bind(text: str) -> str:
+def _public_bind(frontend: ConfigSection) -> str:
     """The line with the address that clients connect to."""
-    match = re.search(r"^frontend http_frontend\n *(bind \S+)$", text, re.M)
-    if not match:
-        raise MissingMarkerError("no line `bind ADDRESS` below `frontend http_frontend`")
-    return match[1]
+    if not frontend.lines or not re.fullmatch(r"bind \S+", frontend.lines[0]):
+        raise MissingMarkerError(f"no line `bind ADDRESS` below `{FRONTEND}`")
+    return frontend.lines[0]
 
 
-def _insert(text: str, marker: str, lines: Iterable[str]) -> str:
-    """Add lines after the line `marker`, whatever its indentation.
-
-    Raises:
-        MissingMarkerError: there is no such line.
-    """
-    added = "".join(f"\n    {line}" for line in lines)
-    text, count = re.subn(
-        rf"^ *{re.escape(marker)}$", lambda match: match[0] + added, text, flags=re.M
-    )
-    if not count:
-        raise MissingMarkerError(f"no line `{marker}`")
-    return text
+def _refuse_overload(frontend: ConfigSection, settings: IngressSettings) -> None:
+    """Add the rules where the application is chosen, below its route prefix: `/` by default."""
+    marker = f"acl is_{CLASSIFIER} path "
+    routes = [line.removeprefix(marker) for line in frontend.lines if line.startswith(marker)]
+    if not routes:
+        raise MissingMarkerError(f"no line `{marker}PREFIX`")
+    frontend.insert(marker + routes[0], limits.refuse_overload(settings, routes[0].rstrip("/")))
 
 
-def _classifier_route(text: str) -> str:
-    """The route prefix of the classifier application: `/` by default."""
-    match = re.search(rf"^ *acl is_{CLASSIFIER} path (\S+)$", text, re.M)
-    if not match:
-        raise MissingMarkerError(f"no line `acl is_{CLASSIFIER} path PREFIX`")
-    return match[1]
-
-
-def _check_backends(text: str) -> None:
+def _check_names(configuration: Configuration) -> None:
     """Check the names that Ray gives to applications and replicas: the rules search for them."""
-    for name in re.findall(r"^ *use_backend (\S+) if", text, re.M):
-        if not name.startswith(("http-", "grpc")):
-            raise MissingMarkerError(f"`use_backend {name}` is not named http-APPLICATION")
-    for line in re.findall(r"^ *(server .*)$", text, re.M):
-        if not re.match(r"server (SERVE_REPLICA_|SERVE_PROXY_ACTOR)", line):
+    for line in (line for section in configuration.sections for line in section.lines):
+        if re.match(r"use_backend (?!http-|grpc)", line):
+            raise MissingMarkerError(f"`{line}` is not named http-APPLICATION")
+        if re.match(r"server (?!SERVE_REPLICA_|SERVE_PROXY_ACTOR)", line):
             raise MissingMarkerError(f"`{line}` is not named SERVE_REPLICA_…")

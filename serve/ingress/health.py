@@ -3,6 +3,10 @@
 Ray answers 200 while any application has a server that is up, and its own proxy is one: it takes
 uploads before there is a replica, which then end with 504.
 
+All nodes of a cluster send uploads to the same replicas. If these are too busy to answer, no other
+node can do better, and a cluster that then takes out node after node refuses everybody. So
+`/-/healthz?node` judges the node alone.
+
 Standard library only: see main.py.
 """
 
@@ -13,33 +17,32 @@ import re
 from .answers import NOT_RUNNING
 from .limits import CLASSIFIER
 from .problems import reply
+from .sections import FRONTEND, Configuration
 
-_RAYS_ANSWER = re.compile(
-    r"^( *)http-request return status (?:200|503) .* if healthcheck.*\n", re.M
-)
+_RAYS_ANSWER = re.compile(r"http-request return status (?:200|503) .* if healthcheck.*")
 # Ray drains a node by an answer with its own words.
-_DRAINING = re.compile(r"^ *# Override: force health checks to fail", re.M)
+_DRAINING = "# Override: force health checks to fail"
 
 
-def require_replicas(text: str) -> str:
-    """Answer 200 only while a replica of the classifier is up, and else that the server starts."""
-    found = _RAYS_ANSWER.search(text)
-    if not found or _DRAINING.search(text):
-        return text
-    rules = "".join(f"{found[1]}{rule}\n" for rule in _rules(text))
-    begin = found.start()
-    return text[:begin] + rules + _RAYS_ANSWER.sub("", text[begin:])
+def require_replicas(configuration: Configuration) -> None:
+    """Answer 200 only while a replica of the classifier is up, and else that the server starts.
+
+    With the query `node`: while Ray has a replica, and does not drain this node.
+    """
+    frontend = configuration.section(FRONTEND)
+    lines = frontend.lines
+    rays = [number for number, line in enumerate(lines) if _RAYS_ANSWER.fullmatch(line)]
+    if rays and not any(line.startswith(_DRAINING) for line in lines):
+        lines[rays[0] : rays[-1] + 1] = _rules(configuration)
 
 
-def _rules(text: str) -> list[str]:
-    _, _, backend = text.partition(f"\nbackend {CLASSIFIER}\n")
-    servers = re.findall(
-        r"^ +server (SERVE_REPLICA_\S+)", re.split(r"^\S", backend, flags=re.M)[0], re.M
-    )
-    up = [f"acl pintag_is_up srv_is_up({CLASSIFIER}/{server})" for server in servers]
-    healthy = "http-request return status 200 content-type text/plain string success"
+def _rules(configuration: Configuration) -> list[str]:
+    backend = configuration.applications().get(CLASSIFIER)
+    replicas = backend.replicas if backend else []
+    up = [f"acl pintag_is_up srv_is_up({CLASSIFIER}/{replica})" for replica in replicas]
+    healthy = "http-request return status 200 content-type text/plain string success if healthcheck"
     return [
         *up,
-        *([f"{healthy} if healthcheck pintag_is_up"] if up else []),
+        *([f"{healthy} pintag_is_up", f"{healthy} {{ query -m str node }}"] if up else []),
         f"http-request return {reply(*NOT_RUNNING)} if healthcheck",
     ]

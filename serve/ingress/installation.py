@@ -54,10 +54,6 @@ def folders() -> dict[str, str]:
 
 
 def remove_folder(node: str) -> None:
-    """Remove what HAProxy has left of a node that has ended: Ray gives each start a new id.
-
-    Args:
-        node: the id of the node.
-    """
+    """Remove what HAProxy has left of the node with this id: Ray gives each start a new one."""
     base = folders()["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"]
     shutil.rmtree(Path(base) / node, ignore_errors=True)

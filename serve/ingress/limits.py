@@ -1,4 +1,4 @@
-"""Rules that protect the server from load: what waits for a client costs other clients nothing.
+"""Rules that protect the server from load: a request that waits does not slow others.
 
 A request is admitted when its body has arrived. Until then it waits in HAProxy: it counts for its
 client's address, and neither for a replica nor for the limit of requests in flight. A body that is
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from .clients import ADDRESS
 from .problems import reply
+from .sections import ConfigSection
 from .settings import IngressSettings
 
 # The backend of the application `classifier`, as Ray calls it.
@@ -24,6 +25,7 @@ _HEAD_TIMEOUT_S = 10
 _PROXY_SPARE_S, _REPLICA_SPARE_S = 0.5, 1.0
 _WAITING, _ARRIVED, _LARGE = "pintag_waiting", "pintag_arrived", "pintag_large"
 _CLIENTS, _ALL_LARGE = "pintag_clients", "pintag_all_large"
+_TABLE = "size 100k expire 10m store conn_cur"
 _IS_LARGE = "{ var(txn.pintag_large) -m bool }"
 _FULL = "the limit of images in flight is reached; try again"
 # One client may have a quarter of the large requests: a platform's only upload server needs many.
@@ -35,14 +37,13 @@ def counters() -> list[str]:
     return ["tune.stick-counters 4"]
 
 
-def tables() -> str:
+def tables() -> list[ConfigSection]:
     """The sections of the counters: what each client address, or all together, have at a time."""
-    size = "size 100k expire 10m store conn_cur"
-    by_address = [
-        f"backend {name}\n    stick-table type ipv6 {size}\n"
-        for name in (_CLIENTS, _WAITING, _ARRIVED, _LARGE)
+    kinds = dict.fromkeys((_CLIENTS, _WAITING, _ARRIVED, _LARGE), "ipv6") | {_ALL_LARGE: "integer"}
+    return [
+        ConfigSection(f"backend {name}", [f"stick-table type {kind} {_TABLE}"])
+        for name, kind in kinds.items()
     ]
-    return "".join(by_address) + f"backend {_ALL_LARGE}\n    stick-table type integer {size}\n"
 
 
 def limit_heads() -> list[str]:
@@ -120,7 +121,7 @@ def _count_missing_bytes() -> list[str]:
 
 
 def _refuse_waiting(settings: IngressSettings) -> list[str]:
-    """Refuse a request of an address for which too many wait: those that began, less the arrived.
+    """Refuse a request of an address for which too many wait: begun ones, less those arrived.
 
     A request whose body is already here does not wait, so it is not refused.
     """

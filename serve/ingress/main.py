@@ -19,8 +19,10 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[1]))
     __package__ = "ingress"
 
+from . import files, known_replicas
 from .configuration import patch
 from .identity import cluster_of
+from .sections import Configuration
 from .settings import IngressSettings
 from .supervisor import Supervisor
 
@@ -54,11 +56,14 @@ def _configuration_path(arguments: list[str]) -> Path | None:
 
 def _patch_file(path: Path) -> None:
     """Patch a file in one step: if the disk is full, the file stays as it is."""
-    patched = path.with_name(f"{path.name}.pintag")
+    saved = path.with_name(f"{path.name}.replicas")
     settings = IngressSettings.of(os.environ, cluster_of(os.getppid()))
-    text = patch(path.read_text(encoding="utf-8"), settings)
-    patched.write_text(text, encoding="utf-8")
-    patched.replace(path)
+    configuration = Configuration(path.read_text(encoding="utf-8"))
+    last = known_replicas.load(saved, settings.cluster)
+    known = known_replicas.keep(configuration, last)
+    patch(configuration, settings)
+    files.write(path, str(configuration))
+    known_replicas.save(saved, settings.cluster, known)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,8 @@ class IngressSettings:
     """The address that HAProxy sends its log to; empty: none."""
     root_path: str = ""
     """The path below which a proxy offers the server, and which it may leave in requests."""
+    cors_origins: tuple[str, ...] = ()
+    """The origins whose pages may read HAProxy's own answers; `*`: all."""
     has_metrics: bool = True
     """Whether HAProxy's own metrics can be read."""
     cluster: str = ""
@@ -86,6 +88,7 @@ class IngressSettings:
             buffer_bytes=count("RAY_SERVE_HAPROXY_TUNE_BUFSIZE", 16384),
             log_target=variables.get("RAY_SERVE_HAPROXY_LOG_TARGET", ""),
             root_path=variables.get("PINTAG_ROOT_PATH", ""),
+            cors_origins=tuple(variables.get("PINTAG_CORS_ORIGINS", "").split()),
             has_metrics=bool(count("PINTAG_HAPROXY_METRICS", 1)),
             cluster=cluster,
         )

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from . import files
+
 # Seconds for which HAProxy still runs after its manager has died: Ray starts another manager, whose
 # HAProxy takes over. If the raylet has died as well, HAProxy ends at once.
 GRACE = 60.0
@@ -93,10 +95,8 @@ class Supervisor:
         self._listener, old_supervisor = _listener(config, shared="-dR" not in command)
         supervised = path.with_name(f"{path.name}.watched")
         if "-sf" in command or not supervised.exists():
-            new = supervised.with_name(f"{supervised.name}.{os.getpid()}")
-            new.write_text(config.supervised(), encoding="utf-8")
             # In one step: the old supervisor may start its HAProxy again at this moment.
-            new.replace(supervised)
+            files.write(supervised, config.supervised())
         # Else Ray's manager is new and knows no application yet: the last configuration is kept.
         elif old_supervisor:
             command = [*command, "-sf", str(old_supervisor), "-x", config.admin]

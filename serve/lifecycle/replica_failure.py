@@ -6,9 +6,8 @@ import contextlib
 import re
 from collections.abc import Collection
 
-from pintag import cluster
+from pintag.cluster import failures
 from pintag.core.errors import BundleError
-from pintag.ray_variables import LOGS
 
 _MAX_LENGTH = 400
 # The last error of a traceback: its class, and its message, which may have several lines.
@@ -26,7 +25,7 @@ def reason(error: Exception, applications: Collection[str] = ()) -> str:
         error: what Ray Serve raised.
         applications: their names.
     """
-    general = cluster.reason(error)
+    general = failures.reason(error)
     # Serve itself may have failed.
     with contextlib.suppress(Exception):
         return _of_replicas(applications) or general
@@ -61,7 +60,7 @@ def describe(application: str, message: str) -> str:
     else:
         is_own = name.startswith("pintag.")
         cause = text if is_own else ": ".join(filter(None, (name, text)))
-    log = f"its log is serve/replica_{application}_*.log in {LOGS}"
+    log = f"its log is serve/replica_{application}_*.log in {failures.LOGS}"
     return f"each replica of the {application} fails: {cause}; {log}"
 
 

@@ -88,6 +88,7 @@ class _Watcher:
         # Ray would start the replicas of a refused version until the old version is deployed again.
         self._must_restore = False
         self._is_in_trouble = False
+        self._unnoted = ""
         self._last_text = ""
 
     def poll(self) -> None:
@@ -160,17 +161,24 @@ class _Watcher:
 
     def _report(self, uri: str, refusal: str) -> None:
         """Tell the readers of the registry, if this process may write it."""
-        with contextlib.suppress(DataError):
+        try:
             if refusal != self._registry.refusal():
                 self._registry.report(last_name(uri), refusal)
+        except DataError as error:
+            if refusal and refusal != self._unnoted:
+                self._unnoted = refusal
+                self._print(f"`pintag models list` does not show this refusal: {error}")
 
     def _say(self, text: str) -> None:
         """Pass on a line, unless it is the same as the last one."""
         if text != self._last_text:
             self._last_text = text
-            # Standard error may be closed by now.
-            with contextlib.suppress(OSError, ValueError):
-                self._notify(text)
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        # Standard error may be closed by now.
+        with contextlib.suppress(OSError, ValueError):
+            self._notify(text)
 
 
 def _describe(error: Exception) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pintag import cluster, local_node, ray_variables
+from pintag.cluster import connection, local_node, ray_variables
 from pintag.core import signals
 from pintag.core.store import absolute
 from pintag.models.registry import Registry
@@ -133,7 +133,7 @@ def _connect(config: ServeConfig) -> Path:
             ports.check_free(config.http.host, port, key)
         options |= ray_variables.local_options(capacity.min_cpus(config))
         options["_metrics_export_port"] = config.metrics.port
-    context = cluster.start(options)
+    context = connection.start(options)
     if not ray_variables.is_local():
         ports.check_nodes(config)
     capacity.check_gpus(config, ray.cluster_resources().get("GPU", 0))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from pintag import cluster, local_node, ray_variables
+from pintag.cluster import failures, local_node, ray_variables
 from pintag.core.errors import ClusterError
 from pintag.serve.config import ServeConfig
 from pintag.serve.ingress import installation
@@ -43,7 +43,7 @@ def disconnect(config: ServeConfig, notify: Notify, *, is_shared: bool = True) -
     # Whatever has failed: Ray has to end, too.
     except Exception as error:
         is_lost = isinstance(error, ClusterError)
-        reason = "Ray's processes ended first" if is_lost else cluster.reason(error)
+        reason = "Ray's processes ended first" if is_lost else failures.reason(error)
         notify(f"requests in flight may have got no answer: {reason}")
     finally:
         _leave_ray()

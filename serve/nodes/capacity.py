@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pintag import ray_variables
+from pintag.cluster import ray_variables
 from pintag.core.errors import ServerError
 from pintag.serve.config import ServeConfig
 

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Literal
 
-from pintag import ray_variables
+from pintag.cluster import ray_variables
 from pintag.serve.config import ServeConfig
 from pintag.serve.deployment_config import ImageConfig
 from pintag.serve.ingress import installation
@@ -24,6 +24,7 @@ _FILE_EXPORTER = "ray.serve._private.tracing_utils:default_tracing_exporter"
 def variables(config: ServeConfig) -> dict[str, str]:
     """All variables by name, Ray's and pintag's."""
     haproxy = installation.has_haproxy() if config.http.haproxy == "auto" else config.http.haproxy
+    origins = " ".join(config.http.cors_origins)
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": str(int(haproxy)),
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": str(int(config.http.throughput_optimized)),
@@ -37,6 +38,7 @@ def variables(config: ServeConfig) -> dict[str, str]:
         **(_ingress(config) if haproxy and installation.has_haproxy() else _own_answers(config)),
         **(_haproxy_metrics(config.metrics.haproxy_port) if haproxy else {}),
         **({"PINTAG_ROOT_PATH": config.http.root_path} if config.http.root_path else {}),
+        **({"PINTAG_CORS_ORIGINS": origins} if origins else {}),
         **(_traces(config.log.traces) if config.log.traces else {}),
     }
 

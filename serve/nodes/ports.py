@@ -8,7 +8,7 @@ import socket
 from itertools import count
 from typing import Literal
 
-from pintag import ray_variables
+from pintag.cluster import ray_variables
 from pintag.core.errors import ConfigError, ServerError
 from pintag.serve.config import ServeConfig
 from pintag.serve.nodes import addresses, controller, tasks
@@ -22,6 +22,7 @@ DEFAULTS = {
     "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
 }
+_OTHER_SERVER = "another pintag serve is starting or stopping there"
 # The file descriptors of this process's reservations, by port: see `_reserve`.
 _reserved: dict[int, int] = {}
 
@@ -34,25 +35,40 @@ def variables(config: ServeConfig) -> dict[str, str]:
 
     Raises:
         ConfigError: a variable is not the number of a port.
+        ServerError: nothing can listen on the port in a variable.
     """
     taken = set(config.chosen_ports.values())
     own = config.chosen_ports.get("metrics.haproxy_port")
-    chosen = {HAPROXY_METRICS: str(own)} if own else {}
+    configured = {HAPROXY_METRICS: str(own)} if own else {}
+    for name, port in chosen().items():
+        if name not in configured and (reason := unusable(int(port))):
+            raise ServerError(
+                f"cannot listen on port {port}: {reason}; the variable {name} chooses another"
+            )
     return {
-        name: chosen.get(name)
+        name: configured.get(name)
         or _chosen(name)
         or str(next(port for port in count(first) if port not in taken and _take(port)))
         for name, first in DEFAULTS.items()
     }
 
 
+def unusable(port: int) -> str | None:
+    """Why a server of this machine cannot have a port; None if this process has it from now on."""
+    reason = addresses.taken("", port)
+    if reason is None and not _reserve(port):
+        reason = _OTHER_SERVER
+    return reason
+
+
 def chosen() -> dict[str, str]:
-    """The ports that the user has chosen, by variable.
+    """The ports that the user has chosen, by variable; without one that HAProxy does not use.
 
     Raises:
         ConfigError: a variable is not the number of a port.
     """
-    return {name: port for name in DEFAULTS if (port := _chosen(name))}
+    used = (name for name in DEFAULTS if name != HAPROXY_METRICS or haproxy_metrics() is not None)
+    return {name: port for name in used if (port := _chosen(name))}
 
 
 def haproxy_metrics(setting: int | Literal[False, "auto"] = "auto") -> int | None:
@@ -90,7 +106,7 @@ def check_free(host: str, port: int, key: str) -> None:
     """
     reason = addresses.taken(host, port)
     if reason is None and not _reserve(port):
-        reason = "another pintag serve is starting or stopping there"
+        reason = _OTHER_SERVER
     if reason is not None:
         hint = (
             "; a server that was killed keeps this port for about a minute: wait, or stop its "

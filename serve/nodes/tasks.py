@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pintag import cluster
+from pintag.cluster import failures
 from pintag.core.errors import ServerError
 
 T = TypeVar("T")
@@ -75,9 +75,9 @@ def _result(name: str, call: Any) -> Any:
     try:
         return ray.get(call, timeout=_TIMEOUT_S)
     except ray.exceptions.RayError as error:
-        if reason := cluster.cause(error):
+        if reason := failures.cause(error):
             raise reason from error
-        raise ServerError(f"node {name} does not answer: {cluster.reason(error)}") from error
+        raise ServerError(f"node {name} does not answer: {failures.reason(error)}") from error
 
 
 def _has_gone(node: str, error: ServerError) -> bool:

@@ -1,4 +1,4 @@
-"""Ray's counters and gauges, which here raise no error: a metric never costs an answer.
+"""Ray's counters and gauges, which here raise no error: a metric never makes an answer fail.
 
 A metric that cannot be recorded is counted, and logged the first time.
 """

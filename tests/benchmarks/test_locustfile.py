@@ -30,4 +30,5 @@ def test_the_mix_of_users_gets_the_expected_answers(server: Server, tmp_path: Pa
     with (tmp_path / "result_stats.csv").open() as file:
         rows = {row["Name"]: row for row in csv.DictReader(file)}
     assert int(rows["Aggregated"]["Failure Count"]) == 0
-    assert int(rows["POST /v1/tags"]["Request Count"]) > 12
+    # How many requests fit into the time depends on the machine; that images were tagged does not.
+    assert int(rows["POST /v1/tags"]["Request Count"]) > 0

@@ -78,15 +78,25 @@ def test_a_comment_is_no_error_whatever_it_contains(
 def test_file_uris_are_local_files(root: Path, tmp_path: Path) -> None:
     names = tmp_path / "list.txt"
     listed = [(root / "a b.jpg").as_uri(), f"file://localhost{root}/100%25.jpg"]
+    listed += [f"file:{root}/a%20b.jpg", f"FILE://{root}/a%20b.jpg"]
     names.write_text("\n".join([*listed, "file://elsewhere/a.jpg"]))
     rows = run(names, tmp_path / "out")
-    assert uris(rows)[:2] == listed
+    assert uris(rows)[:-1] == listed
     (error,) = errors(rows)
     assert "not a file of this machine" in error
 
 
 def test_a_folder_may_be_a_file_uri(root: Path, tmp_path: Path) -> None:
     assert errors(run(root.as_uri(), tmp_path / "out")) == []
+
+
+def test_spaces_around_a_name_may_be_a_part_of_it(root: Path, tmp_path: Path) -> None:
+    for number, name in enumerate((" a.jpg", "a.jpg ", "# a.jpg ", "[a].jpg", "{a}.jpg")):
+        (root / name).write_bytes(picture(number))
+    names = root / "list.txt"
+    names.write_text("[a].jpg\n a.jpg\na.jpg \n# a.jpg \n{a}.jpg\n  a b.jpg \n")
+    expected = ["[a].jpg", " a.jpg", "a.jpg ", "# a.jpg ", "{a}.jpg", "a b.jpg"]
+    assert uris(run(names, tmp_path / "out")) == [f"{root}/{name}" for name in expected]
 
 
 def test_comments_and_empty_lines_are_no_images(root: Path, tmp_path: Path) -> None:
@@ -104,6 +114,7 @@ def test_comments_and_empty_lines_are_no_images(root: Path, tmp_path: Path) -> N
         ("", "Is a directory"),
         ("gone.jpg", "No such file"),
         ("http://host/a.jpg", "http"),
+        ("abfs://container@account/a.jpg", "neither a local path nor a URI of s3:// or gs://"),
         ("s3://[bad/a.jpg", "not a URI"),
         ("x" * 5000, "File name too long"),
     ],
@@ -141,6 +152,18 @@ def test_a_list_may_be_a_pipe(root: Path, tmp_path: Path) -> None:
         ("a.CSV", b"\xef\xbb\xbfpath;label\na.jpg;cat\n", "a CSV file"),
         ("a.jsonl", b'{ "path": "a.jpg"}\n', "a JSON file; convert it to Parquet"),
         ("a.txt", b'{"path": "a.jpg"}\n', "a JSON file"),
+        ("a.txt", b'{ "path": "a.jpg"}\n', "a JSON file"),
+        ("a.txt", b'["a.jpg"]\n', "a JSON file"),
+        ("a.txt", b'[\n "a.jpg"\n]\n', "a JSON file"),
+        ("a.jsonl", b'"a.jpg"\n', "a JSON file"),
+        ("a.json", '[{"path": "a.jpg"}]'.encode("utf-16"), "a JSON file"),
+        ("a.csv", b'"path"\n"a.jpg"\n', "a CSV file"),
+        ("a.csv", b"# exported\n\npath,label\n", "a CSV file"),
+        ("a.csv", "path,label\n".encode("utf-16"), "a CSV file"),
+        ("a.csv", b"path|label\n", "a CSV file"),
+        ("a.txt", b"<!DOCTYPE html>\n<html>", "a document"),
+        ("a.xml", b"\xef\xbb\xbf<?xml version='1.0'?>\n", "a document"),
+        ("a.txt", b"%PDF-1.7\n", "a document"),
         ("a.txt", "a b.jpg\n100%.jpg\n".encode("utf-16-le"), "contains NUL"),
         ("a.txt", b"pictures/a b.jpg\0pictures/100%.jpg\0", "contains NUL"),
         ("a.bin", b"\n\0\0\0" * 99, "contains NUL"),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
-from pydantic import BaseModel
 
 from tests.conftest import ROOT
+from tests.keys import keys
 
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
@@ -51,7 +50,7 @@ def test_the_settings_page_has_every_key(hooks: None) -> None:
     from pintag.train.config import TrainConfig
 
     page = settings_reference.page()
-    for key in [*_keys(ServeConfig), *_keys(TrainConfig)]:
+    for key in [*keys(ServeConfig), *keys(TrainConfig)]:
         assert f"| `{key}` |" in page
     assert "| `http.port` | `integer, >= 1, <= 65535` | `8000` |" in page
     types = set(re.findall(r"^\| `\S+` \| `([^`]*)`", page, re.M))
@@ -155,13 +154,3 @@ def test_the_api_page_has_every_operation(hooks: None) -> None:
     for operation in ("POST /v1/tags", "POST /v1/tags:batch", "POST /v1/explanations"):
         assert f"## `{operation}`" in page
     assert "| 503 | The queue is full" in page
-
-
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The dotted keys of the values in a configuration."""
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _keys(kind, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"

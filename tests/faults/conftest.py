@@ -17,6 +17,12 @@ from benchmarks import openloop
 from benchmarks.openloop import Outcomes
 from tests.conftest import Server, descendants, wait_for
 
+# Settings of a server.
+ONE_REPLICA = (
+    "classifier.autoscaling.min_replicas=1",
+    "classifier.autoscaling.max_replicas=1",
+)
+
 
 def replicas(server: Server) -> list[psutil.Process]:
     """The processes of the classifier's replicas."""

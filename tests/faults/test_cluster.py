@@ -23,7 +23,7 @@ from pintag.models import bundle
 from pintag.serve.ingress.installation import has_haproxy
 from pintag.serve.nodes import ports
 from tests.conftest import HAPROXY, PINTAG, free_port, serving, wait_for
-from tests.faults.conftest import watched
+from tests.faults.conftest import ONE_REPLICA, watched
 from tests.raylets import Node
 
 pytestmark = [
@@ -32,11 +32,7 @@ pytestmark = [
 ]
 
 ADDRESS = "127.0.0.1"
-SMALL = (
-    "explainer.enabled=false",
-    "classifier.autoscaling.min_replicas=1",
-    "classifier.autoscaling.max_replicas=1",
-)
+SMALL = ("explainer.enabled=false", *ONE_REPLICA)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -138,8 +139,9 @@ def send_from_two_clients(url: str, images: list[bytes], answers: Outcomes) -> N
 def test_a_replica_that_runs_out_of_memory_loses_no_request(server: Server, body: bytes) -> None:
     """The kernel kills it; the other replica has enough memory for the image."""
     content = io.BytesIO()
-    # An image of few bytes that has 36 MB of pixels.
-    Image.new("RGBA", (3000, 3000), (200, 30, 30, 128)).save(content, "PNG")
+    # An image of few bytes that has 25 MB of pixels. One that takes longer, by its head, would
+    # leave a decoder to others, and so the second decoder would not start.
+    Image.new("RGBA", (2500, 2500), (200, 30, 30, 128)).save(content, "PNG")
     large = [content.getvalue()] * 2
     url = f"{server.url}/v1/tags"
     victim = min(replicas(server), key=lambda replica: replica.pid)
@@ -147,7 +149,9 @@ def test_a_replica_that_runs_out_of_memory_loses_no_request(server: Server, body
     with watched(url, [body], RATE) as watch:
         watch.wait_for_answers(1)
         with memory_limit(victim, 1 << 24):
+            until = time.monotonic() + 60
             while lives(victim):
+                assert time.monotonic() < until, "the images take no memory of the replica"
                 send_from_two_clients(url, large, answers)
         wait_for(lambda: len(replicas(server)) == 2, 120, "a new replica")
         watch.wait_for_answers(1)

@@ -11,15 +11,12 @@ import pytest
 
 from tests.conftest import PINTAG, Server, descendants, launched, lives, serving, wait_for
 from tests.conftest import free_port as port
+from tests.faults.conftest import ONE_REPLICA
 from tests.serve.uploads import stop_during_upload
 
 pytestmark = pytest.mark.ray
 
-SMALL = (
-    "classifier.autoscaling.min_replicas=1",
-    "classifier.autoscaling.max_replicas=1",
-    "explainer.enabled=false",
-)
+SMALL = (*ONE_REPLICA, "explainer.enabled=false")
 STOPPED = "Ctrl-C stops the server.\nstopping: requests in flight are answered first\nstopped\n"
 
 

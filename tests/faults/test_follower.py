@@ -19,7 +19,7 @@ from pintag.models.registry import CURRENT, Registry
 from pintag.serve.ingress.installation import has_haproxy
 from pintag.serve.nodes import ports
 from tests.conftest import PINTAG, free_port, wait_for
-from tests.faults.conftest import watched
+from tests.faults.conftest import ONE_REPLICA, watched
 from tests.raylets import RAY, Node, cluster_environment
 
 pytestmark = [
@@ -54,7 +54,7 @@ class Cluster:
         _, _, port = self.url.rpartition(":")
         settings = (
             f"http.port={port}", "http.drain_s=0", "explainer.enabled=false", "engine=tensorflow",
-            "classifier.autoscaling.min_replicas=1", "classifier.autoscaling.max_replicas=1",
+            *ONE_REPLICA,
         )  # fmt: skip
         options = ("--serve-config", "--follow", "--bundle", self.models)
         return self._run(PINTAG, "serve", *options, *settings, *overrides)

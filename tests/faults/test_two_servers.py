@@ -1,7 +1,10 @@
-"""Two servers on one host: each answers with its own model, whatever ports they share."""
+"""Two servers on one host, started together: each answers with its own model."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -9,7 +12,8 @@ import pytest
 
 from pintag.models import bundle
 from pintag.serve.ingress.installation import has_haproxy
-from tests.conftest import descendants, haproxy_config, serving
+from pintag.serve.nodes import ports
+from tests.conftest import Server, descendants, haproxy_config, serving
 from tests.faults.conftest import watched
 
 pytestmark = [
@@ -18,6 +22,17 @@ pytestmark = [
 ]
 
 SMALL = ("explainer.enabled=false",)
+# Each server looks for free ports itself.
+OWN_PORTS = dict.fromkeys(ports.DEFAULTS, "")
+
+
+@contextmanager
+def together(*contexts: AbstractContextManager[Server]) -> Iterator[list[Server]]:
+    """Start servers in the same moment."""
+    with ExitStack() as stack:
+        with ThreadPoolExecutor(len(contexts)) as pool:
+            servers = [pool.submit(stack.enter_context, context) for context in contexts]
+        yield [server.result() for server in servers]
 
 
 def test_no_answer_comes_from_the_other_server(
@@ -25,10 +40,10 @@ def test_no_answer_comes_from_the_other_server(
 ) -> None:
     versions = [bundle.load(folder).manifest.version for folder in (quick_dir, bundle_dir)]
     assert versions[0] != versions[1]
-    with (
-        serving(quick_dir, tmp_path / "first", *SMALL) as first,
-        serving(bundle_dir, tmp_path / "second", *SMALL) as second,
-    ):
+    with together(
+        serving(quick_dir, tmp_path / "first", *SMALL, **OWN_PORTS),
+        serving(bundle_dir, tmp_path / "second", *SMALL, **OWN_PORTS),
+    ) as (first, second):
         ids = set()
         for server, version in zip((first, second), versions, strict=True):
             answers = [httpx.post(f"{server.url}/v1/tags", content=body) for _ in range(20)]

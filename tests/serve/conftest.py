@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import re
 from collections import Counter, defaultdict
@@ -13,6 +14,7 @@ from logging.handlers import BufferingHandler
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from starlette.types import ASGIApp, Message
 
@@ -138,6 +140,11 @@ class CountingMetrics:
         self.by_key[key, outcome] += 1
 
 
+def answer_json(tags: list[Tag]) -> bytes:
+    """The answer with these tags, as a tagger returns it."""
+    return orjson.dumps(schemas.answer(MODEL, tags))
+
+
 class ScriptedTagger:
     """Answers as `OUTCOMES` defines, and records the images. `endless` is never answered."""
 
@@ -149,13 +156,13 @@ class ScriptedTagger:
 
     async def tag(
         self, images: Sequence[bytes], max_tags: int, min_confidence: float
-    ) -> list[dict[str, Any] | Exception]:
+    ) -> list[bytes | Exception]:
         self.seen += images
         await (asyncio.Event().wait() if b"endless" in images else asyncio.sleep(0))
         if b"too many" in images:
             raise OUTCOMES[b"too many"]
         tags = [tag for tag in TAGS[:max_tags] if tag.confidence >= min_confidence]
-        return [OUTCOMES.get(data, schemas.answer(MODEL, tags)) for data in images]
+        return [OUTCOMES.get(data, answer_json(tags)) for data in images]
 
 
 class ScriptedExplainer:
@@ -174,7 +181,10 @@ class ScriptedExplainer:
         self.drawn: list[tuple[bytes, ExplanationRequest]] = []
         self.running = 0
 
-    async def explain(self, data: bytes, request: ExplanationRequest) -> ExplanationAnswer:
+    async def explain(
+        self, data: bytes, digest: bytes, request: ExplanationRequest
+    ) -> ExplanationAnswer:
+        assert digest == hashlib.sha256(data).digest()
         self.requests.append((data, request))
         self.running += 1
         try:
@@ -186,10 +196,10 @@ class ScriptedExplainer:
         return CUT_SHORT if data == b"cut short" else EXPLANATION
 
     async def draw(
-        self, data: bytes, request: ExplanationRequest
+        self, data: bytes, digest: bytes, request: ExplanationRequest
     ) -> tuple[ExplanationAnswer, bytes]:
         self.drawn.append((data, request))
-        return await self.explain(data, request), PICTURE
+        return await self.explain(data, digest, request), PICTURE
 
 
 @pytest.fixture

@@ -59,7 +59,9 @@ def longest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Measure]:
         return max(turns)
 
     def measure(work: Work) -> float:
-        return min(once(work) for _ in range(REPEATS))
+        seconds = min(once(work) for _ in range(REPEATS))
+        print(f"{work.__qualname__}: {1000 * seconds:.1f} ms")
+        return seconds
 
     monkeypatch.setattr(asyncio.events.Handle, "_run", timed)
     # A collection of the whole heap of the tests would count.

@@ -13,6 +13,11 @@ from pintag.core.errors import ConfigError
 from pintag.serve.config import ClassifierArgs, ExplainerArgs, ServeConfig
 from tests.conftest import CONFIGS
 
+NUMBERS = [
+    key
+    for key, default in config.keys(ServeConfig)
+    if isinstance(yaml.safe_load(default), int | float) and default not in ("true", "false")
+]
 LOCAL, CLUSTER = CONFIGS / "serve/local.yaml", CONFIGS / "serve/cluster.yaml"
 
 
@@ -28,6 +33,22 @@ def keys(values: dict[str, Any], prefix: str = "") -> set[str]:
 def test_local_yaml_contains_every_default() -> None:
     assert yaml.safe_load(LOCAL.read_text()) == ServeConfig().model_dump(mode="json")
     assert config.load(ServeConfig, LOCAL) == config.load(ServeConfig, None) == ServeConfig()
+
+
+@pytest.mark.parametrize("key", [*NUMBERS, "classifier.gpu_memory_mib", "classifier.resources.a"])
+@pytest.mark.parametrize("value", ["1" + "0" * 30, "1.0e+300", ".inf", ".nan"])
+def test_no_number_is_larger_than_what_reads_it_takes(key: str, value: str) -> None:
+    """Ray and HAProxy would end with words of their own; Python would fail at a request."""
+    with pytest.raises(ConfigError, match=f"'{key}'"):
+        config.load(ServeConfig, None, [f"{key}={value}"])
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://a.example:8443", "http://[::1]:80", "app://x_y-1", "*"]
+)
+def test_origins_as_browsers_send_them_are_accepted(origin: str) -> None:
+    loaded = config.load(ServeConfig, None, [f"http.cors_origins=['{origin}']"])
+    assert loaded.http.cors_origins == (origin,)
 
 
 def test_cluster_yaml_sets_every_key_and_survives_the_loss_of_a_replica() -> None:
@@ -93,6 +114,12 @@ def test_a_stopping_replica_has_time_to_answer_all_admitted_requests(path: Path)
         ("candidate.canary=1.5", "'candidate.canary'"),
         ("candidate.canary=5%", "'candidate.canary'"),
         ("candidate.deadline_s=0", "'candidate.deadline_s'"),
+        # The kernel's timer takes microseconds, and 0 would be no limit.
+        ("classifier.images.decode_timeout_s=1e-9", "must be at least 0.001"),
+        ("http.cors_origins=['https://*.example']", "without wildcards"),
+        ("http.cors_origins=['https://Shop.example']", "in lower case"),
+        ("http.cors_origins=['https://caf\u00e9.example']", "'http.cors_origins.0'"),
+        ("http.cors_origins=['https://me@shop.example']", "'http.cors_origins.0'"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(override: str, complaint: str) -> None:
@@ -208,7 +235,9 @@ def test_an_address_with_colons_is_an_ipv6_address(host: str) -> None:
         assert config.load(ServeConfig, None, [f"http.host='{good}'"]).http.host == good
 
 
-@pytest.mark.parametrize("path", ["pintag", "/pintag/", "/", "/a b", "/a?b", "//a", "/..", "/-"])
+@pytest.mark.parametrize(
+    "path", ["pintag", "/pintag/", "/", "/a b", "/a?b", "//a", "/..", "/-", "/" + "a" * 256]
+)
 def test_a_root_path_begins_with_a_slash_and_ends_without(path: str) -> None:
     with pytest.raises(ConfigError, match="root_path"):
         config.load(ServeConfig, None, [f"http.root_path={path}"])

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from pintag import ray_variables
+from pintag.cluster import ray_variables
 from pintag.core import config
 from pintag.core.errors import ConfigError
 from pintag.serve import app, export

@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import Any
 
-from pintag.data.dataset import threads
+from pintag.core import machine
 from pintag.train.config import TrainConfig
 
 
@@ -26,7 +26,9 @@ def set_up(config: TrainConfig, workers_here: int) -> Any:
     for gpu in gpus:
         # Without this, TensorFlow allocates all memory of a GPU, which other processes may need.
         tf.config.experimental.set_memory_growth(gpu, True)
-    tf.config.threading.set_intra_op_parallelism_threads(max(1, threads() // workers_here))
+    tf.config.threading.set_intra_op_parallelism_threads(
+        max(1, machine.allowed_cpus() // workers_here)
+    )
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     mixed = config.scaling.mixed_precision
     use_mixed = bool(gpus) if mixed == "auto" else mixed

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import softmax
 
-from pintag import cluster
+from pintag.cluster import connection, failures
 from pintag.core import files, text
 from pintag.core.errors import DataError, PintagError, TrainingError
 from pintag.data import inspection
@@ -147,7 +147,7 @@ def _train(job: TrainingJob) -> dict[str, Any]:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     started = time.perf_counter()
     # More workers than cores are slow, but the user may configure them.
-    with cluster.connected(job.config.scaling.num_workers or 1):
+    with connection.connected(job.config.scaling.num_workers or 1):
         result = _run_trainer(job)
     result.setdefault("seconds", {})["fit"] = time.perf_counter() - started
     return result
@@ -204,9 +204,9 @@ def _workers(config: TrainConfig) -> tuple[int, bool]:
 
 def _reason(error: Exception) -> PintagError:
     """Return the pintag error behind a failed run, or a TrainingError with the first failure."""
-    failures = getattr(error, "worker_failures", None) or {0: error}
-    first = next(iter(failures.values()))
-    return cluster.cause(first) or TrainingError(f"the fit failed: {cluster.reason(first)}")
+    by_worker = getattr(error, "worker_failures", None) or {0: error}
+    first = next(iter(by_worker.values()))
+    return failures.cause(first) or TrainingError(f"the fit failed: {failures.reason(first)}")
 
 
 def _finish(

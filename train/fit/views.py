@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageOps
 
+from pintag.core import machine
 from pintag.core.types import Pixels
-from pintag.data import dataset
 from pintag.train.fit.epochs import Indices, RowArray
 from pintag.train.fit.step import Array
 
@@ -106,7 +106,7 @@ class DrawnViews:
         numbers[numbers > MIRROR] += epoch
         digests = [self.digests[index] for index in indices]
         seeds = [self.seed] * len(indices)
-        with ThreadPoolExecutor(dataset.threads()) as pool:
+        with ThreadPoolExecutor(machine.allowed_cpus()) as pool:
             drawn = list(pool.map(view, self.pixels.take(indices), digests, seeds, numbers))
         return np.stack(drawn) if drawn else self.pixels.take(indices)
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pintag import cluster
-from pintag.actor_pool import ActorPool
+from pintag.cluster import failures
+from pintag.cluster.actor_pool import ActorPool
 from pintag.core import errors
 from pintag.core.errors import PintagError, TrainingError
 from pintag.data import images
@@ -124,7 +124,7 @@ def _run(
             if progress:
                 progress(done, total)
     except ray.exceptions.RayError as error:
-        raise TrainingError(f"features could not be computed: {cluster.reason(error)}") from error
+        raise TrainingError(f"features could not be computed: {failures.reason(error)}") from error
 
 
 def _groups(missing: Mapping[Path, Sequence[Example]]) -> list[DataRow]:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from pintag import cluster
+from pintag.cluster import connection
 from pintag.core import files
 from pintag.core.errors import TrainingError
 from pintag.data.dataset import VALIDATION, DataSet
@@ -61,7 +61,7 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(workspace.locked(out))
         store.claim(request, resume=resume, overwrite=overwrite)
-        stack.enter_context(cluster.connected())
+        stack.enter_context(connection.connected())
         check_interrupt = stack.enter_context(interrupt.remembered())
 
         def report(title: str, done: float, total: int) -> None:

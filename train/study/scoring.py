@@ -120,7 +120,10 @@ def figure(estimate: Estimate) -> IntervalFigure:
 
 
 def _macro_f1(predicted: npt.NDArray[np.integer], targets: Targets, count: int) -> float:
-    """Return the mean F1 score over the labels that have images."""
+    """Return the mean F1 score over the labels that have images.
+
+    An interval takes 2,000 calls; scikit-learn's `f1_score` takes a thousand times as long.
+    """
     hits = np.bincount(targets[predicted == targets], minlength=count)
     support = np.bincount(targets, minlength=count)
     f1 = 2 * hits / np.maximum(support + np.bincount(predicted, minlength=count), 1)

@@ -50,10 +50,9 @@ class StudyDataset:
     def indices(self) -> Mapping[str, Indices]:
         """The row indices of each split."""
         counts = [len(examples) for examples in self.data.splits.values()]
-        ends = np.cumsum(counts)
         return {
             split: np.arange(end - count, end)
-            for split, count, end in zip(self.data.splits, counts, ends, strict=True)
+            for split, count, end in zip(self.data.splits, counts, np.cumsum(counts), strict=True)
         }
 
     def targets_of(self, split: str) -> Targets:

@@ -13,6 +13,8 @@ export function listen({ button, input, add }) {
 }
 
 let pasted = 0;
+// What Windows adds to folders of pictures.
+const SYSTEM_FILES = ["thumbs.db", "ehthumbs.db", "desktop.ini"];
 
 /** Browsers name every pasted image `image.png`; numbers make the names in a download unique. */
 function numbered(file) {
@@ -47,9 +49,9 @@ async function droppedFiles({ items, files }) {
   return (await Promise.all(entries.map(filesIn))).flat();
 }
 
-/** The files in a folder and its subfolders, or the file itself; hidden ones are skipped. */
+/** The files in a folder and its subfolders, or the file itself; hidden ones and a system's are skipped. */
 async function filesIn(entry) {
-  if (entry.name.startsWith(".")) return [];
+  if (entry.name.startsWith(".") || SYSTEM_FILES.includes(entry.name.toLowerCase())) return [];
   if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
   const reader = entry.createReader();
   const children = [];

@@ -47,7 +47,14 @@ function askKey() {
 
 function submitKey(event) {
   event.preventDefault();
-  api.setKey(find("#key input").value.trim());
+  const key = find("#key input").value.trim();
+  // No header can have another one, and the browser would not even ask the server.
+  if (!/^[!-~]+$/.test(key)) {
+    find("#key p").textContent =
+      "A key has only letters, digits and _; copy it again, without spaces or quotes.";
+    return;
+  }
+  api.setKey(key);
   showModel();
 }
 

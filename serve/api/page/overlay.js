@@ -115,7 +115,7 @@ const LINES = [
 ];
 
 /**
- * Draw `shown`, `[{segment, weight, direction, sign, rank, uncertain}]`, over a whole canvas.
+ * Draw `shown`, `[{segment, weight, direction, mark, uncertain}]`, over a whole canvas.
  * Superpixels whose rank is uncertain are pale and dashed.
  */
 export function draw(target, segments, shown, marked) {
@@ -190,19 +190,18 @@ function stroke(context, path, style, width) {
   context.stroke(path);
 }
 
-/** The rank with the sign, because some people cannot distinguish the colours. */
-function badge(context, segments, { segment, weight, direction, sign, rank }, scale, unit) {
+/** The mark of a superpixel, on its centre. */
+function badge(context, segments, { segment, weight, direction, mark }, scale, unit) {
   const centre = segments.centres[segment];
   const { width, height } = context.canvas;
   const point = scale.transformPoint({ x: centre.x + 0.5, y: centre.y + 0.5 });
   context.font = `600 ${12 * unit}px system-ui, sans-serif`;
   context.textAlign = "center";
   context.textBaseline = "middle";
-  const text = sign + rank;
   const own = colour(weight);
   const [ground, ink] = direction === "either" ? ["#fff", "#1b1a18"] : [own, INK_ON[own]];
   const border = direction === "either" ? own : ink;
-  const half = context.measureText(text).width / 2 + 5 * unit;
+  const half = context.measureText(mark).width / 2 + 5 * unit;
   // Keep the badge inside the picture.
   const x = Math.min(Math.max(point.x, half + unit), width - half - unit);
   const y = Math.min(Math.max(point.y, 10 * unit), height - 10 * unit);
@@ -212,7 +211,7 @@ function badge(context, segments, { segment, weight, direction, sign, rank }, sc
   context.fill(pill);
   stroke(context, pill, border, 1.5 * unit);
   context.fillStyle = ink;
-  context.fillText(text, x, y + unit / 2);
+  context.fillText(mark, x, y + unit / 2);
 }
 
 function canvas(width, height) {

@@ -164,7 +164,9 @@ export class Why {
       .filter(({ weight }) => weight !== 0)
       .map((item, index) => ({
         ...item,
-        sign: SIGNS[item.direction],
+        // The sign, because some people cannot distinguish the colours; after the rank, because
+        // "+1" looks like a weight.
+        mark: `${index + 1}\u2009${SIGNS[item.direction]}`,
         rank: index + 1,
         uncertain: index >= claimed,
       }));
@@ -193,13 +195,13 @@ export class Why {
     this.#draw();
   }
 
-  #row({ segment, weight, low, high, direction, sign, rank }) {
+  #row({ segment, weight, low, high, direction, mark, rank }) {
     const row = rowTemplate.content.cloneNode(true).firstElementChild;
     const button = row.querySelector("button");
     row.dataset.segment = segment;
     row.classList.add(weight < 0 ? "con" : "pro");
     row.classList.toggle("either", direction === "either");
-    button.textContent = sign + rank;
+    button.textContent = mark;
     button.setAttribute("aria-label", `Superpixel ${rank}, ${DIRECTIONS[direction]}`);
     row.querySelector(".where").textContent = this.#shownAnswer.segments.where(segment);
     const { scale } = this.#shownAnswer.answer.surrogate;

@@ -88,6 +88,22 @@ def test_control_characters_in_names_are_escaped_everywhere(
     assert not {"\x1b", "\x07", "\x9b", "\r", "\u202e"} & set(out + err)
 
 
+def test_of_many_warnings_and_skipped_files_the_first_are_printed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    console.warnings(f"warning {number}" for number in range(1020))
+    console.skipped([Unreadable(Path(f"{number}.jpg"), "no image") for number in range(21)])
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == "warning: warning 0"
+    assert lines[19:22] == [
+        "warning: warning 19",
+        "warning: 1,000 more",
+        "skipped: 0.jpg: no image",
+    ]
+    assert lines[-1] == "skipped: 1 more"
+    assert len(lines) == 2 * (console.MOST + 1)
+
+
 def test_a_name_in_a_progress_bar_is_escaped() -> None:
     bars = Progress(TextColumn("{task.description} {task.fields[note]}"), disable=True)
     with patch.object(console, "err", Console(force_terminal=True, file=io.StringIO())):

@@ -8,13 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from pintag.cli import commands, main
 from pintag.core.version import __version__
 from pintag.data import sample
 from pintag.models.identity import Model
 from pintag.models.registry import Registry
+from pintag.serve.config import ServeConfig
+from pintag.train.config import TrainConfig
 from tests.conftest import PINTAG, pintag
+from tests.keys import keys
 from tests.pintag.cli.conftest import Cli
 
 # Each command, and the words that its help must contain.
@@ -264,12 +268,20 @@ def test_control_characters_in_arguments_do_not_reach_the_terminal(cli: Cli) -> 
         ("study", ["seed=0", "svm.enabled=true", "models[].train.head.views=0"]),
     ],
 )
-def test_the_help_of_a_command_lists_all_keys_of_its_configuration(
+def test_the_help_of_a_command_lists_keys_with_their_defaults(
     cli: Cli, command: str, lines: list[str]
 ) -> None:
     done = cli(command, "--help")
     assert done.code == 0
     assert [line for line in lines if f"  {line}\n" not in done.out] == []
+
+
+@pytest.mark.parametrize(("command", "model"), [("train", TrainConfig), ("serve", ServeConfig)])
+def test_no_key_of_a_configuration_is_missing_in_the_help(
+    cli: Cli, command: str, model: type[BaseModel]
+) -> None:
+    listed = [line.partition("=")[0].strip() for line in cli(command, "--help").out.splitlines()]
+    assert set(keys(model)) <= set(listed)
 
 
 def test_a_saved_file_of_another_form_is_one_line(

@@ -188,24 +188,6 @@ def test_the_error_message_of_the_server_is_printed(
     assert done.err == f"error: {canned.url}: 504 Too late: no answer within 10 s\n"
 
 
-def test_a_server_that_requires_a_key_is_reported_with_the_variable(
-    cli: Cli, canned: Canned, picture: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    canned.answers = [problem(401, "Unauthorized", "send the header 'Authorization: Bearer KEY'")]
-    monkeypatch.delenv("PINTAG_KEY", raising=False)
-    done = cli("tag", picture, "--url", canned.url)
-    assert done.code == 1
-    assert done.err == (
-        f"error: {canned.url}: the server requires an API key: set it in the environment variable "
-        "PINTAG_KEY\n"
-    )
-    monkeypatch.setenv("PINTAG_KEY", "pintag_mistyped")
-    done = cli("tag", picture, "--url", canned.url)
-    assert "the API key in PINTAG_KEY is not valid" in done.err
-    assert "mistyped" in done.err
-    assert "pintag_mistyped" not in done.err
-
-
 def test_an_unreachable_server_is_reported(cli: Cli, picture: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = cli("tag", picture, "--url", url)

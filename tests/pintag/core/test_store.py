@@ -87,7 +87,7 @@ def test_file_uris_have_no_query(make: Make) -> None:
     assert store.file_uri(path).endswith("folder/one")
 
 
-@pytest.mark.parametrize("scheme", ["ftp", "http", "https"])
+@pytest.mark.parametrize("scheme", ["ftp", "http", "https", "S3", "s3a", "abfs", "hdfs", "mock"])
 def test_an_unknown_scheme_is_refused(scheme: str) -> None:
     with pytest.raises(DataError) as caught:
         Store(f"{scheme}://host/folder")

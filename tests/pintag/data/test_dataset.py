@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from pintag.core import machine
 from pintag.core.errors import DataError
 from pintag.data import dataset, images
 from pintag.data.dataset import scan
@@ -163,8 +165,8 @@ def test_a_drawn_data_set_is_synthetic(tmp_path: Path) -> None:
 
 def test_a_missing_folder_or_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for name in ("nowhere", "file"):
-        with pytest.raises(DataError, match=f"{name}: no such folder"):
+    for name, words in (("nowhere", "no such folder"), ("file", "a file, not a folder")):
+        with pytest.raises(DataError, match=f"{name}: {words}"):
             scan(tmp_path / name)
 
 
@@ -214,3 +216,19 @@ def test_a_folder_or_a_file_is_given_as_text_or_as_a_path(tmp_path: Path) -> Non
         assert len(scan(root)) == 2
         assert len(dataset.scan_split(root, "test", Labels(("art", "food"))).examples) == 2
     assert images.read(paths[0]).shape == images.read(str(paths[0])).shape == (8, 8, 3)
+
+
+def test_images_are_decoded_in_as_many_threads_as_the_container_has_processors(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pools: list[int] = []
+
+    def pool(workers: int) -> ThreadPoolExecutor:
+        pools.append(workers)
+        return ThreadPoolExecutor(workers)
+
+    monkeypatch.setattr(machine, "allowed_cpus", lambda: 3)
+    monkeypatch.setattr(dataset, "ThreadPoolExecutor", pool)
+    split_layout(tmp_path)
+    scan(tmp_path)
+    assert pools == [3]

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
+from pintag.core import machine
 from pintag.core.errors import DecodingError, ImageTooLargeError, NotAnImageError
 from pintag.data import decoder_pool
 from pintag.data.decoder_pool import DecoderPool, DecoderStartError
@@ -177,6 +178,47 @@ def test_a_decoder_that_is_killed_while_it_starts_is_started_again(
     assert first.exists()
 
 
+# Says that it is ready, and ends when an image is on its way to it; the first time only, or always.
+_LOST = """
+import os, pathlib, sys
+from multiprocessing.connection import Connection
+first = pathlib.Path({first!r})
+if {always} or not first.exists():
+    first.touch()
+    connection = Connection(int(sys.argv[1]))
+    connection.send_bytes(b"ready")
+    connection.recv_bytes()
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("data", [SMALL, encode(smooth(2000, 1500), "PNG")], ids=["small", "large"])
+def test_a_decoder_that_ends_before_it_begins_costs_no_image(
+    pool: DecoderPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    lost = _LOST.format(first=str(tmp_path / "first"), always=False)
+    monkeypatch.setattr(decoder_pool, "_PROGRAM", lost + decoder_pool._PROGRAM)
+    assert pool.decode(data, DEFAULT_LIMITS, 8).any()
+    assert (tmp_path / "first").exists()
+
+
+def test_decoders_that_all_end_before_they_begin_are_a_fault_of_the_machine(
+    pool: DecoderPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = _LOST.format(first=str(tmp_path / "first"), always=True)
+    monkeypatch.setattr(decoder_pool, "_PROGRAM", lost)
+    with pytest.raises(DecoderStartError, match=r"before it began .* \(exit status -9\)"):
+        pool.decode(SMALL, DEFAULT_LIMITS)
+
+
+def test_a_decoder_that_does_not_run_is_replaced(pool: DecoderPool, processes: Processes) -> None:
+    pool.decode(SMALL, DEFAULT_LIMITS)
+    (stopped,) = processes()
+    stopped.suspend()
+    assert pool.decode(SMALL, SHORT, 8).any()
+    assert not lives(stopped)
+
+
 def test_decoders_end_with_their_owner_even_if_it_is_killed() -> None:
     program = (
         "import sys, time; from pintag.data import decoder_pool, image_limits;"
@@ -212,3 +254,21 @@ def test_a_decoder_imports_neither_an_engine_nor_ray() -> None:
     )
     packages = {name.partition(".")[0] for name in done.stdout.split()}
     assert not packages & {"ray", "tensorflow", "keras", "openvino", "scipy", "pydantic", "httpx"}
+
+
+def test_the_shared_pool_has_one_process_more_than_the_container_has_processors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+
+    class FakePool:
+        def __init__(self, processes: int) -> None:
+            sizes.append(processes)
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(machine, "allowed_cpus", lambda: 3)
+    monkeypatch.setattr(decoder_pool, "DecoderPool", FakePool)
+    monkeypatch.setattr(decoder_pool, "_shared", None)
+    decoder_pool.shared()
+    assert sizes == [4]

@@ -138,6 +138,20 @@ def test_an_image_truncated_anywhere_is_corrupt(name: str, size: int | None) -> 
     assert decoded < len(data) / 6
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (png((8, 8), 8, 2, b"abc"), "the file ends in its pixels"),
+        (png((1, 1), 8, 3, b"\0"), "its pixels cannot be decoded"),
+        (png((1, 1), 8, 2, b"abc").replace(b"IDAT", b"IDAX"), "cannot load this image"),
+        (ENCODED["BMP"][:18] + b"\xf8\xff\xff\xff" + ENCODED["BMP"][22:], "its width is negative"),
+    ],
+)
+def test_the_reason_is_in_plain_words(data: bytes, reason: str) -> None:
+    with pytest.raises(NotAnImageError, match=f"damaged: {reason}; save or send it again$"):
+        decode(data)
+
+
 def test_a_truncated_rotated_jpeg_is_cut_off() -> None:
     data = encode(smooth(64, 48), "JPEG", exif=exif(orientation(6)))
     for size in (None, 16):

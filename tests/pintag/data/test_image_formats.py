@@ -12,7 +12,16 @@ from pintag.data import image_formats
 from pintag.data.image_formats import PREFIX_BYTES, looks_like_image, recognise
 from pintag.data.image_limits import ImageLimits
 from pintag.data.images import EncodedImage, decode
-from tests.pintag.data.encoded import BLUE, ENCODED, corners, encode, exif, orientation, quarters
+from tests.pintag.data.encoded import (
+    BLUE,
+    ENCODED,
+    chunk,
+    corners,
+    encode,
+    exif,
+    orientation,
+    quarters,
+)
 
 
 def brand(major: bytes, *compatible: bytes) -> bytes:
@@ -32,6 +41,19 @@ FOREIGN = [
     (b"FUJIFILMCCD-RAW 0201", "RAF"),
     (b"IIRO\x08\0\0\0", "ORF"),
     (b"IIU\0\x08\0\0\0", "RW2"),
+    (b"\x01\xda\1\1\0\3", "SGI"),
+    (b"\x59\xa6\x6a\x95\0\0\0\x20", "RAS"),
+    (b"SDPX\0\0\x20\0", "DPX"),
+    (b"XPDS\0\x20\0\0", "DPX"),
+    (b"\x80\x2a\x5f\xd7\0\0\x08\0", "CIN"),
+    (b"\x8bJNG\r\n\x1a\n", "JNG"),
+    (b"Paint Shop Pro Image File\n\x1a", "PSP"),
+    (b"BLP2\1\0\0\0", "BLP"),
+    (b"\x13\xab\xa1\x5c\4\4\1", "ASTC"),
+    (b"/* XPM */\nstatic char *a[] = {", "XPM"),
+    (b"#define a_width 16\n#define a_height 7\n", "XBM"),
+    (b"PF\n8 8\n-1.0\n", "PPM"),
+    (b"BA\x28\0\0\0\0\0\0\0\0\0\0\0BM", "BMP array"),
     (b"<svg></svg>", "SVG"),
     (
         b'<?xml version="1.0"?>\n<!-- a drawing -->\n<svg xmlns="http://www.w3.org/2000/svg"/>',
@@ -53,8 +75,6 @@ FOREIGN = [
     (bytes(128) + b"DICM\2\0", "DICOM"),
     (b"\xabKTX 20\xbb\r\n\x1a\n", "KTX"),
     (b"\1\0\0\0" + bytes(36) + b" EMF", "EMF"),
-    (b"\xff\xd8\xff\xf7\0\x0b\x08", "JPEG-LS"),
-    (b"\xff\xd8\xff\xe0\0\x04AB\xff\xf8\0\2\xff\xf7\0\x0b\x08", "JPEG-LS"),
     (brand(b"avci", b"mif1"), "HEIF with AVC"),
     (brand(b"mif1", b"mif1", b"avci"), "HEIF with AVC"),
     (brand(b"avcs"), "HEIF with AVC"),
@@ -97,6 +117,46 @@ def test_every_kind_of_tga_is_recognised(mode: str, compression: str | None) -> 
         pytest.skip("Pillow does not write it")
     data = encode(Image.new(mode, (300, 40)), "TGA", compression=compression)
     assert recognise(data) == "TGA"
+
+
+@pytest.mark.parametrize(
+    ("frame", "name"),
+    [
+        (b"\xff\xc0\0\x0b\x0c", "JPEG with 12 bits for each sample"),
+        (b"\xff\xc1\0\x0b\x0c", "JPEG with 12 bits for each sample"),
+        (b"\xff\xc3\0\x0b\x10", "JPEG with 16 bits for each sample"),
+        (b"\xff\xc5\0\x0b\x08", "hierarchical JPEG"),
+        (b"\xff\xcb\0\x0b\x08", "lossless arithmetic JPEG"),
+        (b"\xff\xf7\0\x0b\x08", "JPEG-LS"),
+    ],
+)
+@pytest.mark.parametrize("before", [0, PREFIX_BYTES])
+def test_a_kind_of_jpeg_that_no_decoder_reads_is_named(
+    frame: bytes, name: str, before: int
+) -> None:
+    """The frame of a photograph stands behind kilobytes of EXIF."""
+    data = encode(quarters(), "JPEG", exif=b"Exif\0\0" + bytes(before))
+    at = data.index(b"\xff\xc0")
+    with pytest.raises(UnsupportedFormatError, match=rf"^{name} is not accepted; send JPEG, P"):
+        decode(data[:at] + frame + data[at + 5 :])
+
+
+def test_a_png_of_xcode_is_named() -> None:
+    data = ENCODED["PNG"]
+    with pytest.raises(UnsupportedFormatError, match=r"^PNG of Xcode \(CgBI\) is not accepted"):
+        decode(data[:8] + chunk(b"CgBI", bytes(4)) + data[8:])
+
+
+@pytest.mark.parametrize(
+    ("at", "value"), [(14, b"\x10"), (28, b"\2"), (30, b"\4"), (30, b"\5")], ids=str
+)
+def test_a_kind_of_bitmap_that_no_decoder_reads_is_not_called_damaged(
+    at: int, value: bytes
+) -> None:
+    """A short header of OS/2, two bits for each pixel, a JPEG or a PNG in a bitmap."""
+    data = ENCODED["BMP"]
+    with pytest.raises(UnsupportedFormatError, match=r"^BMP with unusual .* is not accepted; send"):
+        decode(data[:at] + value + data[at + 1 :])
 
 
 def test_a_cursor_is_not_taken_for_tga() -> None:
@@ -143,6 +203,14 @@ def test_a_stub_of_heic_or_avif_is_damaged(prefix: bytes, name: str) -> None:
         pytest.skip(f"no decoder of {name} is installed")
     with pytest.raises(NotAnImageError, match=f"^the {name} is cut off or damaged"):
         decode(prefix + bytes(200))
+
+
+def test_the_pixels_of_a_heic_may_have_another_codec() -> None:
+    if not image_formats.has_decoder("HEIC"):
+        pytest.skip("no decoder of HEIC is installed")
+    data = encode(quarters(64, 48), "AVIF")
+    with pytest.raises(UnsupportedFormatError, match=r"^HEIC with another codec is not accepted"):
+        decode(data[:8] + b"heic" + data[12:])
 
 
 @pytest.mark.parametrize("form", ["AVIF", "HEIF"])

@@ -113,6 +113,43 @@ def test_a_gif_is_white_where_its_first_frame_is_not(options: dict[str, int]) ->
     assert (decode(bytes(data)) == expected).all()
 
 
+@pytest.mark.parametrize(
+    ("colour", "content"),
+    [
+        (2, b""),
+        (2, b"\0\1"),
+        (2, b"\0\1\0\2\0\3\0\0"),
+        (0, b"\0"),
+        (0, b"\0\1\0\2"),
+        (3, b""),
+        (3, bytes(257)),
+        (6, b"\0\1\0\2\0\3"),
+    ],
+)
+def test_transparency_that_does_not_fit_a_png_is_ignored(colour: int, content: bytes) -> None:
+    """As by libpng and browsers."""
+    palette = (b"PLTE", bytes([1, 2, 3] * 2))
+    rows = {0: (b"\1", [1] * 3), 3: (b"\0", [1, 2, 3]), 6: (PIXEL + b"\xff", [1, 2, 3])}
+    row, expected = rows.get(colour, (PIXEL, [1, 2, 3]))
+    extra = [palette] if colour == 3 else []
+    data = png((1, 1), 8, colour, row, *extra, (b"tRNS", content))
+    assert decode(data).tolist() == [[expected]]
+
+
+def test_transparency_after_the_pixels_is_ignored() -> None:
+    data = png((1, 1), 8, 2, PIXEL)
+    at = data.index(b"IEND") - 4
+    late = data[:at] + chunk(b"tRNS", b"\0\1\0\2\0\3") + data[at:]
+    assert decode(late).tolist() == [[[1, 2, 3]]]
+
+
+def test_transparency_with_a_wrong_checksum_is_ignored() -> None:
+    data = png((1, 1), 8, 2, PIXEL, (b"tRNS", b"\0\1\0\2\0\3"))
+    at = data.index(b"IDAT") - 8
+    assert decode(data).tolist() == [[[255] * 3]]
+    assert decode(data[:at] + b"nope" + data[at + 4 :]).tolist() == [[[1, 2, 3]]]
+
+
 @pytest.mark.parametrize("name", ENCODED)
 def test_the_head_has_the_size_of_the_image(name: str) -> None:
     head = read(ENCODED[name])

@@ -37,6 +37,45 @@ def test_one_label_in_two_unicode_forms_is_one_label(tmp_path: Path) -> None:
     assert warning in inspection.inspect(result).warnings
 
 
+@pytest.mark.parametrize("names", [("Train", "Test"), ("TRAINING", "VALID"), ("Train", "test")])
+def test_the_folders_of_splits_may_have_names_in_any_case(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    assert scan(split_layout(tmp_path, names)).labels.names == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Cats", "cats"), ("cats", "cats "), ("a  b", "a b"), ("ﬁsh", "fish"), ("a\u200bb", "ab")],
+)
+def test_labels_that_people_may_take_for_one_are_a_warning(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    fill(tmp_path, {one: 2, other: 2, "dog": 2})
+    result = scan(tmp_path)
+    assert set(result.labels) == {one, other, "dog"}
+    (warning,) = result.warnings
+    assert repr(one) in warning or one == "a\u200bb"
+    assert "are different labels, and differ only in case, spaces or invisible" in warning
+
+
+def test_a_folder_around_the_data_set_is_named(tmp_path: Path) -> None:
+    split_layout(tmp_path / "pets")
+    with pytest.raises(DataError, match=rf"; if {tmp_path}/pets is the data set, give this folder"):
+        scan(tmp_path)
+
+
+def test_a_uri_is_not_called_a_missing_folder() -> None:
+    with pytest.raises(DataError, match="a URI; a data set must be a folder of this machine"):
+        scan("s3://bucket/pets")
+
+
+def test_a_file_is_no_data_set(tmp_path: Path) -> None:
+    (tmp_path / "pets.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"pets\.zip: a file, not a folder"):
+        scan(tmp_path / "pets.zip")
+
+
 def test_a_split_is_read_with_a_label_in_the_other_form(tmp_path: Path) -> None:
     fill(tmp_path, {f"test/{NFC}": 1, "test/dog": 1})
     found = scan_split(tmp_path, "test", Labels((NFD, "dog")))

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.keras
 def test_a_loaded_bundle_predicts_like_the_saved_network(network: Any, saved: Path) -> None:
     expected = TensorFlowEngine(network, temperature=1.5).predict(PIXELS)
     assert np.ptp(expected, axis=0).max() > 0.1
-    loaded = bundle.load(saved)
+    loaded = bundle.load(str(saved))
     np.testing.assert_array_equal(loaded.engine().predict(PIXELS), expected)
     np.testing.assert_array_equal(loaded.network()(PIXELS), network(PIXELS))
 

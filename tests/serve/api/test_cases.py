@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from tests.serve.conftest import EXPLAIN_PATH, problem
 __all__ = ["cases_dir"]
 pytestmark = pytest.mark.ray
 
-# H09, which is no HTTP, is HAProxy's to refuse.
 CASES = ["H01", "H02", "H03", "H04", "H08", "H10", "H11", "H12"]
 
 
@@ -82,6 +82,17 @@ def test_a_refusal_says_what_to_send(
 ) -> None:
     [request] = [request for request in requests if request["file"] == file]
     assert words in send(server, cases_dir, request).json()["detail"]
+
+
+def test_heads_as_a_socket_sends_them_get_a_status_of_their_manifest(
+    server: Server, cases_dir: Path
+) -> None:
+    for case in (case for case in manifest(cases_dir, "http") if case.name == "H09"):
+        with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port), 60) as client:
+            client.sendall(case.file.read_bytes())
+            version, status, *_ = client.makefile("rb").readline().split()
+        assert version.startswith(b"HTTP/1."), case
+        assert int(status) in case.statuses, case
 
 
 @pytest.mark.parametrize(

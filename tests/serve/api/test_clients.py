@@ -12,7 +12,7 @@ from pintag.serve.api.ray_answers import RayAnswers
 from pintag.serve.auth.limits import RateLimits
 from pintag.serve.auth.local_quota import LocalQuotas
 from pintag.serve.auth.middleware import ApiKeyMiddleware
-from pintag.serve.auth.token_bucket import Grant, TakeRequest
+from pintag.serve.auth.token_bucket import TakeRequest, TakeResponse
 from pintag.serve.ingress.clients import HEADER
 from tests.serve.auth.conftest import client as key_holder
 from tests.serve.conftest import Client, ScriptedTagger, files
@@ -27,7 +27,7 @@ class NamingTagger(ScriptedTagger):
         super().__init__()
         self.clients: list[str] = []
 
-    async def tag(self, *arguments: Any, **options: Any) -> list[dict[str, Any] | Exception]:
+    async def tag(self, *arguments: Any, **options: Any) -> list[bytes | Exception]:
         self.clients.append(clients.current.get())
         return await super().tag(*arguments, **options)
 
@@ -43,7 +43,7 @@ def test_a_request_belongs_to_the_address_that_haproxy_names(form: bool) -> None
 
 
 def test_a_request_with_a_key_belongs_to_its_holder() -> None:
-    async def take(request: TakeRequest) -> Grant:
+    async def take(request: TakeRequest) -> TakeResponse:
         raise AssertionError("a key without limits is not counted")
 
     tagger = NamingTagger()

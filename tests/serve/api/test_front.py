@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message
 from pintag.serve.api import explanations, front, tags
 from pintag.serve.auth.local_quota import LocalQuotas
 from pintag.serve.auth.middleware import ApiKeyMiddleware
-from pintag.serve.auth.token_bucket import Grant, TakeRequest
+from pintag.serve.auth.token_bucket import TakeRequest, TakeResponse
 from pintag.serve.config import ApiConfig
 from tests.serve.conftest import (
     ANSWER,
@@ -31,7 +31,7 @@ PREFLIGHT = {
 }
 
 
-async def _take(request: TakeRequest) -> Grant:
+async def _take(request: TakeRequest) -> TakeResponse:
     raise AssertionError("no client has a key")
 
 
@@ -98,6 +98,23 @@ def test_another_origin_is_refused_with_a_problem(tagger: ScriptedTagger) -> Non
     assert "Access-Control-Allow-Origin" not in response.headers
     answer = client.post("/v1/tags", content=b"x", headers={"Origin": "https://evil.example"})
     assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("headers", "remedy"),
+    [
+        ({"Access-Control-Request-Method": "DELETE"}, "pages may use GET, HEAD, POST"),
+        ({"Access-Control-Request-Headers": "x-evil"}, "pages may send Accept, Content-Type, Auth"),
+    ],
+)
+def test_a_refused_preflight_says_what_is_allowed(
+    tagger: ScriptedTagger, headers: dict[str, str], remedy: str
+) -> None:
+    client = open_to_all(tagger, cors_origins=[ORIGIN])
+    response = client.request("OPTIONS", "/v1/tags", headers=PREFLIGHT | headers)
+    detail = problem(response, 400).detail
+    assert remedy in detail
+    assert "http.cors_origins" not in detail
 
 
 def test_by_default_no_origin_is_allowed(tagger: ScriptedTagger) -> None:
@@ -223,3 +240,29 @@ def test_a_connection_that_is_no_request_is_passed_on() -> None:
     wrapped: ASGIApp = front.wrap(app, ApiConfig())
     asyncio.run(wrapped({**posted("/"), "type": "lifespan"}, receive, send))
     assert seen == ["lifespan"]
+
+
+# Heads
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "kind"),
+    [
+        ("/v1/model?a=" + "b" * 8192, {}, "uri_too_long"),
+        ("/v1/" + "a" * 8192, {}, "uri_too_long"),
+        ("/v1/model", {"Accept": "a" * 8192}, "headers_too_long"),
+        ("/v1/model", {f"X-{i}": "a" * 1000 for i in range(9)}, "headers_too_long"),
+    ],
+    ids=["query", "path", "header", "headers"],
+)
+def test_a_long_head_is_refused_before_the_key_is_checked(
+    tagger: ScriptedTagger, path: str, headers: dict[str, str], kind: str
+) -> None:
+    status = {"uri_too_long": 414, "headers_too_long": 431}[kind]
+    response = behind_keys(tagger).get(path, headers=headers)
+    assert problem(response, status).kind == kind
+
+
+def test_cookies_of_other_pages_of_a_domain_are_not_counted(tagger: ScriptedTagger) -> None:
+    headers = {"Cookie": "a" * 30_000}
+    assert open_to_all(tagger).get("/v1/model", headers=headers).status_code == 200

@@ -24,11 +24,13 @@ REFUSED = NotAnImageError("not an image")
         (b' \n{"image": "x"}', "application/json; charset=utf-8", "JSON"),
         (b'{"image": "x"}', "", "JSON"),
         (b'["' + TEXT + b'"]', "text/plain", "JSON"),
+        (b"{'image': '" + TEXT + b"'}", "", "JSON"),
         (b'"' + TEXT + b'"', "application/json", "JSON"),
         (b"data:image/jpeg;base64," + TEXT, "text/plain", "a data URL"),
         (b"DATA:image/png;base64,", "", "a data URL"),
         (TEXT, "image/jpeg", "Base64"),
         (base64.b64encode(b"\x89PNG\r\n\x1a\n and more"), "", "Base64"),
+        (base64.b64encode(b"\0\0\0\x20ftypavif and more"), "", "Base64"),
         (b"image=%2F9j%2F" + TEXT[5:], FORM, "Base64"),
         (b'"' + TEXT + b'"', "text/plain", "Base64"),
         (b"https://example.org/a.jpg", "text/plain", "not fetched"),
@@ -43,6 +45,14 @@ def test_what_clients_send_by_mistake_is_recognised(data: bytes, kind: str, foun
     assert isinstance(error, UnsupportedFormatError)
     assert found in str(error)
     assert "send the bytes of the image themselves" in str(error)
+
+
+@pytest.mark.parametrize("magic", [JPEG, b"\x89PNG\r\n\x1a\n and more"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_a_picture_that_was_read_as_text_is_recognised(magic: bytes, encoding: str) -> None:
+    error = hints.explain(REFUSED, magic.decode(encoding, "replace").encode(), "image/jpeg")
+    assert isinstance(error, NotAnImageError)
+    assert "read the file as bytes" in str(error)
 
 
 @pytest.mark.parametrize("dropped", [b"\r\n", b"\r\n\0"])

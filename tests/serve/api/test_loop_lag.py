@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.types import ASGIApp, Message
@@ -13,7 +12,7 @@ from starlette.types import ASGIApp, Message
 from pintag.core.errors import NotAnImageError
 from pintag.explain.request import ExplanationRequest
 from pintag.explain.schema import ExplanationAnswer
-from pintag.serve.api import explanations, front, schemas, tags
+from pintag.serve.api import explanations, front, tags
 from pintag.serve.auth import api_keys, key_file
 from pintag.serve.auth.key_file import ApiKeyFile
 from pintag.serve.config import ApiConfig
@@ -22,10 +21,10 @@ from tests.serve.auth.test_api_keys import MINE, YOURS, entry
 from tests.serve.conftest import (
     EXPLAIN_PATH,
     EXPLANATION,
-    MODEL,
     TAGS,
     ScriptedExplainer,
     ScriptedTagger,
+    answer_json,
 )
 from tests.serve.loop_lag import LIMIT_S, Measure, longest, machine
 
@@ -47,8 +46,17 @@ class QuickTagger(ScriptedTagger):
 
     async def tag(
         self, images: Sequence[bytes], max_tags: int, min_confidence: float
-    ) -> list[dict[str, Any] | Exception]:
-        return [schemas.answer(MODEL, TAGS)] * len(images)
+    ) -> list[bytes | Exception]:
+        return [answer_json(TAGS)] * len(images)
+
+
+class ManyTagsTagger(QuickTagger):
+    """Answers with every label of a model that has many."""
+
+    async def tag(
+        self, images: Sequence[bytes], max_tags: int, min_confidence: float
+    ) -> list[bytes | Exception]:
+        return [answer_json(TAGS * 300)] * len(images)
 
 
 class RefusingTagger(QuickTagger):
@@ -56,7 +64,7 @@ class RefusingTagger(QuickTagger):
 
     async def tag(
         self, images: Sequence[bytes], max_tags: int, min_confidence: float
-    ) -> list[dict[str, Any] | Exception]:
+    ) -> list[bytes | Exception]:
         return [NotAnImageError("the image is corrupt")] * len(images)
 
 
@@ -67,7 +75,9 @@ class QuickExplainer(ScriptedExplainer):
         super().__init__()
         self.config = ExplainerConfig()
 
-    async def explain(self, data: bytes, request: ExplanationRequest) -> ExplanationAnswer:
+    async def explain(
+        self, data: bytes, digest: bytes, request: ExplanationRequest
+    ) -> ExplanationAnswer:
         return EXPLANATION
 
 
@@ -79,7 +89,14 @@ def explainer() -> ASGIApp:
     return front.wrap(explanations.build(QuickExplainer()), ApiConfig())
 
 
-async def post(app: ASGIApp, path: str, body: bytes, headers: dict[bytes, bytes]) -> int:
+async def post(
+    app: ASGIApp,
+    path: str,
+    body: bytes,
+    headers: dict[bytes, bytes],
+    method: str = "POST",
+    query: bytes = b"",
+) -> int:
     """The status of the answer; the body arrives in parts, as from a connection."""
     sent: list[Message] = []
     at = 0
@@ -95,8 +112,8 @@ async def post(app: ASGIApp, path: str, body: bytes, headers: dict[bytes, bytes]
         sent.append(message)
 
     scope = {
-        "type": "http", "http_version": "1.1", "method": "POST", "scheme": "http",
-        "path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"",
+        "type": "http", "http_version": "1.1", "method": method, "scheme": "http",
+        "path": path, "raw_path": path.encode(), "root_path": "", "query_string": query,
         "headers": list(headers.items()), "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2),
     }  # fmt: skip
     await app(scope, receive, send)
@@ -155,6 +172,15 @@ def test_a_batch_does_not_hold_up_the_loop(longest: Measure, machine: float) -> 
     assert longest(tag) < LIMIT_S * machine
 
 
+def test_256_answers_of_900_tags_do_not_hold_up_the_loop(longest: Measure, machine: float) -> None:
+    app, body = front.wrap(tags.build(ManyTagsTagger()), ApiConfig()), b"\0\0\0\1x" * 256
+
+    async def tag() -> None:
+        assert await post(app, "/v1/tags:batch", body, {}) == 200
+
+    assert longest(tag) < LIMIT_S * machine
+
+
 @pytest.mark.parametrize(
     "content",
     [b"%" * 4096, b"%41" * 1365, b"A" * 4096, b"-" * 4096, b"{" + b" " * 4095, b"." * 4096],
@@ -174,7 +200,7 @@ def test_hints_for_256_files_that_are_no_images_do_not_hold_up_the_loop(
 
 @pytest.mark.parametrize(
     "accept",
-    [b"application/json", b"image/png", b"*/*," + b"a/b," * 4000],
+    [b"application/json", b"image/png", b"*/*," + b"a/b," * 1990],
     ids=["JSON", "PNG", "long list"],
 )
 def test_an_explanation_of_20_mib_does_not_hold_up_the_loop(
@@ -188,15 +214,61 @@ def test_an_explanation_of_20_mib_does_not_hold_up_the_loop(
     assert longest(explain) < LIMIT_S * machine
 
 
-@pytest.mark.parametrize("path", ["/v1/tags", EXPLAIN_PATH])
-def test_no_content_type_holds_up_the_loop(path: str, longest: Measure, machine: float) -> None:
+# A query, and headers; the longest of each that is read, and one that is refused.
+QUERIES = {"longest": b"a&" * 4080, "escapes": b"%41" * 2700, "refused": b"a&" * 30_000}
+HEADERS = {
+    "of a type": (b"content-type", FORM + b";" * 8000),
+    "of a longer type": (b"content-type", FORM + b";" * 200_000),
+    "of commas": (b"if-none-match", b"," * 8000),
+    "of more commas": (b"if-none-match", b"," * 200_000),
+    "of ETags": (b"if-none-match", b'"a",' * 2000),
+    "of more ETags": (b"if-none-match", b'"a",' * 50_000),
+    "of encodings": (b"content-encoding", b"a," * 4000),
+    "of more encodings": (b"content-encoding", b"a," * 100_000),
+    "of media types": (b"accept", b"a/b," * 50_000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/v1/tags", EXPLAIN_PATH, "/v1/model", "/"])
+@pytest.mark.parametrize("name", QUERIES)
+def test_no_query_holds_up_the_loop(path: str, name: str, longest: Measure, machine: float) -> None:
     app = explainer() if path == EXPLAIN_PATH else classifier()
-    headers = {b"content-type": FORM + b";" * 16_000}
+    method = "POST" if path in ("/v1/tags", EXPLAIN_PATH) else "GET"
 
-    async def tag() -> None:
-        assert await post(app, path, form(1, b"x"), headers) == 400
+    async def ask() -> None:
+        status = await post(app, path, b"x", {}, method, QUERIES[name])
+        assert (status == 414) == (name == "refused")
 
-    assert longest(tag) < LIMIT_S * machine
+    assert longest(ask) < LIMIT_S * machine
+
+
+@pytest.mark.parametrize("path", ["/v1/tags", EXPLAIN_PATH, "/docs"])
+@pytest.mark.parametrize("name", HEADERS)
+def test_no_header_holds_up_the_loop(
+    path: str, name: str, longest: Measure, machine: float
+) -> None:
+    app = explainer() if path == EXPLAIN_PATH else classifier()
+    headers, method = dict([HEADERS[name]]), "GET" if path == "/docs" else "POST"
+
+    async def ask() -> None:
+        status = await post(app, path, form(1, b"x"), headers, method)
+        assert (status == 431) == (len(HEADERS[name][1]) > 100_000)
+
+    assert longest(ask) < LIMIT_S * machine
+
+
+def test_no_preflight_holds_up_the_loop(longest: Measure, machine: float) -> None:
+    app = front.wrap(tags.build(QuickTagger()), ApiConfig(cors_origins=["https://shop.example"]))
+    headers = {
+        b"origin": b"https://shop.example",
+        b"access-control-request-method": b"POST",
+        b"access-control-request-headers": b"a," * 4000,
+    }
+
+    async def ask() -> None:
+        assert await post(app, "/v1/tags", b"", headers, "OPTIONS") == 400
+
+    assert longest(ask) < LIMIT_S * machine
 
 
 def test_a_changed_file_of_1000_keys_does_not_hold_up_the_loop(

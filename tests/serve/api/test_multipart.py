@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pintag.serve.api import multipart
+from pintag.serve.api import multipart, parameters
+from pintag.serve.api.schemas import TagParameters
 from pintag.serve.errors import MalformedBodyError, ParameterError
 from tests.serve.conftest import Client, ScriptedTagger
 
@@ -52,7 +53,8 @@ def test_an_image_is_found_whatever_its_file_is_called(disposition: bytes) -> No
 
 
 def test_what_stands_before_and_after_the_parts_is_ignored() -> None:
-    body = b"a preamble\r\n" + part(b'name="image"; filename="a"') + b"--edge--\r\nan epilogue"
+    image = part(b'name="image"; filename="a"')
+    body = b"a preamble with --edge\r\n" + image + b"--edge--\r\nan epilogue"
     assert multipart.parse(KIND, body, 1).images == [b"picture"]
 
 
@@ -69,17 +71,86 @@ def test_the_content_type_may_have_more_than_a_boundary(kind: str) -> None:
     assert parse(part(b'name="image"; filename="a"'), kind=kind).images == [b"picture"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "boundary"),
+    [
+        ("multipart/form-data; boundary=----=_Part_0_1.2", b"----=_Part_0_1.2"),
+        ("Multipart/Form-Data;BOUNDARY=a:b/c?d ; charset=utf-8", b"a:b/c?d"),
+        ('multipart/form-data; boundary="a b:c;d"', b"a b:c;d"),
+        ("multipart/form-data; boundary=--", b"--"),
+    ],
+)
+def test_a_boundary_may_have_any_character(kind: str, boundary: bytes) -> None:
+    body = part(b'name="image"; filename="a"') + b"--edge--\r\n"
+    assert multipart.parse(kind, body.replace(b"edge", boundary), 1).images == [b"picture"]
+
+
 def test_images_keep_their_order_and_other_fields_their_text() -> None:
     form = parse(
         part(b'name="image"; filename="a"', b"one"),
         part(b'name="label"', "Süße Hunde".encode()),
-        part(b'name="thumbnail"; filename="b"', b"ignored"),
+        part(b'name="thumbnail"; filename="b"', b"a file"),
         part(b'name="file"; filename="c"', b"\r\n--edg"),
         part(b'name="broken"', b"\xff"),
         part(b'name="essay"', b"x" * 5000),
     )
     assert form.images == [b"one", b"\r\n--edg"]
-    assert form.fields == [("label", "Süße Hunde"), ("broken", "\ufffd")]
+    assert form.fields == [
+        ("label", "Süße Hunde"),
+        ("thumbnail", "a file"),
+        ("broken", "\ufffd"),
+        ("essay", "x" * 4096 + "…"),
+    ]
+
+
+def tag_parameters(field: bytes) -> TagParameters:
+    form = parse(part(b'name="image"; filename="a"'), field)
+    return parameters.read(TagParameters, b"", form.fields)
+
+
+def test_a_parameter_that_is_sent_as_a_file_is_used() -> None:
+    assert tag_parameters(part(b'name="max_tags"; filename="max_tags"', b"1")).max_tags == 1
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        part(b'name="max_tags"; filename="max_tags"', b"one"),
+        part(b'name="maxtags"; filename="maxtags"', b"1"),
+        part(b'name="max_tags"', b"1" * 5000),
+        part(b'name="max_tags"', b" " * 5000 + b"1"),
+    ],
+    ids=["no number", "misspelt", "long", "long and blank"],
+)
+def test_a_parameter_that_cannot_be_used_is_refused(field: bytes) -> None:
+    with pytest.raises(ParameterError, match="max_tags"):
+        tag_parameters(field)
+
+
+@pytest.mark.parametrize("name", [b'"label"; filename="b"', b'"essay"'])
+def test_other_fields_are_ignored_however_long_they_are(name: bytes) -> None:
+    assert tag_parameters(part(b"name=" + name, b"x" * 5000)) == TagParameters()
+
+
+def test_a_file_input_that_nobody_has_filled_in_is_no_image() -> None:
+    empty = part(b'name="file"; filename=""', b"")
+    assert parse(part(b'name="image"; filename="a"'), empty, max_images=1).images == [b"picture"]
+    assert parse(empty, empty).images == [b""]
+    assert parse(part(b'name="image"; filename="a"', b""), empty).images == [b""]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "words"),
+    [
+        ("multipart/form-data; boundary=other", part(b'name="image"'), "leave this header"),
+        ("multipart/form-data", part(b'name="image"'), "leave this header"),
+        (KIND, b"\xff\xd8\xff picture", "boundary that Content-Type names is not in the body"),
+        (KIND, part(b'name="image"').replace(b"\r\n", b"\n") + b"--edge--\n", "end with CR LF"),
+    ],
+)
+def test_a_refusal_says_what_to_do(kind: str, body: bytes, words: str) -> None:
+    with pytest.raises(MalformedBodyError, match=words):
+        multipart.parse(kind, body, 3)
 
 
 def test_a_form_without_an_image_names_the_fields_that_it_has() -> None:

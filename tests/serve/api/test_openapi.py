@@ -43,7 +43,7 @@ def test_every_operation_has_the_errors_of_keys_limits_and_load(
     document: Any, path: str, method: str
 ) -> None:
     responses = document["paths"][path][method]["responses"]
-    expected = {"200", "401", "429", "503"}
+    expected = {"200", "401", "429", "500", "502", "503", "504"}
     if method == "post":
         expected |= {"400", "408", "413", "415", "422", "504"}
     assert expected <= set(responses)
@@ -116,6 +116,19 @@ def test_the_openapi_document_describes_both_kinds_of_body(document: Any) -> Non
     images = {f"image/{name.lower()}" for name in image_formats.accepted()}
     assert {"image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp"} <= images
     assert set(body["content"]) == {*images, "application/octet-stream"}
+    # A form may have the parameters as fields.
+    assert set(form["properties"]) == {"image", *TagParameters.model_fields}
+
+
+@pytest.mark.parametrize("path", ["/v1/tags", "/v1/explanations"])
+def test_formats_that_a_server_does_not_accept_are_not_described(path: str) -> None:
+    tagger = ScriptedTagger()
+    images = tagger.config.images.model_copy(update={"heif": False})
+    tagger.config = tagger.config.model_copy(update={"images": images})
+    document = Client(tags.build(tagger)).get("/openapi.json").json()
+    kinds = set(document["paths"][path]["post"]["requestBody"]["content"])
+    assert "image/jpeg" in kinds
+    assert not kinds & {"image/heic", "image/avif"}
 
 
 def test_the_openapi_document_has_examples_of_answers_and_bounds_of_parameters(

@@ -113,3 +113,8 @@ def test_a_wrong_value_is_answered_with_what_to_write(query: bytes, message: str
     with pytest.raises(ParameterError) as refused:
         parameters.read(TagParameters, query)
     assert str(refused.value) == message
+
+
+def test_a_query_has_only_so_many_parameters() -> None:
+    with pytest.raises(ParameterError, match="more than 50 parameters"):
+        parameters.read(TagParameters, b"max_tags=1&" * 51)

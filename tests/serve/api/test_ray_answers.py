@@ -246,6 +246,26 @@ def test_the_root_path_is_removed_before_ray_chooses_an_application() -> None:
     assert ray.scope["path"] == "/v1/explanations"
 
 
+@pytest.mark.parametrize(
+    ("origins", "origin", "allowed"),
+    [
+        (["https://shop.example"], "https://shop.example", "https://shop.example"),
+        (["https://shop.example"], "https://other.example", None),
+        (["*"], "https://other.example", "*"),
+        (["*"], "", None),
+        ([], "https://shop.example", None),
+    ],
+)
+def test_a_page_of_an_allowed_origin_can_read_rays_refusals(
+    origins: list[str], origin: str, allowed: str | None
+) -> None:
+    app = RayAnswers(Ray(PlainTextResponse("Busy", 503)), cors_origins=origins)
+    headers = {"Origin": origin} if origin else {}
+    answer = Client(app).post("/v1/tags", headers=headers)
+    assert problem(answer, 503).kind == "overloaded"
+    assert answer.headers.get("Access-Control-Allow-Origin") == allowed
+
+
 def test_ray_finds_the_middleware(tagger: ScriptedTagger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PINTAG_ROOT_PATH", "/pintag")
     monkeypatch.setenv("PINTAG_BODY_TIMEOUT_S", "61")

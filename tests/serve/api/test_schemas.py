@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from pintag.core.errors import (
     BundleError,
+    DecodingError,
     ExplainError,
     ImageTooLargeError,
     NotAnImageError,
@@ -42,6 +43,8 @@ MODEL = Model(name="pins", version="d9ad6c45d208")
         (ImageTooLargeError("21 bytes"), 413, "too_large"),
         (UnsupportedFormatError("TIFF"), 415, "unsupported_format"),
         (ParameterError("max_tags: no"), 422, "bad_parameter"),
+        # Not a 5xx: nobody shall send the image to another replica.
+        (DecodingError("5 s"), 422, "cannot_decode"),
         (ExplainError("300 superpixels"), 422, "cannot_explain"),
         (OverloadedError("128 images"), 503, "overloaded"),
         (TimeoutError("10 s"), 504, "deadline"),

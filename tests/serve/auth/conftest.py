@@ -16,7 +16,7 @@ import pytest
 from pintag.serve.auth import redis_limiter
 from pintag.serve.auth.api_keys import KeyHolder
 from pintag.serve.auth.limits import RateLimits
-from pintag.serve.auth.token_bucket import Grant, RateLimiter, TakeRequest
+from pintag.serve.auth.token_bucket import RateLimiter, TakeRequest, TakeResponse
 from tests.conftest import free_port
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ MIDNIGHT = 20_000 * 86400.0
 NOON = MIDNIGHT + 43200.0
 PASSWORD = "secret"
 
-SyncTake = Callable[[TakeRequest], Grant]
+SyncTake = Callable[[TakeRequest], TakeResponse]
 """`RateLimiter.take` of any rate limiter."""
 
 
@@ -85,7 +85,7 @@ class RedisByScript:
         self._redis, self._clock = redis, clock
         self._script = redis.register_script(redis_limiter.SCRIPT)
 
-    def take(self, request: TakeRequest) -> Grant:
+    def take(self, request: TakeRequest) -> TakeResponse:
         keys = [redis_limiter.key(request.client)]
         return redis_limiter.decode(
             self._script(keys=keys, args=redis_limiter.arguments(request, self._clock()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,34 @@ def test_an_error_of_a_whole_entry_does_not_quote_its_hash(tmp_path: Path) -> No
 def test_a_missing_file_raises_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"keys\.yaml: cannot be read: No such file"):
         api_keys.load(tmp_path / "keys.yaml")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "large"])
+def test_what_is_no_file_of_keys_is_refused_before_it_is_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "keys.yaml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.touch()
+        os.truncate(path, 2**40)
+    with pytest.raises(ConfigError, match=r"keys\.yaml: (is no regular file|has more than)"):
+        api_keys.load(path)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [
+        ("per_second", 1e300), ("per_second", 1e-300), ("per_second", float("nan")),
+        ("burst", 10**40), ("per_day", 10**400),
+    ],
+)  # fmt: skip
+def test_a_limit_that_no_limiter_can_count_is_refused(limit: str, value: float) -> None:
+    limits = {"per_second": 1.0} if limit == "burst" else {}
+    content = yaml.safe_dump({"keys": [entry("a", "key", **limits, **{limit: value})]}).encode()
+    with pytest.raises(ConfigError, match=rf"'keys\.0\.{limit}': must be"):
+        api_keys.parse(content, "keys.yaml")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"# keys\n", b"keys:\n", b"---\n", b"keys: null"])

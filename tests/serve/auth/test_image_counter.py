@@ -11,7 +11,7 @@ import pytest
 from pintag.serve.auth.image_counter import ImageCounter
 from pintag.serve.auth.limits import RateLimits
 from pintag.serve.auth.local_quota import LocalQuotas
-from pintag.serve.auth.token_bucket import Grant, RateLimiter, TakeRequest
+from pintag.serve.auth.token_bucket import RateLimiter, TakeRequest, TakeResponse
 from pintag.serve.errors import RateLimitedError, TooManyImagesError
 from tests.serve.auth.conftest import client
 
@@ -22,7 +22,7 @@ def counted(work: Callable[[ImageCounter], Coroutine[Any, Any, None]]) -> ImageC
     """The counter of a request whose head has arrived, after some work."""
     limiter = RateLimiter(lambda: 0.0)
 
-    async def take(request: TakeRequest) -> Grant:
+    async def take(request: TakeRequest) -> TakeResponse:
         return limiter.take(request)
 
     async def request() -> ImageCounter:

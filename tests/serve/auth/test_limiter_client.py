@@ -13,7 +13,7 @@ from pintag.serve.auth import actor_limiter, limiter_client
 from pintag.serve.auth.actor_limiter import ActorLimiter
 from pintag.serve.auth.limiter_client import RateLimiterClient
 from pintag.serve.auth.limits import RateLimits
-from pintag.serve.auth.token_bucket import Grant, RateLimiter, TakeRequest
+from pintag.serve.auth.token_bucket import RateLimiter, TakeRequest, TakeResponse
 from pintag.serve.config import AccessConfig, RateLimitConfig
 from pintag.serve.errors import RateLimiterUnavailableError
 from tests.serve.auth.conftest import Clock, client, run
@@ -28,7 +28,7 @@ class Actor:
         self.limiter, self.take = RateLimiter(), self
         self.error: Exception | None = None
 
-    async def remote(self, request: TakeRequest) -> Grant:
+    async def remote(self, request: TakeRequest) -> TakeResponse:
         if self.error is not None:
             raise self.error
         return self.limiter.take(request)
@@ -52,7 +52,7 @@ async def outcome(limiter: RateLimiterClient) -> str:
 
 
 def test_a_call_without_an_answer_ends_after_a_second_and_the_next_ones_at_once() -> None:
-    async def never(_: TakeRequest) -> Grant:
+    async def never(_: TakeRequest) -> TakeResponse:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -67,7 +67,7 @@ def test_a_call_without_an_answer_ends_after_a_second_and_the_next_ones_at_once(
 
 @pytest.mark.parametrize("error", [OSError("gone"), ValueError("no actor"), KeyError("a fault")])
 def test_every_error_of_a_rate_limiter_means_that_it_is_unavailable(error: Exception) -> None:
-    async def fail(_: TakeRequest) -> Grant:
+    async def fail(_: TakeRequest) -> TakeResponse:
         raise error
 
     assert run(outcome(RateLimiterClient(fail)), Clock()) == "failed after 0 s"

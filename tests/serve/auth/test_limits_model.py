@@ -19,7 +19,13 @@ from hypothesis import strategies as st
 from pintag.serve.auth.api_keys import KeyHolder
 from pintag.serve.auth.limits import RateLimits
 from pintag.serve.auth.local_quota import LocalQuotas
-from pintag.serve.auth.token_bucket import LEASE_S, LEASE_SHARE, Grant, RateLimiter, TakeRequest
+from pintag.serve.auth.token_bucket import (
+    LEASE_S,
+    LEASE_SHARE,
+    RateLimiter,
+    TakeRequest,
+    TakeResponse,
+)
 from tests.serve.auth.conftest import (
     MIDNIGHT,
     Clock,
@@ -143,23 +149,23 @@ class World:
     sent: int = 0
 
     def add(self) -> None:
-        async def call(request: TakeRequest) -> Grant:
+        async def call(request: TakeRequest) -> TakeResponse:
             await asyncio.sleep(0)
             return self.ask(replica, request)
 
         replica = Replica(LocalQuotas(call), self.newest)
         self.replicas.append(replica)
 
-    def ask(self, replica: Replica, request: TakeRequest) -> Grant:
+    def ask(self, replica: Replica, request: TakeRequest) -> TakeResponse:
         """Call the rate limiter, and hold its answer to the model."""
         model = self.model(request.client, request.limits, request.since)
         model.adopt(request.limits, request.since, len(self.replicas))
-        grant = self.take(request)
+        response = self.take(request)
         replica.calls, replica.seen = replica.calls + 1, model.changes
-        for images, admitted in zip(request.costs, grant.admitted, strict=True):
+        for images, admitted in zip(request.costs, response.admitted, strict=True):
             if admitted:
                 model.admit(images)
-        return grant
+        return response
 
     def model(self, client: str, limits: RateLimits, since: float) -> Model:
         new = Model(limits, since, self.clock, updated=self.clock())
@@ -325,7 +331,7 @@ def test_a_redis_that_was_killed_has_its_counts(
 def test_nothing_is_refused_before_the_quota_is_used(
     take: SyncTake, clock: Clock, limits: RateLimits, images: int, replicas: int
 ) -> None:
-    async def call(request: TakeRequest) -> Grant:
+    async def call(request: TakeRequest) -> TakeResponse:
         return take(request)
 
     async def send() -> list[bool]:

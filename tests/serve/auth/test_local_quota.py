@@ -11,7 +11,7 @@ import pytest
 from pintag.serve.auth.decision import Decision, LimitStatus
 from pintag.serve.auth.limits import RateLimits
 from pintag.serve.auth.local_quota import LocalQuotas
-from pintag.serve.auth.token_bucket import LEASE_S, Grant, RateLimiter, TakeRequest
+from pintag.serve.auth.token_bucket import LEASE_S, RateLimiter, TakeRequest, TakeResponse
 from pintag.serve.errors import RateLimiterUnavailableError
 from tests.serve.auth.conftest import MIDNIGHT, NOON, Clock, client, run
 
@@ -27,7 +27,7 @@ class CountedLimiter:
         self.requests: list[TakeRequest] = []
         self.failures = 0
 
-    async def __call__(self, request: TakeRequest) -> Grant:
+    async def __call__(self, request: TakeRequest) -> TakeResponse:
         self.requests.append(request)
         await asyncio.sleep(0)
         if self.failures:
@@ -93,8 +93,8 @@ def test_a_lease_ends_at_midnight(limiter: CountedLimiter) -> None:
         await quotas.admit(mine)
 
     do(limiter, requests)
-    grant = limiter.limiter.take(TakeRequest("mine:1", mine.limits, 0.0))
-    assert grant.day_left + grant.leased_elsewhere == 99
+    response = limiter.limiter.take(TakeRequest("mine:1", mine.limits, 0.0))
+    assert response.day_left + response.leased_elsewhere == 99
 
 
 # If a request blocked the event loop, these tests would never end.
@@ -279,9 +279,9 @@ def test_a_replica_that_has_not_read_a_newer_file_answers(
 def test_a_request_fails_if_its_answer_cannot_be_computed(limiter: CountedLimiter) -> None:
     """It must not wait for ever."""
 
-    async def call(request: TakeRequest) -> Grant:
-        grant = await limiter(request)
-        return grant._replace(admitted=())
+    async def call(request: TakeRequest) -> TakeResponse:
+        response = await limiter(request)
+        return response._replace(admitted=())
 
     async def requests(quotas: LocalQuotas) -> list[Any]:
         quotas = LocalQuotas(call)

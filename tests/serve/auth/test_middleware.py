@@ -17,7 +17,7 @@ from pintag.serve.auth import api_keys, middleware
 from pintag.serve.auth.api_keys import ApiKey, ApiKeyList
 from pintag.serve.auth.local_quota import LocalQuotas
 from pintag.serve.auth.middleware import ApiKeyMiddleware
-from pintag.serve.auth.token_bucket import Grant, RateLimiter, TakeRequest
+from pintag.serve.auth.token_bucket import RateLimiter, TakeRequest, TakeResponse
 from pintag.serve.config import AccessConfig
 from pintag.serve.errors import RateLimiterUnavailableError
 from tests.serve.conftest import (
@@ -52,7 +52,7 @@ def protected(app: ASGIApp, tagger: ScriptedTagger | ScriptedExplainer, **option
     """The application with keys and a rate limiter in this process."""
     limiter = RateLimiter()
 
-    async def take(request: TakeRequest) -> Grant:
+    async def take(request: TakeRequest) -> TakeResponse:
         return limiter.take(request)
 
     return Client(with_limiter(app, tagger, LocalQuotas(take, **options)))
@@ -208,7 +208,7 @@ def test_an_explanation_counts_as_one_image(explainer: ScriptedExplainer) -> Non
 def test_without_the_rate_limiter_limited_keys_are_refused_or_admitted(
     tagger: ScriptedTagger, fail_open: bool
 ) -> None:
-    async def take(request: TakeRequest) -> Grant:
+    async def take(request: TakeRequest) -> TakeResponse:
         raise RateLimiterUnavailableError("the server cannot check the limits; try again")
 
     quotas = LocalQuotas(take, fail_open)

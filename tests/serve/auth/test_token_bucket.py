@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pintag.serve.auth.limits import RateLimits
-from pintag.serve.auth.token_bucket import LOST_LEASE_S, Grant, RateLimiter, TakeRequest
+from pintag.serve.auth.token_bucket import LOST_LEASE_S, RateLimiter, TakeRequest, TakeResponse
 from tests.serve.auth.conftest import MIDNIGHT, NOON, Clock, RedisByScript, SyncTake
 
 FAST = RateLimits(per_second=10, burst=20)
@@ -23,36 +23,40 @@ def asking(
     return TakeRequest(values.pop("client", "mine"), limits, since, costs, **values)
 
 
-def admitted(grant: Grant) -> int:
-    return sum(grant.admitted)
+def admitted(response: TakeResponse) -> int:
+    return sum(response.admitted)
 
 
 def test_a_bucket_gives_a_burst_and_then_tokens_at_its_rate(take: SyncTake, clock: Clock) -> None:
     assert admitted(take(asking(*[1] * 100))) == 20
     clock.seconds += 0.55
-    grant = take(asking(*[1] * 100))
-    assert (admitted(grant), grant.burst_left) == (5, pytest.approx(0.5))
+    response = take(asking(*[1] * 100))
+    assert (admitted(response), response.burst_left) == (5, pytest.approx(0.5))
     clock.seconds += 1000
     assert admitted(take(asking(*[1] * 100))) == 20
 
 
 def test_each_request_is_admitted_as_a_whole_or_not_at_all(take: SyncTake) -> None:
-    grant = take(asking(15, 6, 5, 1))
-    assert grant.admitted == (True, False, True, False)
-    assert grant.burst_left == 0
+    response = take(asking(15, 6, 5, 1))
+    assert response.admitted == (True, False, True, False)
+    assert response.burst_left == 0
 
 
 def test_a_daily_quota_is_reset_at_midnight(take: SyncTake, clock: Clock) -> None:
-    grant = take(asking(3, 3, 2, 1, limits=DAILY))
-    assert grant.admitted == (True, False, True, False)
-    assert (grant.day_left, grant.burst_left, grant.until_midnight_s) == (0, math.inf, 43200)
+    response = take(asking(3, 3, 2, 1, limits=DAILY))
+    assert response.admitted == (True, False, True, False)
+    assert (response.day_left, response.burst_left, response.until_midnight_s) == (
+        0,
+        math.inf,
+        43200,
+    )
     clock.seconds += 43200
     assert take(asking(5, limits=DAILY)).admitted == (True,)
 
 
 def test_each_client_has_its_own_counts(take: SyncTake) -> None:
-    grants = [take(asking(5, limits=DAILY, client=name)) for name in ("a", "b", "a")]
-    assert [admitted(grant) for grant in grants] == [1, 1, 0]
+    responses = [take(asking(5, limits=DAILY, client=name)) for name in ("a", "b", "a")]
+    assert [admitted(response) for response in responses] == [1, 1, 0]
 
 
 @pytest.mark.parametrize("seconds", [1, 86400])
@@ -60,8 +64,8 @@ def test_a_clock_that_goes_back_gives_nothing(take: SyncTake, clock: Clock, seco
     both = RateLimits(per_second=10, burst=20, per_day=20)
     take(asking(20, limits=both))
     clock.seconds -= seconds
-    grant = take(asking(1, limits=both))
-    assert (grant.admitted, grant.burst_left, grant.day_left) == ((False,), 0, 0)
+    response = take(asking(1, limits=both))
+    assert (response.admitted, response.burst_left, response.day_left) == ((False,), 0, 0)
 
 
 # Changed limits
@@ -110,8 +114,8 @@ def test_a_file_that_was_read_in_the_future_does_not_rule_for_ever(
 ) -> None:
     take(asking(1, limits=DAILY, since=NOON + 10**9))
     clock.seconds += 1
-    grant = take(asking(1, limits=RateLimits(per_day=100), since=clock()))
-    assert grant.day_left == 98
+    response = take(asking(1, limits=RateLimits(per_day=100), since=clock()))
+    assert response.day_left == 98
 
 
 # Leases
@@ -120,13 +124,13 @@ def test_a_file_that_was_read_in_the_future_does_not_rule_for_ever(
 def test_leases_shrink_as_the_quota_runs_out(take: SyncTake) -> None:
     limits, sizes = RateLimits(per_day=100), []
     for number in range(1, 30):
-        grant = take(
+        response = take(
             asking(
                 1, limits=limits, replica="a", lease=number, lease_size=64,
                 ended=number - 1, used=sizes[-1] if sizes else 0,
             )
         )  # fmt: skip
-        sizes.append(grant.leased)
+        sizes.append(response.leased)
     assert sizes[0] == 12
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] == 0
@@ -146,8 +150,8 @@ def test_a_lease_of_a_replica_that_died_counts_as_used(take: SyncTake, clock: Cl
     limits = RateLimits(per_day=160)
     take(asking(limits=limits, replica="a", lease=1, lease_size=8))
     clock.seconds += LOST_LEASE_S
-    grant = take(asking(limits=limits, replica="b"))
-    assert (grant.leased_elsewhere, grant.day_left) == (0, 152)
+    response = take(asking(limits=limits, replica="b"))
+    assert (response.leased_elsewhere, response.day_left) == (0, 152)
     late = take(asking(limits=limits, replica="a", ended=1, used=0))
     assert late.day_left == 152
 
@@ -169,8 +173,8 @@ def test_a_lease_of_yesterday_does_not_count_for_today(take: SyncTake, clock: Cl
     limits = RateLimits(per_day=160)
     take(asking(limits=limits, replica="a", lease=1, lease_size=8, since=MIDNIGHT - 9))
     clock.seconds = MIDNIGHT + 0.1
-    grant = take(asking(limits=limits, replica="a", ended=1, used=8, since=MIDNIGHT - 9))
-    assert grant.day_left == 160
+    response = take(asking(limits=limits, replica="a", ended=1, used=8, since=MIDNIGHT - 9))
+    assert response.day_left == 160
 
 
 # Both rate limiters

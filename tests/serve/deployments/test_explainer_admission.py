@@ -10,14 +10,15 @@ import httpx
 import pytest
 
 from pintag.core.errors import DecodingError
+from pintag.data.labels import Labels
 from pintag.explain.request import ExplanationRequest
 from pintag.explain.sampling import Stop
 from pintag.explain.schema import ExplanationAnswer
 from pintag.serve.config import AccessConfig
 from pintag.serve.deployment_config import EngineConfig, ExplainerConfig
 from pintag.serve.deployments import explainer
-from pintag.serve.errors import OverloadedError
-from pintag.serve.inference.explanation_places import Place
+from pintag.serve.errors import OverloadedError, ParameterError
+from pintag.serve.inference.explanation_slots import Slot
 from pintag.serve.inference.loaded_model import LoadedModel
 from pintag.serve.ingress.clients import HEADER
 from tests.pintag.data.hostile import limit_decoding, slow_jpeg
@@ -30,14 +31,14 @@ REQUEST = ExplanationRequest(num_samples=2)
 SLOW = slow_jpeg()
 
 
-def build(monkeypatch: pytest.MonkeyPatch, model: type[ServedModel], places: int = 1) -> Any:
+def build(monkeypatch: pytest.MonkeyPatch, model: type[ServedModel], slots: int = 1) -> Any:
     """An explainer of a fake model."""
     deployment: Any = explainer.Explainer
     # Ray's own subclass starts the ASGI application.
     base = next(class_ for class_ in deployment.func_or_class.__mro__ if "draw" in vars(class_))
     monkeypatch.setattr(explainer, "LoadedModel", model)
     monkeypatch.setattr(base, "_warm_up", lambda self: None)
-    config = ExplainerConfig(max_ongoing_requests=places).model_dump(mode="json")
+    config = ExplainerConfig(max_ongoing_requests=slots).model_dump(mode="json")
     engine, access = EngineConfig().model_dump(), AccessConfig().model_dump(mode="json")
     return base("unused", config, engine, access, {})
 
@@ -50,7 +51,7 @@ def crowded(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(base, "_draw", lambda self, data, answer: b"png")
 
     async def compute(
-        self: Any, data: bytes, request: ExplanationRequest, place: Place
+        self: Any, data: bytes, request: ExplanationRequest, slot: Slot
     ) -> ExplanationAnswer:
         for _ in range(5):
             await asyncio.sleep(0)
@@ -66,40 +67,40 @@ class DecodingModel(ServedModel):
     decode = LoadedModel.decode
 
 
-def test_a_picture_keeps_its_place_until_it_is_drawn(crowded: Any) -> None:
+def test_a_picture_keeps_its_slot_until_it_is_drawn(crowded: Any) -> None:
     async def steps() -> None:
-        drawing = asyncio.ensure_future(crowded.draw(b"first", REQUEST))
+        drawing = asyncio.ensure_future(crowded.draw(b"first", b"1", REQUEST))
         await asyncio.sleep(0)
         refused = 0
         while not drawing.done():
             with pytest.raises(OverloadedError):
-                await crowded.explain(b"second", REQUEST)
+                await crowded.explain(b"second", b"2", REQUEST)
             refused += 1
             await asyncio.sleep(0)
         assert await drawing == (EXPLANATION, b"png")
         assert refused > 3
-        assert await crowded.explain(b"second", REQUEST) == EXPLANATION
+        assert await crowded.explain(b"second", b"2", REQUEST) == EXPLANATION
 
     asyncio.run(steps())
 
 
 def test_a_cached_explanation_is_answered_by_a_full_explainer(crowded: Any) -> None:
     async def steps() -> None:
-        await crowded.explain(b"first", REQUEST)
-        drawing = asyncio.ensure_future(crowded.draw(b"second", REQUEST))
+        await crowded.explain(b"first", b"1", REQUEST)
+        drawing = asyncio.ensure_future(crowded.draw(b"second", b"2", REQUEST))
         await asyncio.sleep(0)
-        assert await crowded.explain(b"first", REQUEST) == EXPLANATION
+        assert await crowded.explain(b"first", b"1", REQUEST) == EXPLANATION
         assert (await drawing)[1] == b"png"
 
     asyncio.run(steps())
 
 
 @pytest.mark.parametrize("form", [None, "image"], ids=["body", "form"])
-def test_a_client_with_many_requests_leaves_places_to_others(
+def test_a_client_with_many_requests_leaves_slots_to_others(
     monkeypatch: pytest.MonkeyPatch, form: str | None
 ) -> None:
     """Through the whole application. The first explanation is held until the others have come."""
-    built = build(monkeypatch, ServedModel, places=4)
+    built = build(monkeypatch, ServedModel, slots=4)
     held, order = threading.Event(), list[bytes]()
 
     def compute(data: bytes, request: ExplanationRequest, stop: Stop) -> ExplanationAnswer:
@@ -120,7 +121,7 @@ def test_a_client_with_many_requests_leaves_places_to_others(
         many = []
         for number in range(4):
             many.append(asyncio.ensure_future(send("192.0.2.1", b"many %d" % number)))
-            while len(built._places) <= number:
+            while len(built._slots) <= number:
                 await asyncio.sleep(0.01)
         other = asyncio.ensure_future(send("192.0.2.2", b"other"))
         refused = await many[3]
@@ -134,8 +135,20 @@ def test_a_client_with_many_requests_leaves_places_to_others(
     assert order == [b"many 0", b"other", b"many 1", b"many 2"]
 
 
+class ModelOfManyLabels(ServedModel):
+    labels = Labels(tuple(f"label {number:03}" for number in range(500)))
+
+
+def test_of_many_labels_a_refusal_names_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = build(monkeypatch, ModelOfManyLabels)
+    request = ExplanationRequest(label="sea")
+    expected = r"^label: there is no 'sea'; there are label 000, .*, label 019 and 480 more$"
+    with pytest.raises(ParameterError, match=expected):
+        asyncio.run(built.explain(b"image", b"1", request))
+
+
 @pytest.mark.parametrize("is_drawn", [False, True], ids=["explained", "drawn"])
-def test_an_image_that_takes_too_long_to_decode_is_refused_and_leaves_its_place(
+def test_an_image_that_takes_too_long_to_decode_is_refused_and_leaves_its_slot(
     monkeypatch: pytest.MonkeyPatch, is_drawn: bool
 ) -> None:
     limit_decoding(monkeypatch)
@@ -146,4 +159,4 @@ def test_an_image_that_takes_too_long_to_decode_is_refused_and_leaves_its_place(
         monkeypatch.setattr(built, "_explain", lambda data, request, stop: EXPLANATION)
     for _ in range(2):
         with pytest.raises(DecodingError, match=r"takes more than 0\.1 s to decode, the limit"):
-            asyncio.run(work(SLOW, REQUEST))
+            asyncio.run(work(SLOW, b"slow", REQUEST))

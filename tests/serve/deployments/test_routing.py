@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -99,11 +100,13 @@ class Scene:
         """The first label and the version of each answer, or its error."""
         answers = await self.classifier.tag(images, 5, 0.0)
         return [
-            answer
-            if isinstance(answer, Exception)
-            else (answer["tags"][0]["label"], answer["model"]["version"])
+            answer if isinstance(answer, Exception) else _label_and_version(json.loads(answer))
             for answer in answers
         ]
+
+
+def _label_and_version(answer: dict[str, Any]) -> tuple[str, str]:
+    return answer["tags"][0]["label"], answer["model"]["version"]
 
 
 def new_classifier(cache_bytes: int, candidate: CandidateConfig) -> Any:

@@ -29,7 +29,8 @@ from tests.conftest import free_port
 
 @pytest.fixture(autouse=True)
 def _local(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for name in ("RAY_ADDRESS", *ports.DEFAULTS):
+        monkeypatch.delenv(name, raising=False)
 
 
 def config(port: int) -> ServeConfig:
@@ -59,6 +60,18 @@ def test_a_taken_port_is_named_with_its_key() -> None:
     )
 
 
+def test_a_taken_port_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "RAY_SERVE_HAPROXY_STATS_PORT"
+    with socket.create_server(("", 0)) as holder:
+        port = holder.getsockname()[1]
+        monkeypatch.setenv(name, str(port))
+        line = failed(preflight.diagnose(config(free_port())))[name]
+    assert line == (
+        f"FAIL  {name}: {port} Address already in use; choose another by the variable {name}"
+    )
+    assert name not in failed(preflight.diagnose(config(free_port())))
+
+
 @pytest.mark.parametrize(
     ("host", "reason"),
     [
@@ -81,7 +94,7 @@ def test_a_host_on_which_nothing_can_listen_is_named_with_its_remedy(
 def test_a_cluster_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     # Another test may have connected this process to a cluster.
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    monkeypatch.setattr("pintag.ray_variables._ADDRESS_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("pintag.cluster.ray_variables._ADDRESS_TIMEOUT_S", 0.1)
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
     check, _ = preflight.diagnose(ServeConfig())
     assert not check.passed
@@ -90,7 +103,7 @@ def test_a_cluster_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_cluster_without_room_for_all_replicas_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    monkeypatch.setattr("pintag.cluster.connected", contextlib.nullcontext)
+    monkeypatch.setattr("pintag.cluster.connection.connected", contextlib.nullcontext)
     monkeypatch.setattr(tasks, "call_on_each", lambda _: {})
     monkeypatch.setattr(ports, "check_nodes", lambda _: None)
     living = [{"Alive": True, "Resources": {"CPU": 1.0}}]

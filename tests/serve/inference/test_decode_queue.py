@@ -207,6 +207,24 @@ def test_one_client_leaves_a_decoder_to_the_others() -> None:
     asyncio.run(asyncio.wait_for(steps(), 30))
 
 
+def test_images_that_take_long_of_many_clients_leave_a_decoder_to_the_others() -> None:
+    async def steps() -> None:
+        queue, held, free = DecodeQueue(3, 1, 1000), Decoder(), Decoder()
+        long = [started(queue, held, f"client {number}", WEBP_S) for number in range(5)]
+        await until_waiting(queue, 3)
+        free.released.set()
+        for _ in range(3):
+            await decode(queue, free, "other", PHOTO_S)
+        assert queue._running_long == 2
+        held.released.set()
+        await asyncio.gather(*long)
+        assert sorted(held.order) == [f"client {number}" for number in range(5)]
+        await asyncio.to_thread(queue._threads.shutdown)
+        assert queue._running_long == 0
+
+    asyncio.run(asyncio.wait_for(steps(), 30))
+
+
 def test_images_whose_requests_have_ended_count_until_they_are_decoded() -> None:
     async def steps() -> None:
         queue, held, free = DecodeQueue(2, 1, 1000), Decoder(), Decoder()

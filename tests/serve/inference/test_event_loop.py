@@ -7,6 +7,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image, ImageFilter
 from pintag.core.types import Pixels
 from pintag.data import images
 from pintag.serve.deployment_config import ClassifierConfig
-from pintag.serve.inference import off_loop
+from pintag.serve.inference import inline, off_loop
 from pintag.serve.inference.core_sharing import BusyLock
 from pintag.serve.inference.predictor import Predictor
 from pintag.serve.observability.metrics import ClassifierMetrics
@@ -164,4 +165,18 @@ def test_a_small_photograph_is_processed_without_a_thread(
     monkeypatch.setattr(predictor._batcher, "put", fail)
 
     (row,) = asyncio.run(predictor.predict([SMALL]))
+    assert not isinstance(row, Exception)
+
+
+def test_a_photograph_that_takes_long_together_with_the_engine_is_batched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each alone is below the limit."""
+    monkeypatch.setattr(inline, "blocking_seconds", lambda *_: 0.004)
+    config = ClassifierConfig(max_batch_size=4)
+    metrics = ClassifierMetrics(INFO)
+    predictor = Predictor(PhotographModel(), config, metrics, BusyLock(tmp_path))  # type: ignore[arg-type]
+    monkeypatch.setattr(predictor._pipeline, "run_one", lambda *_: AssertionError("in the loop"))
+
+    (row,) = asyncio.run(predictor.predict([UPLOADS["the largest fast JPEG"]()[0]]))
     assert not isinstance(row, Exception)

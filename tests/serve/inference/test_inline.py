@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -40,18 +41,18 @@ class Replica(NamedTuple):
     admission: Admission
     strategy: InlineStrategy
 
-    async def choose(self, images: int = 1) -> Engine | None:
+    async def choose(self, images: int = 1, decode_s: float = 0.0) -> Engine | None:
         """The engine for a request with this number of images."""
         with self.admission.admit(Load(images), 0):
-            return await self.strategy.engine(self.admission)
+            return await self.strategy.engine(self.admission, decode_s)
 
 
 @pytest.fixture
 def new_replica(tmp_path: Path) -> Callable[..., Replica]:
-    def new(enabled: bool = True) -> Replica:
+    def new(engine_s: float = 0.0) -> Replica:
         busy = BusyLock(tmp_path)
         return Replica(
-            Admission(Load(100), busy), InlineStrategy(OWN, SHARED, busy, enabled=enabled)
+            Admission(Load(100), busy), InlineStrategy(OWN, SHARED, busy, engine_s=engine_s)
         )
 
     return new
@@ -91,7 +92,15 @@ def test_an_image_is_batched_if_another_request_arrives_in_the_same_turn_of_the_
 def test_every_image_is_batched_where_the_strategy_is_off(
     new_replica: Callable[..., Replica],
 ) -> None:
-    assert asyncio.run(new_replica(enabled=False).choose()) is None
+    assert asyncio.run(new_replica(engine_s=math.inf).choose()) is None
+
+
+@pytest.mark.parametrize(("decode_s", "is_inline"), [(0.0005, True), (0.0015, False)])
+def test_decoding_and_the_engine_together_are_bounded(
+    new_replica: Callable[..., Replica], decode_s: float, is_inline: bool
+) -> None:
+    choice = asyncio.run(new_replica(engine_s=0.004).choose(decode_s=decode_s))
+    assert (choice is not None) == is_inline
 
 
 def test_the_blocking_time_is_measured_on_a_few_images() -> None:

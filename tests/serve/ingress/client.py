@@ -25,6 +25,11 @@ def raw(ingress: Ingress, data: bytes) -> httpx.Response:
     """The answer to the bytes of a request."""
     with socket.create_connection(("127.0.0.1", ingress.port), timeout=30) as connection:
         connection.sendall(data)
-        answer = HTTPResponse(connection)
-        answer.begin()
-        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+        return read(connection)
+
+
+def read(connection: socket.socket) -> httpx.Response:
+    """The next answer on a connection."""
+    answer = HTTPResponse(connection)
+    answer.begin()
+    return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())

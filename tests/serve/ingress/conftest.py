@@ -14,11 +14,19 @@ import pytest
 
 from pintag.serve.ingress.configuration import patch
 from pintag.serve.ingress.installation import haproxy_binary
+from pintag.serve.ingress.sections import Configuration
 from pintag.serve.ingress.settings import IngressSettings
 from tests.conftest import free_port, wait_for
 from tests.serve.ingress.replicas import FakeReplica
 
 Render = Callable[..., Path]
+
+
+def patched(text: str, settings: IngressSettings) -> str:
+    """A configuration of Ray with all rules."""
+    configuration = Configuration(text)
+    patch(configuration, settings)
+    return str(configuration)
 
 
 @pytest.fixture
@@ -100,7 +108,7 @@ def start(render: Render, tmp_path: Path) -> Start:
         text = path.read_text()
         if retries:
             text = re.sub(r"retry-on .*", f"retry-on {retries}", text)
-        text = patch(text, settings)
+        text = patched(text, settings)
         if proxied:
             text = re.sub(r"(frontend http_frontend\n *bind \S+)", r"\1 accept-proxy", text)
         path.write_text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ import pytest
 
 from pintag.serve.ingress.installation import has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
-from tests.serve.ingress.client import problem, raw
+from tests.serve.ingress.client import problem, raw, read
 from tests.serve.ingress.conftest import Ingress, Start
 from tests.serve.ingress.replicas import PROBLEM
 
@@ -125,6 +126,17 @@ def test_a_replica_that_ends_during_an_upload_gets_502(start: Start) -> None:
     assert "x-pintag-status" not in answer.headers
 
 
+def test_a_client_that_closes_its_side_gets_the_reason(start: Start) -> None:
+    with (
+        start(SETTINGS) as ingress,
+        socket.create_connection(("127.0.0.1", ingress.port), timeout=30) as connection,
+    ):
+        connection.sendall(b"POST /v1/tags HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na")
+        connection.shutdown(socket.SHUT_WR)
+        answer = read(connection)
+    assert "closed its side of the connection" in problem(answer).detail
+
+
 @pytest.mark.parametrize(
     "head",
     [
@@ -142,3 +154,32 @@ def test_a_head_that_haproxy_cannot_parse_gets_its_own_400(start: Start, head: b
         assert not [replica for replica in ingress.replicas.values() if replica.headers]
     assert (answer.status_code, answer.headers["Content-Type"]) == (400, "text/html")
     assert answer.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize("origins", [("https://shop.example", "https://b.example"), ("*",)])
+def test_a_page_of_an_allowed_origin_can_read_haproxys_own_answers(
+    start: Start, origins: tuple[str, ...]
+) -> None:
+    origin = {"Origin": "https://shop.example"}
+    with start(replace(SETTINGS, cors_origins=origins), running="") as ingress:
+        answer = httpx.post(f"{ingress.url}/v1/tags", content=b"image", headers=origin, timeout=60)
+        other = httpx.post(
+            f"{ingress.url}/v1/tags", content=b"image", headers={"Origin": "null"}, timeout=60
+        )
+        plain = httpx.post(f"{ingress.url}/v1/tags", content=b"image", timeout=60)
+    assert problem(answer).status == 503
+    assert answer.headers["Access-Control-Allow-Origin"] in (origin["Origin"], "*")
+    assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
+    assert ("Access-Control-Allow-Origin" in other.headers) == ("*" in origins)
+    assert "Access-Control-Allow-Origin" not in plain.headers
+
+
+def test_a_page_can_read_what_replaces_an_answer_of_ray(start: Start) -> None:
+    settings = replace(SETTINGS, cors_origins=("https://shop.example",))
+    with start(settings) as ingress:
+        answer = httpx.post(
+            f"{ingress.url}/v1/tags?status=503&body=Busy",
+            content=b"image",
+            headers={"Origin": "https://shop.example"},
+        )
+    assert answer.headers.get_list("Access-Control-Allow-Origin") == ["https://shop.example"]

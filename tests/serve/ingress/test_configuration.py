@@ -8,9 +8,9 @@ import re
 import pytest
 
 from pintag.serve.api.schemas import Problem
-from pintag.serve.ingress.configuration import MissingMarkerError, patch
+from pintag.serve.ingress.sections import MissingMarkerError
 from pintag.serve.ingress.settings import IngressSettings
-from tests.serve.ingress.conftest import Render
+from tests.serve.ingress.conftest import Render, patched
 
 APPLICATIONS = {"classifier": "/", "explainer": "/v1/explanations"}
 SETTINGS = IngressSettings(
@@ -22,10 +22,15 @@ SETTINGS = IngressSettings(
 )
 
 
+def stripped(text: str) -> list[str]:
+    """The lines of a configuration without indentation, and without empty ones."""
+    return [line.strip() for line in text.split("\n") if line.strip()]
+
+
 def added(before: str, after: str) -> list[str]:
     """The lines that are in `after` only, stripped."""
-    old = before.split("\n")
-    return [line.strip() for line in after.split("\n") if line not in old]
+    old = stripped(before)
+    return [line for line in stripped(after) if line not in old]
 
 
 def section(text: str, name: str) -> list[str]:
@@ -39,11 +44,11 @@ def section(text: str, name: str) -> list[str]:
 
 def test_rays_own_lines_are_kept_in_order(render: Render) -> None:
     before = render(APPLICATIONS).read_text()
-    left = iter(patch(before, IngressSettings()).split("\n"))
-    changed = re.compile(r" *server SERVE_REPLICA_.*")
+    left = iter(stripped(patched(before, IngressSettings())))
+    changed = re.compile(r"server SERVE_REPLICA_.*")
     # Ray's error pages.
-    replaced = re.compile(r" *(errorfile|http-request return status 404) .*")
-    for line in before.split("\n"):
+    replaced = re.compile(r"(errorfile|http-request return status 404) .*")
+    for line in stripped(before):
         if replaced.match(line):
             continue
         expected = f"{line} tcp-ut 5s" if changed.match(line) else line
@@ -51,7 +56,7 @@ def test_rays_own_lines_are_kept_in_order(render: Render) -> None:
 
 
 def test_an_idle_replica_comes_first(render: Render) -> None:
-    text = patch(render(APPLICATIONS).read_text(), SETTINGS)
+    text = patched(render(APPLICATIONS).read_text(), SETTINGS)
     for name in APPLICATIONS:
         lines = section(text, f"backend http-{name}")
         for letter in "ab":
@@ -61,7 +66,7 @@ def test_an_idle_replica_comes_first(render: Render) -> None:
 
 
 def test_overload_is_refused_before_a_backend_is_chosen(render: Render) -> None:
-    text = patch(render(APPLICATIONS).read_text(), SETTINGS)
+    text = patched(render(APPLICATIONS).read_text(), SETTINGS)
     assert "nbsrv(http-classifier),mul(33)" in text
     lines = section(text, "frontend http_frontend")
     order = ["acl is_http-classifier path /", "acl pintag_tags path_beg /v1/tags"]
@@ -74,7 +79,7 @@ def test_overload_is_refused_before_a_backend_is_chosen(render: Render) -> None:
 
 
 def test_haproxys_own_answers_are_problems_like_those_of_the_api(render: Render) -> None:
-    text = patch(render(APPLICATIONS).read_text(), SETTINGS)
+    text = patched(render(APPLICATIONS).read_text(), SETTINGS)
     problems = [
         Problem.model_validate_json(content.replace('\\"', '"'))
         for content in re.findall(r'string "(\{.*\})"', text)
@@ -98,18 +103,18 @@ def test_haproxys_own_answers_are_problems_like_those_of_the_api(render: Render)
 
 
 def test_without_a_limit_nothing_is_refused(render: Render) -> None:
-    text = patch(render(APPLICATIONS).read_text(), IngressSettings())
+    text = patched(render(APPLICATIONS).read_text(), IngressSettings())
     assert "be_conn" not in text
     assert "timeout server" not in "".join(section(text, "backend http-classifier"))
 
 
 def test_a_classifier_at_another_path_is_protected_too(render: Render) -> None:
-    text = patch(render({"classifier": "/pins"}).read_text(), SETTINGS)
+    text = patched(render({"classifier": "/pins"}).read_text(), SETTINGS)
     assert "acl pintag_tags path_beg /pins/v1/tags" in section(text, "frontend http_frontend")
 
 
 def test_a_replica_that_hangs_and_a_node_that_is_gone_are_given_up(render: Render) -> None:
-    text = patch(render(APPLICATIONS).read_text(), SETTINGS)
+    text = patched(render(APPLICATIONS).read_text(), SETTINGS)
     assert section(text, "backend http-classifier")[0] == "timeout server 6500ms"
     explainer = section(text, "backend http-explainer")
     assert explainer[0] == "timeout server 9000ms"
@@ -123,7 +128,7 @@ def test_a_replica_that_hangs_and_a_node_that_is_gone_are_given_up(render: Rende
 
 
 def test_a_replica_is_chosen_when_the_body_has_arrived(render: Render) -> None:
-    text = patch(render(APPLICATIONS).read_text(), IngressSettings(body_timeout_s=2.5))
+    text = patched(render(APPLICATIONS).read_text(), IngressSettings(body_timeout_s=2.5))
     rule = "http-request wait-for-body time 2500ms if pintag_body || pintag_chunked"
     assert rule in section(text, "frontend http_frontend")
 
@@ -135,14 +140,14 @@ def test_a_replica_is_chosen_when_the_body_has_arrived(render: Render) -> None:
 def test_replicas_of_this_node_are_reached_where_they_listen(
     render: Render, host: str, expected: str
 ) -> None:
-    text = patch(render(APPLICATIONS).read_text(), IngressSettings(host=host))
+    text = patched(render(APPLICATIONS).read_text(), IngressSettings(host=host))
     servers = re.findall(r"^ *server \S+ (\S+):\d+ ", text, re.M)
     assert servers == 6 * [expected]
 
 
 @pytest.mark.parametrize("host", ["", "127.0.0.1", "0.0.0.0"])
 def test_haproxys_own_pages_listen_on_the_servers_address(render: Render, host: str) -> None:
-    text = patch(render(APPLICATIONS, host="127.0.0.1").read_text(), IngressSettings(host=host))
+    text = patched(render(APPLICATIONS, host="127.0.0.1").read_text(), IngressSettings(host=host))
     binds = dict(re.findall(r"^\S+ (\S+)\n *bind (\S*):\d+$", text, re.M))
     assert binds == {
         "http_frontend": "127.0.0.1", "prometheus": host, "stats": host or "*"
@@ -151,8 +156,8 @@ def test_haproxys_own_pages_listen_on_the_servers_address(render: Render, host: 
 
 def test_haproxys_own_metrics_can_be_turned_off(render: Render) -> None:
     before = render(APPLICATIONS).read_text()
-    with_metrics = patch(before, SETTINGS)
-    without = patch(before, dataclasses.replace(SETTINGS, has_metrics=False))
+    with_metrics = patched(before, SETTINGS)
+    without = patched(before, dataclasses.replace(SETTINGS, has_metrics=False))
     assert "frontend prometheus" in with_metrics
     lines = section(with_metrics, "frontend prometheus")
     assert lines[0].startswith("bind ")
@@ -167,8 +172,8 @@ def test_haproxys_own_metrics_can_be_turned_off(render: Render) -> None:
 
 def test_requests_without_errors_are_logged_only_if_there_is_a_log_target(render: Render) -> None:
     before = render(APPLICATIONS).read_text()
-    assert "option dontlog-normal" in added(before, patch(before, IngressSettings()))
-    logging = patch(before, IngressSettings(log_target="127.0.0.1:514"))
+    assert "option dontlog-normal" in added(before, patched(before, IngressSettings()))
+    logging = patched(before, IngressSettings(log_target="127.0.0.1:514"))
     assert "option dontlog-normal" not in added(before, logging)
 
 
@@ -176,7 +181,7 @@ def test_a_configuration_without_applications_needs_no_markers_of_applications(
     render: Render,
 ) -> None:
     """Ray starts HAProxy with a configuration that has no applications."""
-    text = patch(render({}).read_text(), SETTINGS)
+    text = patched(render({}).read_text(), SETTINGS)
     assert "http-classifier" not in text
     for name in ("option dontlog-normal", "srvtcpka-idle 1s", "timeout http-request 10s"):
         assert name in section(text, "defaults")
@@ -210,7 +215,7 @@ def test_a_missing_marker_is_named(render: Render, line: str, other: str, named:
     before = render(APPLICATIONS).read_text()
     assert line in before
     with pytest.raises(MissingMarkerError, match=re.escape(named)):
-        patch(before.replace(line, other), SETTINGS)
+        patched(before.replace(line, other), SETTINGS)
 
 
 def test_settings_come_from_variables() -> None:
@@ -228,11 +233,12 @@ def test_settings_come_from_variables() -> None:
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "4096",
         "RAY_SERVE_HAPROXY_LOG_TARGET": "127.0.0.1:514",
         "PINTAG_ROOT_PATH": "/pintag",
+        "PINTAG_CORS_ORIGINS": "https://a.example https://b.example",
         "PINTAG_HAPROXY_METRICS": "0",
     }
     expected = IngressSettings(
-        "10.0.0.1", 128, 2.5, 6.5, 5, 9, 30, 40, 20, 10, 4096, "127.0.0.1:514", "/pintag", False,
-        "cluster",
+        "10.0.0.1", 128, 2.5, 6.5, 5, 9, 30, 40, 20, 10, 4096, "127.0.0.1:514", "/pintag",
+        ("https://a.example", "https://b.example"), False, "cluster",
     )  # fmt: skip
     assert IngressSettings.of(variables, "cluster") == expected
     assert IngressSettings.of({}) == IngressSettings()
@@ -272,8 +278,8 @@ def test_a_variable_with_a_wrong_value_is_named(name: str, value: str) -> None:
 
 
 def test_the_root_path_is_removed_before_an_application_is_chosen(render: Render) -> None:
-    text = patch(render(APPLICATIONS).read_text(), IngressSettings(root_path="/pintag"))
+    text = patched(render(APPLICATIONS).read_text(), IngressSettings(root_path="/pintag"))
     lines = section(text, "frontend http_frontend")
     rule = "http-request set-path %[path,bytes(7)] if { path_beg /pintag/ }"
     assert lines.index(rule) < lines.index("use_backend http-classifier if is_http-classifier")
-    assert "set-path" not in patch(render(APPLICATIONS).read_text(), IngressSettings())
+    assert "set-path" not in patched(render(APPLICATIONS).read_text(), IngressSettings())

@@ -219,11 +219,13 @@ def test_the_addresses_of_an_ipv6_network_are_one_client(start: Start, stalled: 
 def test_one_address_may_have_so_many_bodies_on_their_way(start: Start) -> None:
     settings = replace(SETTINGS, max_waiting_bodies=4)
     with start(settings) as ingress, held(ingress, STALLED["one chunk"], 5) as connections:
-        # HAProxy's threads take them in any order.
-        [refused], _, _ = select.select(connections, [], [], 30)
-        answer = refused.recv(1 << 16)
-        assert answer.startswith(b"HTTP/1.1 429 ")
-        assert b'"kind":"too_many_uploads"' in answer
+        # HAProxy's threads take them in any order, and two at once may refuse one more.
+        refused, _, _ = select.select(connections, [], [], 30)
+        assert 0 < len(refused) < len(connections)
+        for connection in refused:
+            answer = connection.recv(1 << 16)
+            assert answer.startswith(b"HTTP/1.1 429 ")
+            assert b'"kind":"too_many_uploads"' in answer
         # A body that comes with its head waits for nothing.
         with held(ingress, HEAD + b"Content-Length: 5\r\n\r\nimage", 1) as [whole]:
             assert whole.recv(1 << 16).startswith(b"HTTP/1.1 200 ")

@@ -12,12 +12,11 @@ import pytest
 
 from pintag.serve.config import HttpConfig, ServeConfig
 from pintag.serve.deployment_config import ClassifierConfig
-from pintag.serve.ingress.configuration import patch
 from pintag.serve.ingress.installation import haproxy_binary, has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
 from pintag.serve.nodes import environment
 from tests.conftest import Server, haproxy_config
-from tests.serve.ingress.conftest import Render
+from tests.serve.ingress.conftest import Render, patched
 
 pytestmark = pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
 
@@ -45,7 +44,7 @@ def test_haproxy_accepts_the_rules_in_rays_configuration(
     assert done.returncode == 0, done.stderr
     after = config.read_text()
     assert ("nbsrv(http-classifier),mul(33)" in after) == bool(applications)
-    assert after == patch(before, IngressSettings.of(variables(max_ongoing_requests=33)))
+    assert after == patched(before, IngressSettings.of(variables(max_ongoing_requests=33)))
 
 
 @pytest.mark.parametrize("arguments", [["-c"], ["-db"]])
@@ -56,7 +55,10 @@ def test_without_a_marker_haproxy_is_not_started_and_says_why(
     config.write_text(config.read_text().replace("option httplog", "option tcplog"))
     done = run_program(config, *arguments)
     assert done.returncode == 1
-    assert done.stderr == f"HAProxy is not started: {config}: no line `option httplog`\n"
+    assert (
+        done.stderr
+        == f"HAProxy is not started: {config}: no line `option httplog` below `defaults`\n"
+    )
 
 
 def test_ray_logs_why_haproxy_is_not_started(

@@ -208,6 +208,8 @@ def test_a_registry_that_cannot_be_written_is_followed(server: Server, folder: P
     (folder / REFUSED).mkdir()
     server.follow("damaged", "two")
     assert server.deployed == ["two"]
+    notes = [line for line in server.messages if "does not show this refusal" in line]
+    assert len(notes) == 1
 
 
 def test_a_rollback_of_the_registry_rolls_the_server_back(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pintag.serve.config import HttpConfig, LogConfig, MetricsConfig, ServeConfig
-from pintag.serve.deployment_config import ClassifierConfig, ImageConfig
+from pintag.serve.deployment_config import ClassifierConfig, ExplainerConfig, ImageConfig
 from pintag.serve.ingress.installation import has_haproxy
 from pintag.serve.nodes import ports
 from pintag.serve.nodes.environment import variables
@@ -34,10 +34,13 @@ def test_by_default_haproxy_is_used_where_ray_ships_it() -> None:
 @pytest.mark.parametrize("haproxy", [True, False])
 def test_rays_own_answers_are_replaced_once(haproxy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(MIDDLEWARE, raising=False)
-    config = ServeConfig(http=HttpConfig(haproxy=haproxy, root_path="/pintag"))
+    origins = ("https://shop.example", "https://b.example")
+    http = HttpConfig(haproxy=haproxy, root_path="/pintag", cors_origins=origins)
+    config = ServeConfig(http=http)
     found = variables(config)
     assert (MIDDLEWARE in found) is not haproxy
     assert found["PINTAG_ROOT_PATH"] == "/pintag"
+    assert found["PINTAG_CORS_ORIGINS"] == "https://shop.example https://b.example"
 
 
 def test_a_middleware_that_the_user_chose_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,6 +103,13 @@ def test_haproxy_waits_for_a_client_longer_than_a_replica_waits_for_its_body() -
     config = ServeConfig()
     seconds = float(variables(config)["RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S"])
     assert config.classifier.images.body_timeout_s < seconds < 120
+
+
+@pytest.mark.parametrize("deadline", [2, 20, 300])
+def test_an_explanation_ends_within_twice_its_deadline(deadline: float) -> None:
+    config = ServeConfig(explainer=ExplainerConfig(deadline_s=deadline))
+    seconds = float(variables(config)["PINTAG_EXPLANATION_TIMEOUT_S"])
+    assert deadline < seconds <= 2 * deadline
 
 
 @pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")

@@ -43,6 +43,18 @@ def test_a_port_that_the_user_chose_is_kept(monkeypatch: pytest.MonkeyPatch) -> 
     assert ports.variables(ServeConfig())[ports.HAPROXY_METRICS] == "12345"
 
 
+@pytest.mark.parametrize("name", ports.DEFAULTS)
+def test_a_taken_port_that_the_user_chose_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv(name, str(port))
+        message = f"cannot listen on port {port}: .*; the variable {name} chooses another"
+        with pytest.raises(ServerError, match=message):
+            ports.variables(ServeConfig())
+
+
 def test_the_port_of_haproxys_metrics_in_the_configuration_counts_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

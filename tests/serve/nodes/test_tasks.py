@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ray
 # Calls a function on each node. It creates a file with the id of its node, and waits for `go`.
 PROGRAM = """
 import json, sys
-from pintag import cluster
+from pintag.cluster import connection
 from pintag.serve.nodes import tasks
 
 def identify(folder):
@@ -29,7 +29,7 @@ def identify(folder):
         time.sleep(0.05)
     return node
 
-with cluster.connected():
+with connection.connected():
     print(json.dumps(tasks.call_on_each(identify, sys.argv[1])))
 """
 

@@ -31,11 +31,7 @@ class LeakSearch(Stage[CheckedData]):
     """Compares all images of the data set by a perceptual hash."""
 
     def __init__(self, context: StudyContext, data: DataSet, *, drop_leaks: bool) -> None:
-        """Prepare the search.
-
-        Args:
-            drop_leaks: move images that are in two splits to the earlier split.
-        """
+        """Prepare; `drop_leaks` moves images that are in two splits to the earlier split."""
         self._context, self._data, self._drop_leaks = context, data, drop_leaks
         self._checked: CheckedData | None = None
 

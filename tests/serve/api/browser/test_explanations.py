@@ -30,7 +30,7 @@ def test_a_click_on_a_category_marks_and_lists_its_superpixels(
     held.pop().continue_()
     why = answered_dialog(page)
     expect(why.get_by_role("heading")).to_have_text(f"Why “{label}”?")
-    expect(why.locator("tbody .rank").first).to_have_text(re.compile(r"^\W1$"))
+    expect(why.locator("tbody .rank").first).to_have_text(re.compile(r"^1\s\W$"))
     expect(why.locator(".fit")).to_contain_text("R² = ")
     assert overlay(page) != blank
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import httpx
@@ -48,6 +49,21 @@ def test_the_page_asks_for_a_key_if_the_server_requires_one_and_sends_it(
     page.reload()
     expect(page.locator("#model-version")).not_to_be_empty()
     expect(page.locator("#key")).to_be_hidden()
+
+
+def test_a_key_that_no_header_can_have_keeps_the_form(page: Page) -> None:
+    require_key(page)
+    page.reload()
+    field = page.get_by_label("This server requires an API key")
+    for key in ("pintag\u2013right", "r\u00efght", "my right"):
+        field.fill(key)
+        field.press("Enter")
+        expect(page.locator("#key [role=alert]")).to_contain_text("only letters, digits and _")
+        expect(page.locator("#model-error")).to_be_hidden()
+    field.fill(" right ")
+    field.press("Enter")
+    expect(page.locator("#key")).to_be_hidden()
+    expect(page.locator("#model-version")).not_to_be_empty()
 
 
 def test_images_that_are_added_before_the_key_are_tagged_when_it_is_accepted(
@@ -118,14 +134,19 @@ def test_a_pasted_image_is_tagged(page: Page, pictures: list[FilePayload]) -> No
     expect(page.locator(".card h3")).to_have_text("pasted-1.png")
 
 
-def test_dropped_images_and_folders_are_tagged(page: Page, sample_dir: Path) -> None:
-    folder = sample_dir / "test" / "art"
+def test_dropped_images_and_folders_are_tagged(
+    page: Page, sample_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "art"
+    shutil.copytree(sample_dir / "test" / "art", folder)
     file = min((sample_dir / "test" / "food").iterdir())
+    names = sorted(path.name for path in [file, *folder.iterdir()])
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
+        (folder / name).write_bytes(b"a system's own")
     drag = {"items": [], "files": [str(folder), str(file)], "dragOperationsMask": 1}
     mouse = page.context.new_cdp_session(page)
     for step in ("dragEnter", "dragOver", "drop"):
         mouse.send("Input.dispatchDragEvent", {"type": step, "x": 9, "y": 9, "data": drag})
-    names = sorted(path.name for path in [file, *folder.iterdir()])
     expect(page.locator('[data-state="tagged"]')).to_have_count(len(names))
     assert sorted(page.locator(".card h3").all_inner_texts()) == names
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 from pathlib import Path
 
 import pytest
 
-from pintag import ray_variables
+from pintag.cluster import ray_variables
 from pintag.core import machine
 from pintag.core.errors import ClusterError
 from tests.conftest import free_port
@@ -131,50 +130,6 @@ def test_an_address_that_answers_is_accepted() -> None:
         ray_variables.check_address()
 
 
-@pytest.mark.parametrize(
-    ("error", "remedy"),
-    [
-        (OSError("AF_UNIX path length cannot exceed 107 bytes"), "RAY_TMPDIR"),
-        (PermissionError(13, "Permission denied", "/tmp/ray"), "RAY_TMPDIR"),
-        (OSError(30, "Read-only file system", "/tmp/ray"), "RAY_TMPDIR"),
-        (FileNotFoundError(2, "No usable temporary directory found"), "RAY_TMPDIR"),
-        (RuntimeError("Unauthenticated: InvalidAuthToken"), "RAY_AUTH_TOKEN_PATH"),
-        (ConnectionError("no cluster\nand much more"), "check RAY_ADDRESS"),
-        # Something answers there; it may be a cluster that refuses this process.
-        (ConnectionError("no cluster\nand much more"), "RAY_AUTH_TOKEN_PATH"),
-    ],
-)
-def test_rays_errors_get_a_remedy_and_stay_one_line(error: Exception, remedy: str) -> None:
-    os.environ["RAY_ADDRESS"] = "head:6379"
-    message = ray_variables.explain(error)
-    assert remedy in message
-    assert "\n" not in message
-
-
-def test_a_reason_that_only_the_cause_of_rays_error_names_is_found() -> None:
-    os.environ["RAY_ADDRESS"] = "head:6379"
-    error = ConnectionError("Failed to connect to Ray cluster at head:6379")
-    error.__cause__ = RuntimeError("Failed to connect to GCS: InvalidAuthToken")
-    message = ray_variables.explain(error)
-    assert message.startswith("Failed to connect to Ray cluster at head:6379; this process has no ")
-    assert "check RAY_ADDRESS" not in message
-
-
-def test_a_program_that_cannot_be_run_is_no_folder_to_choose() -> None:
-    error = PermissionError(13, "Permission denied", sys.executable)
-    assert ray_variables.explain(error) == str(error)
-
-
-def test_a_cluster_that_does_not_start_in_time_gets_a_remedy() -> None:
-    os.environ.pop("RAY_ADDRESS", None)
-    message = ray_variables.explain(
-        Exception("The current node timed out during startup. The GCS has become overloaded.")
-    )
-    remedy = "the machine is too busy or short of memory: end other programs, and try again"
-    assert message.endswith(f"overloaded.; {remedy}")
-    assert ray_variables.explain(Exception("something else")) == "something else"
-
-
 def test_a_user_without_a_home_can_import_ray_train(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container that runs as any user id."""
 
@@ -186,15 +141,3 @@ def test_a_user_without_a_home_can_import_ray_train(monkeypatch: pytest.MonkeyPa
     ray_variables.set_variables()
     # What Ray Train does when it is imported.
     assert Path("~/ray_results").expanduser() == Path("/nonexistent/ray_results")
-
-
-def test_a_full_disk_is_named_if_a_cluster_does_not_start(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    os.environ.pop("RAY_ADDRESS", None)
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    monkeypatch.setattr(ray_variables, "_LEAST_FREE_BYTES", shutil.disk_usage(tmp_path).total)
-    assert ray_variables.explain(Exception("timed out")) == (
-        f"timed out; the disk of {tmp_path} is full: free some space, or set RAY_TMPDIR to a folder"
-        " on another disk"
-    )

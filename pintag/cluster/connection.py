@@ -9,13 +9,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from pintag import local_node, ray_variables
+from pintag.cluster import failures, local_node, ray_variables
 from pintag.core import signals
-from pintag.core.errors import ClusterError, PintagError
+from pintag.core.errors import ClusterError
 from pintag.core.quiet import quiet
-from pintag.ray_variables import LOGS_HINT
 
-log = logging.getLogger("pintag.cluster")
+log = logging.getLogger(__name__)
+# A node's processes have 30 s to find each other, and on a busy machine Python takes longer to
+# start. The next attempt finds its files in memory.
+_ATTEMPTS = 3
 
 
 @contextmanager
@@ -78,53 +80,21 @@ def start(options: dict[str, Any]) -> Any:
     # Ray prints what raylets report to standard output, even without `log_to_driver`. There it
     # would be among the results of a command.
     worker.print_to_stdstream = _log_report
-    try:
-        # Ray's own handler of SIGTERM would end this process without any cleanup.
-        with quiet(), signals.kept(signal.SIGTERM), local_node.started_apart():
-            return ray.init(
-                logging_level="ERROR", log_to_driver=False, include_dashboard=False,
-                job_config=_job_config(), **options,
-            )  # fmt: skip
-    # Ray raises a plain Exception when a node does not start in time on a busy machine.
-    except Exception as error:
-        raise ClusterError(f"no Ray cluster: {ray_variables.explain(error)}") from error
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            # Ray's own handler of SIGTERM would end this process without any cleanup.
+            with quiet(), signals.kept(signal.SIGTERM), local_node.starting():
+                return ray.init(
+                    logging_level="ERROR", log_to_driver=False, include_dashboard=False,
+                    job_config=_job_config(), **options,
+                )  # fmt: skip
+        # Ray raises a plain Exception when a node does not start in time on a busy machine.
+        except Exception as error:
+            if not left or not failures.may_start_later(error):
+                raise ClusterError(f"no Ray cluster: {failures.start_reason(error)}") from error
+            log.info("Ray's node did not start in time, trying again", exc_info=error)
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _log_report(data: Mapping[str, Any], ignore_prefix: bool) -> None:
     log.info("%s: %s", data["pid"], "\n".join(data["lines"]))
-
-
-def cause(error: BaseException) -> PintagError | None:
-    """Return the pintag error that caused one of Ray's errors, or None."""
-    current: BaseException | None = error
-    while current is not None:
-        # Ray's error of a task has the class of the task's error, too, but Ray's own long text.
-        inner = getattr(current, "cause", None)
-        if inner is None and isinstance(current, PintagError):
-            return current
-        current = inner or current.__cause__
-    return None
-
-
-def reason(error: BaseException) -> str:
-    """Why one of Ray's errors was raised, in one line: Ray's own text has many, with tracebacks.
-
-    The rest is logged at INFO, with the error and its causes.
-    """
-    from ray.exceptions import RayActorError, RayError, RayTaskError, WorkerCrashedError
-
-    log.info("an error of Ray", exc_info=error)
-    if known := cause(error):
-        return first_line(known)
-    if isinstance(error, (RayActorError, WorkerCrashedError)):
-        return f"a process of Ray ended unexpectedly, perhaps for lack of memory; {LOGS_HINT}"
-    root = error.cause if isinstance(error, RayTaskError) else error
-    is_complete = not isinstance(error, RayError) and len(str(root).strip().splitlines()) < 2
-    first = first_line(root)
-    return first if is_complete else f"{first.rstrip(' .:')}; {LOGS_HINT}"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type if it has none."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return next(filter(None, lines), type(error).__name__)

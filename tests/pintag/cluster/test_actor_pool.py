@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import ray
 
-from pintag.actor_pool import ActorPool
+from pintag.cluster.actor_pool import ActorPool
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 

@@ -1,7 +1,7 @@
-"""The places of an explainer: which requests are in progress, and whose explanation is next.
+"""The slots of an explainer: which requests are in progress, and whose explanation is next.
 
-Clients share the places, and take turns. A client alone may have all places. When they are taken, a
-client with few of them gets the place of a request that waits: of the client with the most, the
+Clients share the slots, and take turns. A client alone may have all slots. When they are taken, a
+client with few of them gets the slot of a request that waits: of the client with the most, the
 newest one. What is being computed or drawn is never ended.
 """
 
@@ -19,12 +19,12 @@ from pintag.serve.inference.equal_shares import EqualShares
 
 
 @dataclass(slots=True, eq=False)
-class Place:
-    """The place of one request."""
+class Slot:
+    """The slot of one request."""
 
     client: str
     turn: asyncio.Future[None] | None = None
-    """Done when its explanation may begin, or when the place is lost."""
+    """Done when its explanation may begin, or when the slot is lost."""
     is_computing: bool = False
 
     @property
@@ -33,31 +33,31 @@ class Place:
         return self.turn is not None and not self.turn.done()
 
 
-class ExplanationPlaces:
+class ExplanationSlots:
     """The requests in progress, of which one computes at a time. Use it on one event loop."""
 
     def __init__(self, count: int) -> None:
-        """`count` is the number of places."""
+        """`count` is the number of slots."""
         self._count = count
         # In the order of their arrival.
-        self._places: list[Place] = []
+        self._slots: list[Slot] = []
         self._shares = EqualShares[str]()
         self._is_busy = False
 
     def __len__(self) -> int:
         """The number of requests in progress."""
-        return len(self._places)
+        return len(self._slots)
 
     @contextlib.contextmanager
-    def admit(self, client: str, average_s: float) -> Iterator[Place]:
-        """A place for a request, for the duration of the block.
+    def admit(self, client: str, average_s: float) -> Iterator[Slot]:
+        """A slot for a request, for the duration of the block.
 
         Args:
             client: who sent the request.
             average_s: the seconds of an explanation; `Retry-After` is computed from it.
 
         Raises:
-            OverloadedError: all places are taken, and no client has two more than this one.
+            OverloadedError: all slots are taken, and no client has two more than this one.
         """
         if len(self) >= self._count:
             error = OverloadedError(
@@ -65,73 +65,73 @@ class ExplanationPlaces:
                 retry_after=math.ceil(average_s * len(self)),
             )
             self._make_room(client, error)
-        place = Place(client)
+        slot = Slot(client)
         if client not in self._clients():
             self._shares.join(client)
-        self._places.append(place)
+        self._slots.append(slot)
         try:
-            yield place
+            yield slot
         finally:
-            self._remove(place)
+            self._remove(slot)
 
     @contextlib.asynccontextmanager
-    async def turn(self, place: Place) -> AsyncIterator[None]:
+    async def turn(self, slot: Slot) -> AsyncIterator[None]:
         """Wait until clients that take turns would explain this one; the next follows the block.
 
         Raises:
-            OverloadedError: another client got the place.
+            OverloadedError: another client got the slot.
         """
         try:
-            await self._wait(place)
+            await self._wait(slot)
             yield
         finally:
             # It may have been cancelled at the moment when its turn came.
-            if place.is_computing:
-                place.is_computing = False
+            if slot.is_computing:
+                slot.is_computing = False
                 self._begin_next()
 
-    async def _wait(self, place: Place) -> None:
-        if not any(each.is_waiting for each in self._places if each.client == place.client):
-            self._shares.wait(place.client)
-        place.turn = asyncio.get_running_loop().create_future()
+    async def _wait(self, slot: Slot) -> None:
+        if not any(each.is_waiting for each in self._slots if each.client == slot.client):
+            self._shares.wait(slot.client)
+        slot.turn = asyncio.get_running_loop().create_future()
         if not self._is_busy:
             self._begin_next()
-        await place.turn
+        await slot.turn
 
     def _begin_next(self) -> None:
-        first: dict[str, Place] = {}
-        for place in self._places:
-            if place.is_waiting:
-                first.setdefault(place.client, place)
+        first: dict[str, Slot] = {}
+        for slot in self._slots:
+            if slot.is_waiting:
+                first.setdefault(slot.client, slot)
         self._is_busy = bool(first)
         if not first:
             return
         # How long an explanation takes is not known before: each counts the same. Of clients that
-        # had the same, the one with the fewest places is first.
+        # had the same, the one with the fewest slots is first.
         pieces = dict.fromkeys(sorted(first, key=self._clients().__getitem__), 1.0)
         client = self._shares.first(pieces)
         self._shares.serve(client, 1.0, pieces)
-        place = first[client]
-        place.is_computing = True
-        if place.turn:
-            place.turn.set_result(None)
+        slot = first[client]
+        slot.is_computing = True
+        if slot.turn:
+            slot.turn.set_result(None)
 
     def _make_room(self, client: str, error: OverloadedError) -> None:
-        """Take a place from the client with the most, if it keeps as many as this one then has."""
+        """Take a slot from the client with the most, if it keeps as many as this one then has."""
         clients = self._clients()
-        waiting = [each for each in reversed(self._places) if each.is_waiting]
-        newest = max(waiting, key=lambda place: clients[place.client], default=None)
+        waiting = [each for each in reversed(self._slots) if each.is_waiting]
+        newest = max(waiting, key=lambda slot: clients[slot.client], default=None)
         if newest is None or newest.turn is None or clients[newest.client] < clients[client] + 2:
             raise error
         newest.turn.set_exception(error)
         self._remove(newest)
 
-    def _remove(self, place: Place) -> None:
-        if place not in self._places:
+    def _remove(self, slot: Slot) -> None:
+        if slot not in self._slots:
             return
-        self._places.remove(place)
-        if place.client not in self._clients():
-            self._shares.leave(place.client)
+        self._slots.remove(slot)
+        if slot.client not in self._clients():
+            self._shares.leave(slot.client)
 
     def _clients(self) -> Counter[str]:
-        return Counter(place.client for place in self._places)
+        return Counter(slot.client for slot in self._slots)

@@ -6,18 +6,18 @@ store (`gcs_server`) Ray's calls wait for a minute, and end the process that cal
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
+from pintag.cluster.failures import LOGS_HINT
 from pintag.core import signals
 from pintag.core.errors import ClusterError
 from pintag.core.quiet import quiet
-from pintag.ray_variables import LOGS_HINT
 
 # Ray's names of the processes that a node cannot do without.
 _NEEDED = ("gcs_server", "raylet")
@@ -27,18 +27,29 @@ _REMEDY = "run the same command again (`train` and `study`: with --resume)"
 
 
 @contextmanager
-def started_apart() -> Iterator[None]:
-    """Give each process of Ray that starts in the block a process group of its own.
+def starting() -> Iterator[None]:
+    """A block in which Ray starts its processes, each in a process group of its own.
 
     `timeout` and other programs send SIGTERM to the whole group of a command. Ray's processes would
     end before this one has ended what runs on them.
+
+    If the block fails, the processes are killed: Ray leaves them until this process ends.
     """
     from ray._private import services
 
+    started: list[subprocess.Popen[bytes]] = []
     popen = services.ConsolePopen
-    services.ConsolePopen = functools.partial(popen, process_group=0)
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*arguments, **options, process_group=0))
+        return started[-1]
+
+    services.ConsolePopen = start
     try:
         yield
+    except BaseException:
+        _kill_groups(process.pid for process in started)
+        raise
     finally:
         services.ConsolePopen = popen
 
@@ -95,6 +106,10 @@ def _end_rest() -> None:
     with quiet():
         ray.shutdown()
     # Without a control store the raylet's own helpers would wait for it, and keep their ports.
+    _kill_groups(groups)
+
+
+def _kill_groups(groups: Iterable[int]) -> None:
     for group in groups:
         with suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Who gets a place of the explainer, and whose explanation is next."""
+"""Who gets a slot of the explainer, and whose explanation is next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pintag.serve.errors import OverloadedError
-from pintag.serve.inference.explanation_places import ExplanationPlaces
+from pintag.serve.inference.explanation_slots import ExplanationSlots
 
 pytestmark = pytest.mark.ray
 
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.ray
 class Explainer:
     """Computes one explanation after another, each when a test says so."""
 
-    def __init__(self, places: int) -> None:
-        self.places = ExplanationPlaces(places)
+    def __init__(self, slots: int) -> None:
+        self.slots = ExplanationSlots(slots)
         self.order: list[str] = []
         self.steps = asyncio.Semaphore(0)
 
     async def explain(self, client: str, name: str = "") -> None:
-        with self.places.admit(client, 2.5) as place:
-            async with self.places.turn(place):
+        with self.slots.admit(client, 2.5) as slot:
+            async with self.slots.turn(slot):
                 self.order.append(name or client)
                 await self.steps.acquire()
 
@@ -39,17 +39,17 @@ class Explainer:
             await asyncio.sleep(0)
 
 
-def run(steps: Callable[[Explainer], Coroutine[Any, Any, None]], places: int = 4) -> list[str]:
+def run(steps: Callable[[Explainer], Coroutine[Any, Any, None]], slots: int = 4) -> list[str]:
     """Run the steps, and return the order in which explanations began."""
 
     async def all_steps() -> list[str]:
-        explainer = Explainer(places)
+        explainer = Explainer(slots)
         async with asyncio.timeout(30):
             await steps(explainer)
             await explainer.end_all()
-        assert not len(explainer.places)
-        assert not explainer.places._is_busy
-        assert not explainer.places._shares._received
+        assert not len(explainer.slots)
+        assert not explainer.slots._is_busy
+        assert not explainer.slots._shares._received
         return explainer.order
 
     return asyncio.run(all_steps())
@@ -62,7 +62,7 @@ async def outcomes(explainer: Explainer, tasks: list[asyncio.Task[None]]) -> lis
     return ["refused" if isinstance(each, OverloadedError) else str(each) for each in results]
 
 
-def test_one_client_alone_has_all_places() -> None:
+def test_one_client_alone_has_all_slots() -> None:
     async def steps(explainer: Explainer) -> None:
         tasks = await explainer.start(*["one"] * 4)
         with pytest.raises(OverloadedError, match=r"^4 explanations are in progress") as raised:
@@ -73,7 +73,7 @@ def test_one_client_alone_has_all_places() -> None:
     assert run(steps) == ["one"] * 4
 
 
-def test_another_client_gets_the_place_of_the_newest_that_waits() -> None:
+def test_another_client_gets_the_slot_of_the_newest_that_waits() -> None:
     async def steps(explainer: Explainer) -> None:
         many = await explainer.start(*["many"] * 4)
         [other] = await explainer.start("other")
@@ -85,7 +85,7 @@ def test_another_client_gets_the_place_of_the_newest_that_waits() -> None:
     assert run(steps) == ["many", "other", "many", "many"]
 
 
-def test_a_client_gets_no_more_places_than_the_others_keep() -> None:
+def test_a_client_gets_no_more_slots_than_the_others_keep() -> None:
     async def steps(explainer: Explainer) -> None:
         many = await explainer.start(*["many"] * 4)
         others = await explainer.start(*["other"] * 3)
@@ -96,15 +96,15 @@ def test_a_client_gets_no_more_places_than_the_others_keep() -> None:
     run(steps)
 
 
-def test_the_client_with_the_most_places_loses_one() -> None:
+def test_the_client_with_the_most_slots_loses_one() -> None:
     async def steps(explainer: Explainer) -> None:
         tasks = await explainer.start("some", "many", "many", "some", "many", "other")
         assert await outcomes(explainer, tasks) == [*["None"] * 4, "refused", "None"]
 
-    run(steps, places=5)
+    run(steps, slots=5)
 
 
-def test_clients_with_a_place_each_keep_it() -> None:
+def test_clients_with_a_slot_each_keep_it() -> None:
     async def steps(explainer: Explainer) -> None:
         tasks = await explainer.start("a", "b", "c", "d", "e")
         assert await outcomes(explainer, tasks) == [*["None"] * 4, "refused"]
@@ -114,11 +114,11 @@ def test_clients_with_a_place_each_keep_it() -> None:
 
 def test_an_explanation_that_has_begun_is_not_ended() -> None:
     async def steps(explainer: Explainer) -> None:
-        with explainer.places.admit("many", 1):
+        with explainer.slots.admit("many", 1):
             tasks = await explainer.start("many", "other")
             assert await outcomes(explainer, tasks) == ["None", "refused"]
 
-    assert run(steps, places=2) == ["many"]
+    assert run(steps, slots=2) == ["many"]
 
 
 def test_clients_take_turns() -> None:
@@ -126,11 +126,11 @@ def test_clients_take_turns() -> None:
         tasks = await explainer.start("a", "a", "a", "b", "b")
         assert await outcomes(explainer, tasks) == ["None"] * 5
 
-    assert run(steps, places=5) == ["a", "b", "a", "b", "a"]
+    assert run(steps, slots=5) == ["a", "b", "a", "b", "a"]
 
 
 @pytest.mark.parametrize("turns", [0, 1])
-def test_a_cancelled_request_leaves_its_place_and_its_turn(turns: int) -> None:
+def test_a_cancelled_request_leaves_its_slot_and_its_turn(turns: int) -> None:
     """It waits, or its turn comes at the same moment."""
 
     async def steps(explainer: Explainer) -> None:
@@ -148,8 +148,8 @@ def test_a_cancelled_request_leaves_its_place_and_its_turn(turns: int) -> None:
 
 def test_an_error_of_an_explanation_ends_its_turn() -> None:
     async def steps(explainer: Explainer) -> None:
-        with pytest.raises(ValueError, match="mine"), explainer.places.admit("a", 1) as place:
-            async with explainer.places.turn(place):
+        with pytest.raises(ValueError, match="mine"), explainer.slots.admit("a", 1) as slot:
+            async with explainer.slots.turn(slot):
                 raise ValueError("mine")
         await outcomes(explainer, await explainer.start("b"))
 

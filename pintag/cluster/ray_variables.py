@@ -8,16 +8,13 @@ never written to a file. For a cluster of `RAY_ADDRESS` the token is `RAY_AUTH_T
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
-import shutil
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,29 +27,10 @@ NODE_VARIABLES: Mapping[str, str] = {"RAY_USAGE_STATS_ENABLED": "0"}
 _NO_HOME = "/nonexistent"
 # Ray does not start with a smaller object store.
 MIN_STORE_BYTES = 80 * 2**20
-# Replicas, workers and actors write their own errors there.
-LOGS = "ray/session_latest/logs below RAY_TMPDIR or /tmp"
-LOGS_HINT = f"Ray's logs name the cause ({LOGS})"
 _ADDRESS_TIMEOUT_S = 10.0
 # The part of shared memory that the object store may take, and of all memory.
 _SHARED_MEMORY_SHARE, _MEMORY_SHARE = 0.9, 0.3
-_CREDENTIALS_HINT = (
-    "this process has no token, or another one than the cluster: set RAY_AUTH_MODE=token, and "
-    "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to that of its head (`ray get-auth-token` prints it "
-    "there)"
-)
-_ADDRESS_HINT = "check RAY_ADDRESS, or unset it to start a local cluster"
-# The words of Ray's errors about a token that is missing or wrong.
-_REFUSED = ("authenticat", "token")
-_BUSY_HINT = "the machine is too busy or short of memory: end other programs, and try again"
-_FULL_HINT = "free some space, or set RAY_TMPDIR to a folder on another disk"
-# With less, Ray's processes may not write their logs and the files by which they find each other.
-_LEAST_FREE_BYTES = 10 * 2**20
-# No access, no permission, or a file system that is read-only.
-_DENIALS = (errno.EACCES, errno.EPERM, errno.EROFS)
-# The words of errors about a folder for temporary files: its path is too long, or there is none.
-_NO_FOLDER = ("af_unix", "socket path", "temporary directory")
-_FOLDER_HINT = "set RAY_TMPDIR to a folder with a shorter path that you can write to"
+ADDRESS_HINT = "check RAY_ADDRESS, or unset it to start a local cluster"
 
 
 def is_local() -> bool:
@@ -141,7 +119,7 @@ def check_address() -> None:
             if time.monotonic() > end or isinstance(error, socket.gaierror):
                 reason = error.strerror or error
                 raise ClusterError(
-                    f"no Ray cluster answers at {address}: {reason}; {_ADDRESS_HINT}"
+                    f"no Ray cluster answers at {address}: {reason}; {ADDRESS_HINT}"
                 ) from error
             # The head may be starting.
             time.sleep(0.5)
@@ -149,49 +127,7 @@ def check_address() -> None:
             return
 
 
-def explain(error: BaseException) -> str:
-    """Ray's message about a cluster that does not start or cannot be reached, and the remedy."""
-    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    # Ray's first error only names an address; the reason is in its causes.
-    text = " ".join(map(str, _causes(error))).lower()
-    if any(words in text for words in _NO_FOLDER) or _denies_folder(error):
-        return f"{first}; {_FOLDER_HINT}"
-    if any(word in text for word in _REFUSED):
-        return f"{first}; {_CREDENTIALS_HINT}"
-    if is_local():
-        return f"{first}; {_late_hint()}" if _is_late(text) else first
-    return f"{first}; {_ADDRESS_HINT}; or {_CREDENTIALS_HINT}"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    current: BaseException | None = error
-    while current is not None:
-        yield current
-        current = current.__cause__
-
-
-def _denies_folder(error: BaseException) -> bool:
-    """Whether a folder cannot be written to; a program that cannot be run is no such error."""
-    if not isinstance(error, OSError) or error.errno not in _DENIALS:
-        return False
-    return not Path(error.filename or "").is_file()
-
-
-def _is_late(text: str) -> bool:
-    """Whether one of Ray's processes did not start in time, by its message in lower case."""
-    return any(words in text for words in ("timed out", "overloaded"))
-
-
-def _late_hint() -> str:
-    """What to do if one of Ray's processes did not start in time."""
-    with suppress(OSError):
-        folder = _temporary_folder()
-        if shutil.disk_usage(folder).free < _LEAST_FREE_BYTES:
-            return f"the disk of {folder} is full: {_FULL_HINT}"
-    return _BUSY_HINT
-
-
-def _temporary_folder() -> Path:
+def temporary_folder() -> Path:
     """The folder in which Ray has its own."""
     return Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
 
@@ -199,7 +135,7 @@ def _temporary_folder() -> Path:
 def _last_cluster() -> str:
     """The address that `auto` means: of the cluster that `ray start` started here last."""
     try:
-        path = _temporary_folder() / "ray" / "ray_current_cluster"
+        path = temporary_folder() / "ray" / "ray_current_cluster"
         return path.read_text(encoding="utf-8").strip()
     except OSError:
         return ""

@@ -19,11 +19,11 @@ pytestmark = pytest.mark.ray
 # Connects as `train`, `study` and `bulk` do, and works until it is interrupted.
 SCRIPT = """
 import time
-from pintag import cluster
+from pintag.cluster import connection
 from pintag.core.errors import ClusterError
 
 try:
-    with cluster.connected():
+    with connection.connected():
         import ray
 
         @ray.remote(num_cpus=0)

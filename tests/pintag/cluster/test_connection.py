@@ -1,4 +1,4 @@
-"""Ray's workers import the installed packages, whatever is in the working directory."""
+"""Workers import the installed packages; a node that starts late is started again."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pintag import cluster
-from pintag.core.errors import DataError
-from tests.conftest import ROOT, free_port, wait_for
+from pintag.cluster import connection
+from pintag.core.errors import ClusterError
+from tests.conftest import ROOT, free_port
 
 pytestmark = pytest.mark.ray
 
-LOGS = "; Ray's logs name the cause (ray/session_latest/logs below RAY_TMPDIR or /tmp)"
 # Modules that workers import, and names of our own packages.
 NAMES = (
     "pintag", "train", "serve", "bulk", "ray", "numpy", "yaml", "keras", "lime", "pydantic", "PIL",
@@ -25,8 +23,8 @@ NAMES = (
 # How each command connects to Ray.
 CONNECT = {
     "train, study and bulk": """
-from pintag import cluster
-with cluster.connected():
+from pintag.cluster import connection
+with connection.connected():
     print_origins({names!r})
 """,
     "serve": """
@@ -76,40 +74,54 @@ def test_workers_import_no_module_of_the_working_directory(tmp_path: Path, comma
     assert [origin for origin in origins if origin.startswith(str(tmp_path))] == []
 
 
-def test_rays_errors_become_one_line(
-    ray_cluster: None, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+class BusyMachine:
+    """A `ray.init` that starts a process, and fails some times, as on a busy machine."""
+
+    def __init__(self, failures: int, words: str) -> None:
+        self.failures, self.words = failures, words
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, **_: object) -> str:
+        from ray._private import services
+
+        self.started.append(services.ConsolePopen(["sleep", "600"]))
+        if len(self.started) <= self.failures:
+            raise Exception(self.words)
+        return "connected"
+
+    def ended(self) -> list[bool]:
+        """Whether each process has been killed; the others are killed now."""
+        codes = [process.poll() for process in self.started]
+        for process in self.started:
+            process.kill()
+            process.wait()
+        return [code is not None for code in codes]
+
+
+LATE = "The current node timed out during startup. The GCS has become overloaded."
+
+
+def test_a_node_that_does_not_start_in_time_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Errors of a real cluster: an actor that is killed, and tasks that raise."""
-    caplog.set_level("INFO", "pintag.cluster")
-    import ray
-
-    @ray.remote(num_cpus=0)
-    class Actor:
-        def die(self) -> None:
-            os._exit(1)
-
-    @ray.remote(num_cpus=0)
-    def fail(error: Exception) -> None:
-        raise error
-
-    def reason(result: Any) -> str:
-        with pytest.raises(ray.exceptions.RayError) as raised:
-            ray.get(result)
-        return cluster.reason(raised.value)
-
-    died = "a process of Ray ended unexpectedly, perhaps for lack of memory"
-    assert reason(Actor.remote().die.remote()) == died + LOGS  # type: ignore[attr-defined]
-    assert reason(fail.remote(ValueError("bad\nsecond line"))) == "bad" + LOGS
-    assert reason(fail.remote(DataError("no images"))) == "no images"
-    # What the raylet reports about the actor is logged. On standard output it would be among the
-    # results of a command.
-    wait_for(lambda: "raylet: A worker died" in caplog.text, 60, "the report")
-    assert capfd.readouterr() == ("", "")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    busy = BusyMachine(2, LATE)
+    monkeypatch.setattr("ray.init", busy)
+    assert connection.start({}) == "connected"
+    for process in busy.started[:2]:
+        process.wait(30)
+    assert busy.ended() == [True, True, False]
 
 
-def test_an_error_of_one_line_is_kept_as_it_is() -> None:
-    assert cluster.reason(RuntimeError("no replica starts")) == "no replica starts"
-    assert cluster.reason(RuntimeError("deploying failed\n  File x, line 1")) == (
-        "deploying failed" + LOGS
-    )
-    assert cluster.reason(KeyError()) == "KeyError"
+@pytest.mark.parametrize(("words", "attempts"), [(LATE, 3), ("no such option", 1)])
+def test_a_node_that_never_starts_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, words: str, attempts: int
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    busy = BusyMachine(9, words)
+    monkeypatch.setattr("ray.init", busy)
+    with pytest.raises(ClusterError, match=r"^no Ray cluster: "):
+        connection.start({})
+    for process in busy.started:
+        process.wait(30)
+    assert busy.ended() == [True] * attempts

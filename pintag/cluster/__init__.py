@@ -1,0 +1,1 @@
+"""A Ray cluster: variables, connection, a node of this machine, actors, and errors in words."""
