@@ -27,7 +27,7 @@ KUBE_VERSION = "1.31.0"
 Schema = dict[str, Any]
 # Objects that Kubernetes validates itself: any key is allowed.
 FREE = {"resources", "podSecurityContext", "labels", "nodeSelector", "quota"}
-GROUPS, JOBS = ("classifier", "explainer"), ("train", "study", "bulk", "load")
+GROUPS, JOBS = ("classifier", "explainer"), ("train", "retrain", "study", "bulk", "load")
 STRICTER: dict[str, Schema] = {
     "image.tag": {"type": ["string", "integer"]},
     "image.digest": {"pattern": "^(sha256:[0-9a-f]{64})?$"},

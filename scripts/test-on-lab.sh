@@ -70,11 +70,25 @@ up() {
   "$lab" image "$prefix/pintag:1-demo" "$prefix/pintag:2-demo" "$prefix/redis:8.2-bookworm" "$prefix/s3:1"
   # A volume for the Redis of each installation: none is used twice.
   for number in $(seq 20); do "$lab" volume "redis$number" 2Gi; done
+  gateway_api || echo 'no Gateway API: tests/cluster/test_gateway.py will be skipped' >&2
+}
+
+gateway_api() { # its definitions, and then the operator's feature that needs them
+  local module=sigs.k8s.io/gateway-api@v1.4.0
+  local gates=RayClusterStatusConditions=true,RayServiceIncrementalUpgrade=true
+  go mod download "$module" &&
+    "$lab" kubectl apply --server-side --filename "$(go env GOMODCACHE)/$module/config/crd/standard" &&
+    "$lab" kubectl --namespace default patch deployment kuberay-operator --type=json --patch \
+      '[{"op": "replace", "path": "/spec/template/spec/containers/0/args/0", "value": "--feature-gates='"$gates"'"}]' &&
+    "$lab" kubectl --namespace default rollout status deployment kuberay-operator --timeout=5m
 }
 
 run_tests() {
   export PINTAG_CLUSTER_STOP_KUBELET="$lab kubelet \${NODE#lab} stop" PINTAG_CLUSTER_START_KUBELET="$lab kubelet \${NODE#lab} start"
   export PINTAG_CLUSTER_CUT="$lab cut \${NODE#lab}" PINTAG_CLUSTER_MEND="$lab mend \${NODE#lab}"
+  if "$lab" kubectl get crd httproutes.gateway.networking.k8s.io >/dev/null 2>&1; then
+    export PINTAG_CLUSTER_INCREMENTAL=1
+  fi
   PINTAG_CLUSTER_IMAGE=$prefix/pintag:1-demo PINTAG_CLUSTER_STORE_IMAGE=$prefix/s3:1 PINTAG_CLUSTER_DISPOSABLE=1 \
     "$lab" exec make test-cluster ARGS="${ARGS:-}"
 }

@@ -4,6 +4,7 @@ KUBECONFIG names the cluster, with KubeRay in it. PINTAG_CLUSTER_IMAGE is an ima
 have, with a bundle at /models/pins (docs/tutorials/first-cluster.md, step 1).
 PINTAG_CLUSTER_SECOND_TAG is another tag of such an image, to upgrade to.
 PINTAG_CLUSTER_STORE_IMAGE has moto's server, an S3 store (scripts/test-on-lab.sh builds it).
+PINTAG_CLUSTER_ACCESS_MODE is that of the volumes of jobs: ReadWriteOnce on kind, with its one node.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from scripts import chart
 
 IMAGE = os.environ.get("PINTAG_CLUSTER_IMAGE", "pintag:1-demo")
 SECOND_TAG = os.environ.get("PINTAG_CLUSTER_SECOND_TAG", "2-demo")
+ACCESS_MODE = os.environ.get("PINTAG_CLUSTER_ACCESS_MODE", "ReadWriteMany")
 STORE_IMAGE = os.environ.get("PINTAG_CLUSTER_STORE_IMAGE", "s3:1")
 # A processor of the lab is shared by many: what is quick elsewhere takes minutes.
 READY_S, GONE_S = 900, 180
@@ -45,7 +47,7 @@ ROOM_FOR_ANOTHER = (
 Object = dict[str, Any]
 disposable = pytest.mark.skipif(
     os.environ.get("PINTAG_CLUSTER_DISPOSABLE") != "1",
-    reason="ends pods, or stops nodes: PINTAG_CLUSTER_DISPOSABLE=1 allows that",
+    reason="loads the cluster, ends pods, or stops nodes: PINTAG_CLUSTER_DISPOSABLE=1 allows that",
 )
 
 
@@ -236,8 +238,11 @@ class Installation:
         kinds = (
             "rayservices,rayclusters,rayjobs,pods,services,statefulsets,jobs,persistentvolumeclaims"
         )
-        kinds += ",networkpolicies,poddisruptionbudgets"
-        return self.kubectl("get", kinds, "--output=name").split()
+        kinds += ",networkpolicies,poddisruptionbudgets,serviceaccounts,roles,rolebindings"
+        kinds += ",secrets,configmaps"
+        # Kubernetes makes these in every namespace, and `installation` the Secret.
+        others = {"serviceaccount/default", "configmap/kube-root-ca.crt", "secret/pintag-redis"}
+        return sorted({*self.kubectl("get", kinds, "--output=name").split()} - others)
 
 
 @contextlib.contextmanager

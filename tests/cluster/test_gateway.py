@@ -14,9 +14,9 @@ import pytest
 
 from tests.cluster import kubernetes
 from tests.cluster.gateway import gateway
-from tests.cluster.kubernetes import READY_S, run, wait_for
+from tests.cluster.kubernetes import READY_S, disposable, run, wait_for
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400), disposable]
 
 OPTIONS = ("--set=settings.explainer.enabled=false", "--set=kuberay.clusterDeletionDelaySeconds=30")
 STEPS = (
@@ -42,10 +42,6 @@ def gateway_class(cluster: None) -> Iterator[None]:
     run("kubectl", "delete", "gatewayclass", "stand-in")
 
 
-@pytest.mark.skipif(
-    os.environ.get("PINTAG_CLUSTER_INCREMENTAL") == "1",
-    reason="the route of the chart is for upgrades without a gateway of KubeRay's",
-)
 def test_uploads_come_in_by_the_route_of_the_chart(cluster: None) -> None:
     with kubernetes.installation() as server:
         parents = '[{"name": "gateway"}]'

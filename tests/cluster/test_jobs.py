@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster import kubernetes, objects
-from tests.cluster.kubernetes import READY_S, Installation, wait_for
+from tests.cluster.kubernetes import READY_S, Installation, disposable, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
@@ -25,11 +25,20 @@ OPTIONS = (
 COMMANDS = {
     "train": "pintag train /opt/pintag/configs/train/sample.yaml --data /data/pins "
     "--out /models/runs/sample --resume name=sample scaling.num_workers=1",
+    "retrain": 'sh -c "pintag train /opt/pintag/configs/train/sample.yaml --data /data/pins '
+    "--out /models/runs/again-{run} --resume name=sample scaling.num_workers=1 && "
+    "pintag optimize /models/runs/again-{run} --data /data/pins && "
+    'pintag models add --use /models/runs/again-{run} /models/pins"',
     "study": "pintag study /opt/pintag/configs/study/sample.yaml --data /data/pins "
     "--out /models/runs/study --resume",
     "bulk": "pintag bulk /data/pins/test --bundle /models/pins/one --out /models/tags",
 }
-RESULTS = {"train": "runs/sample/bundle.json", "study": "runs/study/study.json", "bulk": "tags"}
+RESULTS = {
+    "train": "runs/sample/bundle.json",
+    "retrain": "runs/again-1/bundle.json",
+    "study": "runs/study/results.json",
+    "bulk": "tags",
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +58,7 @@ def volume_claim(name: str) -> kubernetes.Object:
         "kind": "PersistentVolumeClaim",
         "metadata": {"name": name},
         "spec": {
-            "accessModes": ["ReadWriteMany"],
+            "accessModes": [kubernetes.ACCESS_MODE],
             "resources": {"requests": {"storage": "1Gi"}},
         },
     }
@@ -90,7 +99,7 @@ def wait_until_complete(server: Installation, name: str) -> None:
     assert state() == "CompleteSUCCEEDED", log
 
 
-# Links 2,000 pictures ten times, so that a job takes a while.
+# Links the pictures of one folder ten times, so that a job takes a while.
 MANY = (
     "cd /data/many && for copy in 0 1 2 3 4 5 6 7 8 9; do cp -al train copy$copy; done; rm -r train"
 )
@@ -101,18 +110,20 @@ import pyarrow.parquet as parquet
 
 names = [
     name
-    for path in pathlib.Path("/models-volume/many").glob("*.parquet")
+    for path in pathlib.Path("/models-volume/many").glob("part-*.parquet")
     for name in parquet.read_table(path, columns=["uri"])["uri"].to_pylist()
 ]
 print(len(set(names)), len(names))
 """
 
 
+@disposable
 def test_a_bulk_job_goes_on_without_its_head_and_without_its_submitter(
     server: Installation,
 ) -> None:
     server.run("client", "pintag", "data", "sample", "/data/many", "--per-label", "250")
     server.run("client", "sh", "-c", MANY)
+    total = len(server.run("client", "find", "/data/many", "-name", "*.jpg").splitlines())
     command = "pintag bulk /data/many --bundle /models/pins/one --out /models/many"
     server.upgrade(
         *OPTIONS,
@@ -120,12 +131,12 @@ def test_a_bulk_job_goes_on_without_its_head_and_without_its_submitter(
         f"--set-string=jobs.bulk.command={command}",
     )
     name = f"{server.name}-bulk-2"
-    wait_for(lambda: results(server)[0] >= 0.25 * 20_000, 1200, "a quarter of the results")
+    wait_for(lambda: results(server)[0] >= 0.25 * total, 1200, "a quarter of the results")
     end(server, f"ray.io/cluster={cluster_of(server, name)},ray.io/node-type=head")
-    wait_for(lambda: results(server)[0] >= 0.5 * 20_000, 1200, "half of the results")
+    wait_for(lambda: results(server)[0] >= 0.5 * total, 1200, "half of the results")
     end(server, f"batch.kubernetes.io/job-name={name}")
     wait_until_complete(server, name)
-    assert results(server) == (20_000, 20_000)
+    assert results(server) == (total, total)
 
 
 def end(server: Installation, labels: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster import kubernetes, objects
-from tests.cluster.kubernetes import READY_S, Installation, wait_for
+from tests.cluster.kubernetes import READY_S, Installation, disposable, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
@@ -70,6 +70,7 @@ def test_pods_wait_for_a_bundle_and_say_so(server: Installation) -> None:
     assert served(server) == "one"
 
 
+@disposable
 def test_a_version_is_rolled_out_and_back_under_load(server: Installation) -> None:
     before = server.pods("--selector=ray.io/node-type")
     server.python("client", objects.ADD, objects.REGISTRY, "two")
@@ -83,6 +84,7 @@ def test_a_version_is_rolled_out_and_back_under_load(server: Installation) -> No
     server.kubectl("diff", "--filename=-", stdin=server.helm("get", "manifest", server.name))
 
 
+@disposable
 def test_a_damaged_version_is_refused_and_the_old_one_serves_on(server: Installation) -> None:
     server.python("client", objects.ADD, objects.REGISTRY, "bad")
     server.python("client", DAMAGE, f"{objects.REGISTRY}/bad")

@@ -9,11 +9,12 @@ from tests.cluster.kubernetes import (
     READY_S,
     Installation,
     component,
+    disposable,
     is_ready,
     wait_for,
 )
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400), disposable]
 
 OPTIONS = (
     "--set=settings.explainer.enabled=false,settings.http.drain_s=5",

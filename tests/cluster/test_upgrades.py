@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.cluster import kubernetes
-from tests.cluster.kubernetes import READY_S, ROOM_FOR_ANOTHER, Installation, wait_for
+from tests.cluster.kubernetes import READY_S, ROOM_FOR_ANOTHER, Installation, disposable, wait_for
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400), disposable]
 
 OPTIONS = (
     *ROOM_FOR_ANOTHER,

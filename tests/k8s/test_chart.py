@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import shutil
 import subprocess
 from typing import Any
@@ -18,6 +19,7 @@ from tests.k8s.rendering import (
     EVERYTHING,
     Object,
     check,
+    cluster,
     helm,
     objects,
     one,
@@ -180,3 +182,15 @@ def test_jobs_can_be_installed_without_a_server() -> None:
     assert kinds == {"RayJob", "ResourceQuota", "NetworkPolicy", "ServiceAccount"}
     (quota,) = (each for each in found if each["kind"] == "ResourceQuota")
     assert quota["spec"]["hard"] == {"pods": 9}
+
+
+def test_a_cluster_can_start_with_the_pods_and_replicas_that_run_now() -> None:
+    """As docs/operations.md rolls out an image under load."""
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    (options,) = re.findall(r"(--set classifier\.pods\.min=.*)", page)
+    options = options.replace("$((pods * 4))", "20").replace("$pods", "5")
+    service = one("RayService", "cpu", *options.split())
+    group = cluster(service)["workerGroupSpecs"][0]
+    assert (group["groupName"], group["replicas"], group["minReplicas"]) == ("classifier", 5, 5)
+    (classifier, *_) = yaml.safe_load(service["spec"]["serveConfigV2"])["applications"]
+    assert classifier["args"]["classifier"]["autoscaling"]["min_replicas"] == 20

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
 
 import pytest
 from ray.autoscaler._private.constants import AUTOSCALER_METRIC_PORT
@@ -218,7 +220,7 @@ def test_probes_are_our_own() -> None:
     assert "/api/local_raylet_healthz" in code
     assert f"{AUTOSCALER_METRIC_PORT}/metrics" in code
     for worker in workers:
-        assert worker["readinessProbe"]["httpGet"] == {"path": "/-/healthz", "port": "serve"}
+        assert worker["readinessProbe"]["httpGet"] == {"path": "/-/healthz?node", "port": "serve"}
         assert worker["readinessProbe"]["failureThreshold"] > 1
         assert worker["livenessProbe"]["httpGet"]["path"] == "/api/local_raylet_healthz"
 
@@ -273,11 +275,25 @@ def test_a_job_that_is_run_again_has_another_name() -> None:
             )
             if each["kind"] in ("RayJob", "Job") and "-load-" not in each["metadata"]["name"][:15]
         }
-        for jobs in [("train", "study", "bulk")]
+        for jobs in [("train", "retrain", "study", "bulk")]
         for run in (1, 2)
     )
-    assert len(first) == 3
+    assert len(first) == 4
     assert not first & second
+
+
+def test_a_model_that_is_trained_again_goes_into_the_registry() -> None:
+    options = ("--set=jobs.retrain.enabled=true", "--set=jobs.retrain.run=may")
+    command = shlex.split(one("RayJob", "cpu", *options)["spec"]["entrypoint"])
+    # `ray job submit` gets the words from a shell, and joins them for another.
+    assert shlex.split(subprocess.list2cmdline(command)) == command
+    shell, option, steps = command
+    assert (shell, option) == ("sh", "-c")
+    train, optimize, add = (shlex.split(step) for step in steps.split("&&"))
+    folder = train[train.index("--out") + 1]
+    assert folder == "/models/runs/pins-may"
+    assert optimize[:3] == ["pintag", "optimize", folder]
+    assert add == ["pintag", "models", "add", "--use", folder, "/models/pins"]
 
 
 def test_a_finished_job_soon_frees_its_nodes() -> None:

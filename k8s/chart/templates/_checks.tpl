@@ -2,11 +2,14 @@
 {{- define "pintag.checks" -}}
 {{- if .Values.server.enabled -}}
 {{- include "pintag.serverChecks" . -}}
-{{- else if not (or .Values.jobs.train.enabled .Values.jobs.study.enabled .Values.jobs.bulk.enabled) -}}
+{{- else if not (or .Values.jobs.train.enabled .Values.jobs.retrain.enabled .Values.jobs.study.enabled .Values.jobs.bulk.enabled) -}}
 {{- fail "server.enabled=false makes jobs only, and none is enabled: set jobs.train.enabled=true, or another one" -}}
 {{- end -}}
 {{- if and .Values.server.enabled .Values.jobs.quota -}}
 {{- fail "jobs.quota would count the server's pods too: install the jobs in a namespace of their own, with server.enabled=false" -}}
+{{- end -}}
+{{- if or (hasKey .Values.commonLabels "app.kubernetes.io/name") (hasKey .Values.pods.labels "app.kubernetes.io/name") -}}
+{{- fail "commonLabels and pods.labels cannot have app.kubernetes.io/name: KubeRay finds the head by its own (kuberay#2648)" -}}
 {{- end -}}
 {{- range $pods := list "head" "classifier" "explainer" "jobs" -}}
 {{- $store := (get $.Values $pods).objectStore -}}
@@ -33,6 +36,9 @@
 {{- if and (eq $upgrade.type "NewClusterWithIncrementalUpgrade") (not $upgrade.gatewayClassName) -}}
 {{- fail "kuberay.upgrade.type=NewClusterWithIncrementalUpgrade needs kuberay.upgrade.gatewayClassName" -}}
 {{- end -}}
+{{- if and (eq $upgrade.type "NewClusterWithIncrementalUpgrade") (or .Values.httpRoute.enabled .Values.ingress.enabled) -}}
+{{- fail "kuberay.upgrade.type=NewClusterWithIncrementalUpgrade moves the traffic by a Gateway and a route that KubeRay makes; requests through httpRoute or ingress would still go to the old cluster, which shrinks meanwhile: set httpRoute.enabled=false and ingress.enabled=false" -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "pintag.serverChecks" -}}
@@ -53,6 +59,10 @@
 {{- end -}}
 {{- if gt (int $scaling.min_replicas) (int $scaling.max_replicas) -}}
 {{- fail (printf "settings.%s.autoscaling.min_replicas is %d, above max_replicas, %d" $kind (int $scaling.min_replicas) (int $scaling.max_replicas)) -}}
+{{- end -}}
+{{- $gpus := mulf (get $settings $kind).num_gpus $group.replicasPerPod -}}
+{{- if gt $gpus (float64 $group.gpu.count) -}}
+{{- fail (printf "%s.replicasPerPod times settings.%s.num_gpus is %g, but %s.gpu.count is %d: no pod has room, and the replicas would wait for ever" $kind $kind $gpus $kind (int $group.gpu.count)) -}}
 {{- end -}}
 {{- if gt (int $scaling.max_replicas) (int $room) -}}
 {{- fail (printf "settings.%s.autoscaling.max_replicas is %d, but %s.pods.max times %s.replicasPerPod have room for %d: change one" $kind (int $scaling.max_replicas) $kind $kind (int $room)) -}}

@@ -102,7 +102,7 @@ template:
           {{- end }}
         # Ours, not KubeRay's: a pod that answers stays in the Service while the head or Ray's agent is busy or gone.
         readinessProbe:
-          httpGet: { path: /-/healthz, port: serve }
+          httpGet: { path: "/-/healthz?node", port: serve }
           # A node without replicas goes on answering for drain_s: it must be out of the Service by then. But a reload of HAProxy
           # must not take it out.
           periodSeconds: 1

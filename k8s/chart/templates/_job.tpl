@@ -23,7 +23,12 @@ spec:
   {{- with include "pintag.priority" (dict "root" $root "kind" "jobs" "given" $jobs.priorityClassName) }}
   priorityClassName: {{ . }}
   {{- end }}
-  {{- include "pintag.placement" (dict "root" $root "group" $root.Values.head) | nindent 2 }}
+  {{- include "pintag.placement" (dict "root" $root "group" $jobs) | nindent 2 }}
+  {{- if not .head }}
+  {{- with $jobs.gpu.runtimeClassName }}
+  runtimeClassName: {{ . }}
+  {{- end }}
+  {{- end }}
   containers:
     - name: ray
       {{- include "pintag.container" $root | nindent 6 }}
@@ -41,7 +46,11 @@ spec:
         {{- end }}
         - { name: metrics, containerPort: 8080 }
       resources:
+        {{- if .head }}
         {{- toYaml $jobs.resources | nindent 8 }}
+        {{- else }}
+        {{- include "pintag.resources" $jobs | nindent 8 }}
+        {{- end }}
       volumeMounts:
         {{- include "pintag.mounts" (dict "root" $root "kind" "job") | nindent 8 }}
         {{- if $jobs.dataClaim }}

@@ -41,13 +41,18 @@ annotations:
 {{- end }}
 {{- end -}}
 
+{{/* A tag or run that may be a number: in a file of values 20261201 is a float, which would become 2.0261201e+07. */}}
+{{- define "pintag.text" -}}
+{{- kindIs "float64" . | ternary (int64 .) . -}}
+{{- end -}}
+
 {{- define "pintag.image" -}}
 {{- $image := .Values.image -}}
 {{- $name := empty $image.registry | ternary $image.repository (printf "%s/%s" $image.registry $image.repository) -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $name $image.digest -}}
 {{- else -}}
-{{- printf "%s:%v" $name ($image.tag | default .Chart.AppVersion) -}}
+{{- printf "%s:%s" $name (include "pintag.text" ($image.tag | default .Chart.AppVersion)) -}}
 {{- end -}}
 {{- end -}}
 

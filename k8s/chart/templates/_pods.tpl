@@ -49,6 +49,9 @@ affinity:
 - { name: {{ $name }}, value: {{ $value | quote }} }
 {{- end }}
 {{- include "pintag.commonEnvironment" . }}
+{{- /* By default Ray's processes notice after two minutes that another node has left the network. Replicas that do not
+answer a new head within 30 s are replaced (decision 35). */}}
+- { name: RAY_grpc_client_keepalive_timeout_ms, value: "10000" }
 - name: PINTAG_REDIS_PASSWORD # for access.rate_limits.redis
   valueFrom:
     secretKeyRef: { name: {{ include "pintag.redisSecret" . }}, key: {{ .Values.redis.secretKey }} }
