@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pintag.cluster import ray_variables
-from pintag.core.errors import PintagError
+from pintag.core.errors import PintagError, first_line
 
 log = logging.getLogger(__name__)
 # Replicas, workers and actors write their own errors there.
@@ -62,12 +62,6 @@ def reason(error: BaseException) -> str:
     is_complete = not isinstance(error, RayError) and len(str(root).strip().splitlines()) < 2
     first = first_line(root)
     return first if is_complete else f"{first.rstrip(' .:')}; {LOGS_HINT}"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type if it has none."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return next(filter(None, lines), type(error).__name__)
 
 
 def start_reason(error: BaseException) -> str:

@@ -55,3 +55,15 @@ class ExplainError(PintagError):
 
 class ServerError(PintagError):
     """A server cannot start, cannot be reached, or returned an error."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line with text of an error's message, or the name of its class if it has none."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
+def summary(error: BaseException) -> str:
+    """The class of an error of another library and the beginning of its message, in one line."""
+    name, line = type(error).__name__, first_line(error)
+    return name if line == name else f"{name}: {line[:300]}"

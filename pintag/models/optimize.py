@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from pydantic import Field
 
-from pintag.core import formatting
+from pintag.core import errors, formatting
 from pintag.core.config import Strict
 from pintag.core.errors import DataError, PintagError
 from pintag.core.types import Confidences, Engine
@@ -165,8 +165,7 @@ def _attempt(step: str, function: Callable[[], Result]) -> tuple[Result | None, 
         raise
     # OpenVINO and NNCF raise many kinds of exceptions for networks that they do not support.
     except Exception as error:
-        first_line = next(iter(str(error).strip().splitlines()), "")[:300]
-        return None, f"{step} failed: {type(error).__name__}: {first_line}"
+        return None, f"{step} failed: {errors.summary(error)}"
 
 
 def _quantize(

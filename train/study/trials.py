@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from pintag.core import errors
 from pintag.train.config import SvmConfig, TrainConfig
 from pintag.train.fit import device
 from pintag.train.fit.epochs import Indices
@@ -162,7 +163,7 @@ def _run_with_tune(
         raise
     for number, result in enumerate(results):
         if result.error:
-            on_end(trials[number], {"failure": _first_line(result.error)})
+            on_end(trials[number], {"failure": errors.summary(result.error)})
 
 
 class _Attempt:
@@ -247,7 +248,7 @@ def _run_trial(config: Mapping[str, int], trials: Sequence[Trial], data: TrialDa
         result = _fit(trial.learner, _task(trial, data))
     # An exception would occur again, so the trial has failed. Tune repeats it if its process dies.
     except Exception as error:
-        tune.report({"failure": _first_line(error), "done": True})
+        tune.report({"failure": errors.summary(error), "done": True})
     else:
         tune.report({"outcome": encode(result), "done": True})
 
@@ -303,7 +304,3 @@ def _describe_memory(error: BaseException) -> str:
         f"out of memory{usage}: Ray stopped the trial although it ran alone; use a smaller batch"
         " size or network, or a node with more memory"
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
