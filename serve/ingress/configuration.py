@@ -10,11 +10,12 @@ Standard library only: see main.py.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from . import answers, clients, cors, headers, health, identity, limits, refusals
+from . import answers, balancing, clients, cors, headers, health, identity, limits, refusals
 from .limits import CLASSIFIER
 from .sections import FRONTEND, ConfigSection, Configuration, MissingMarkerError
-from .settings import DEAD_NODE_S, IngressSettings
+from .settings import IngressSettings
 
 EXPLAINER = "http-explainer"
 _METRICS = "frontend prometheus"
@@ -41,20 +42,20 @@ def patch(configuration: Configuration, settings: IngressSettings) -> None:
     applications = configuration.applications()
     for name, backend in applications.items():
         reach_local_servers(backend, settings.host)
-        prefer_idle_replicas(name, backend)
-        notice_dead_nodes(backend)
+        balancing.choose_replicas(name, backend)
+        balancing.notice_dead_nodes(backend)
     if EXPLAINER in applications:
         applications[EXPLAINER].lines[:0] = limit_explanation_time(settings)
     if CLASSIFIER in applications:
         applications[CLASSIFIER].lines[:0] = limits.limit_answers(settings)
-        _refuse_overload(frontend, settings)
+        _refuse_overload(frontend, settings, applications[CLASSIFIER].replicas)
     configuration.sections += limits.tables()
 
 
 def _defaults(settings: IngressSettings) -> list[str]:
     return [
         *log_failures_only(settings),
-        *probe_connections(),
+        *balancing.probe_connections(),
         *limits.limit_heads(),
         *answers.own_errors(settings),
     ]
@@ -132,37 +133,6 @@ def log_failures_only(settings: IngressSettings) -> list[str]:
     return [] if settings.log_target else ["option dontlog-normal"]
 
 
-def probe_connections() -> list[str]:
-    """Probe connections to replicas every second.
-
-    A node without power or network acknowledges no data. HAProxy can notice that only if it sends
-    some, and while it waits for an answer it sends only these probes: see `notice_dead_nodes`.
-    """
-    return ["option srvtcpka", "srvtcpka-idle 1s", "srvtcpka-intvl 1s"]
-
-
-def prefer_idle_replicas(name: str, backend: ConfigSection) -> None:
-    """Send each request to the first idle replica, if there is one: its caches are warm.
-
-    HAProxy's own rule, the least connections, would take idle replicas in turn.
-    """
-    backend.replace(
-        r"server (SERVE_REPLICA_\S*).*",
-        lambda found: [
-            f"use-server {found[1]} if {{ srv_conn({name}/{found[1]}) eq 0 }}",
-            found[0],
-        ],
-    )
-
-
-def notice_dead_nodes(backend: ConfigSection) -> None:
-    """Give up a node that acknowledges no data for 5 s; by default it is a quarter of an hour.
-
-    Its requests are sent to another node.
-    """
-    backend.replace(r"server SERVE_REPLICA_.*", lambda found: [f"{found[0]} tcp-ut {DEAD_NODE_S}s"])
-
-
 def remove_root_path(settings: IngressSettings) -> list[str]:
     """Choose the application by the path below the root path."""
     if not settings.root_path:
@@ -178,13 +148,16 @@ def _public_bind(frontend: ConfigSection) -> str:
     return frontend.lines[0]
 
 
-def _refuse_overload(frontend: ConfigSection, settings: IngressSettings) -> None:
+def _refuse_overload(
+    frontend: ConfigSection, settings: IngressSettings, replicas: Sequence[str]
+) -> None:
     """Add the rules where the application is chosen, below its route prefix: `/` by default."""
     marker = f"acl is_{CLASSIFIER} path "
     routes = [line.removeprefix(marker) for line in frontend.lines if line.startswith(marker)]
     if not routes:
         raise MissingMarkerError(f"no line `{marker}PREFIX`")
-    frontend.insert(marker + routes[0], limits.refuse_overload(settings, routes[0].rstrip("/")))
+    rules = limits.refuse_overload(settings, routes[0].rstrip("/"), replicas)
+    frontend.insert(marker + routes[0], rules)
 
 
 def _check_names(configuration: Configuration) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 
 from .answers import NOT_RUNNING
+from .balancing import is_up
 from .limits import CLASSIFIER
 from .problems import reply
 from .sections import FRONTEND, Configuration
@@ -39,7 +40,7 @@ def require_replicas(configuration: Configuration) -> None:
 def _rules(configuration: Configuration) -> list[str]:
     backend = configuration.applications().get(CLASSIFIER)
     replicas = backend.replicas if backend else []
-    up = [f"acl pintag_is_up srv_is_up({CLASSIFIER}/{replica})" for replica in replicas]
+    up = is_up("pintag_is_up", CLASSIFIER, replicas)
     healthy = "http-request return status 200 content-type text/plain string success if healthcheck"
     return [
         *up,

@@ -34,6 +34,8 @@ pytestmark = [
 RATE = 50
 DEADLINE_S = 3.0
 SUSPENDED_S = 20
+# Longer than two checks of HAProxy, and less than the deadline.
+STALLED_S = 2.6
 # If all replicas hang. A busy machine may take five seconds longer.
 LATEST_S = 2 * DEADLINE_S + 2 + 5
 # The watch's clock starts a moment before the clock of its uploads.
@@ -157,6 +159,23 @@ def test_requests_of_a_suspended_replica_are_answered_after_the_deadline(
     # The other replica answered before the suspended one was resumed.
     assert DEADLINE_S < watch.worst() < SUSPENDED_S, watch.summary()
     wait_for(lambda: len(replicas(server)) == 2, 90, "both replicas")
+
+
+def test_uploads_wait_if_all_replicas_and_rays_proxy_stall(server: Server, body: bytes) -> None:
+    """As when a busy machine gives none of them a processor for some seconds."""
+    stalled = [*replicas(server), *descendants(server.process, "ray::ProxyActor")]
+    with watched(f"{server.url}/v1/tags", [body], 20) as watch:
+        watch.wait_for_answers(1)
+        for process in stalled:
+            process.suspend()
+        try:
+            time.sleep(STALLED_S)
+        finally:
+            for process in stalled:
+                process.resume()
+        watch.wait_for_answers(2)
+    print(f"\nall stall for {STALLED_S} s: {watch.summary()}")
+    assert all_answered(watch), watch.summary()
 
 
 def test_requests_of_every_kind_end_if_all_replicas_are_suspended(

@@ -93,7 +93,8 @@ Start = Callable[..., contextlib.AbstractContextManager[Ingress]]
 def start(render: Render, tmp_path: Path) -> Start:
     """A context manager that runs HAProxy with these settings, in front of fake replicas.
 
-    If it is `proxied`, each connection begins with a line that has the client's address.
+    If it is `proxied`, each connection begins with a line that has the client's address. With
+    `fallback` something that calls itself "proxy" answers in place of Ray's own proxy.
     """
 
     @contextlib.contextmanager
@@ -102,6 +103,7 @@ def start(render: Render, tmp_path: Path) -> Start:
         running: str = "ab",
         retries: str = "",
         proxied: bool = False,
+        fallback: bool = False,
         **state: bool,
     ) -> Iterator[Ingress]:
         path = render({"classifier": "/", "explainer": "/v1/explanations"}, **state)
@@ -122,6 +124,9 @@ def start(render: Render, tmp_path: Path) -> Start:
                 for name, port in servers
                 if name[-1] in running
             }
+            if fallback:
+                for port in re.findall(r"server SERVE_PROXY_ACTOR-node 127.0.0.1:(\d+)", text):
+                    stack.enter_context(FakeReplica("proxy", int(port)))
             process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
             stack.callback(process.wait)
             stack.callback(process.kill)

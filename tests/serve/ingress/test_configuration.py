@@ -55,16 +55,6 @@ def test_rays_own_lines_are_kept_in_order(render: Render) -> None:
         assert expected in left, f"{line} is missing, or has moved"
 
 
-def test_an_idle_replica_comes_first(render: Render) -> None:
-    text = patched(render(APPLICATIONS).read_text(), SETTINGS)
-    for name in APPLICATIONS:
-        lines = section(text, f"backend http-{name}")
-        for letter in "ab":
-            replica = f"SERVE_REPLICA_{name}-{letter}"
-            rule = f"use-server {replica} if {{ srv_conn(http-{name}/{replica}) eq 0 }}"
-            assert lines[lines.index(rule) + 1].startswith(f"server {replica} 127.0.0.1:")
-
-
 def test_overload_is_refused_before_a_backend_is_chosen(render: Render) -> None:
     text = patched(render(APPLICATIONS).read_text(), SETTINGS)
     assert "nbsrv(http-classifier),mul(33)" in text
