@@ -71,10 +71,14 @@ class HaproxyConfig:
         return f"{self.admin}.own"
 
     def supervised(self) -> str:
-        """The text for a HAProxy that inherits its socket, and has a private admin socket."""
+        """The text for a HAProxy that inherits its socket, and has a private admin socket.
+
+        It gets a connection when the first data has arrived, or after a second: at a reload HAProxy
+        closes those that it has and that wait for their first request.
+        """
         return self.text.replace(
             f"frontend http_frontend\n    bind {self.bind}\n",
-            f'frontend http_frontend\n    bind "fd@${{{_LISTENER}}}"\n',
+            f'frontend http_frontend\n    bind "fd@${{{_LISTENER}}}" defer-accept\n',
         ).replace(f"    stats socket {self.admin} ", f"    stats socket {self.private_admin} ")
 
 

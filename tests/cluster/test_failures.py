@@ -74,9 +74,9 @@ def assert_lost_only_what_was_under_way(outcome: kubernetes.Object) -> None:
     The Service goes on sending new connections to a pod until Kubernetes has noticed its end. A
     client that tries again, as a gateway does, gets an answer.
     """
-    times = [at for _, at in outcome["failed"]]
+    times = [at for _, at, _ in outcome["failed"]]
     assert max(times, default=0) - min(times, default=0) < 5, outcome
-    assert sum("refused" not in reason for reason, _ in outcome["failed"]) <= 2, outcome
+    assert sum("refused" not in reason for reason, _, _ in outcome["failed"]) <= 2, outcome
 
 
 def test_a_pod_that_writes_more_than_its_limit_is_replaced(server: Installation) -> None:

@@ -148,7 +148,7 @@ def test_a_head_whose_node_is_lost_comes_back_by_the_documented_command(
         wait_for(lambda: is_node_ready(node), 120, "the node")
         # Its classifier may have a successor on the other node.
         wait_for(lambda: len(ready_classifiers(server)) == 2, READY_S, "two pods")
-    times = [at for _, at in outcome["failed"]]
+    times = [at for _, at, _ in outcome["failed"]]
     assert len(times) <= 10, outcome
     assert max(times, default=0) - min(times, default=0) < 5, outcome
     logs = server.run(kept["metadata"]["name"], "ls", "/tmp/ray/session_latest/logs/serve")

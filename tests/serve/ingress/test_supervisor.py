@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -208,6 +209,22 @@ def test_a_reload_loses_no_request_and_ends_the_old_process(node: Node) -> None:
     wait_for(lambda: not any(map(lives, supervisors[:-1])), 60, "the end of the old supervisors")
     kill(haproxy_of(supervisors[-1]))
     assert node.answer() == "third"
+
+
+def test_a_connection_comes_to_haproxy_with_its_first_data(node: Node) -> None:
+    """At a reload HAProxy would close it, and its client would not send the request again."""
+    node.start(node.command("hello"))
+    for _ in range(20):
+        begin = time.monotonic()
+        with socket.create_connection(("127.0.0.1", node.port)) as connection:
+            count = int(node.request("show info").partition("\nCurrConns: ")[2].split()[0])
+            # After a second HAProxy gets it anyhow.
+            if time.monotonic() < begin + 0.9:
+                assert count == 0
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                assert until_closed(connection).endswith(b"hello")
+                return
+    pytest.fail("the machine is too busy")
 
 
 def test_a_request_goes_to_the_fallback_if_all_replicas_are_gone(node: Node) -> None:
