@@ -86,7 +86,10 @@ def test_the_running_haproxy_has_every_rule(server: Server) -> None:
     replicas = re.findall(r"^ *server (SERVE_REPLICA_classifier\S*)", text, re.M)
     assert len(replicas) == 2
     for replica in replicas:
-        assert f"use-server {replica} if {{ srv_conn(http-classifier/{replica}) eq 0 }}" in text
+        name = f"http-classifier/{replica}"
+        idle = f"use-server {replica} if {{ srv_is_up({name}) }} {{ srv_conn({name}) eq 0 }}"
+        assert idle in text
+        assert f"use-server {replica} if !pintag_any_up" in text
     assert set(re.findall(r"^ *bind (.*):\d+$", text, re.M)) == {"127.0.0.1"}
     assert "http-request return status 503" in text
     assert "http-request wait-for-body time 60000ms if pintag_body" in text
