@@ -31,7 +31,7 @@ setup: $(STAMP) ## create .venv and install from the lock file (GPU=1: with CUDA
 $(STAMP): $(LOCK) requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; set PYTHON=path/to/python3" >&2; exit 1; }
-	@echo "installing about 3 GB into $(VENV): minutes, or a quarter of an hour on a slow machine"
+	@echo "installing about 4 GB into $(VENV): minutes, or a quarter of an hour on a slow machine"
 	$(PYTHON) -m venv $(VENV)
 	@# The other of two packages with the same modules, from an earlier installation.
 	$(BIN)/pip uninstall -qq --disable-pip-version-check --yes tensorflow$(if $(GPU),-cpu)

@@ -1,4 +1,4 @@
-"""Finds out what a body is that is no image, and says what to send instead.
+"""Recognises a body that is not an image, and says what to send instead.
 
 It runs only after an image was refused, so an image that is accepted never waits for it.
 """

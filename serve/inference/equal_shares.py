@@ -40,7 +40,7 @@ class EqualShares(Generic[Member]):
 
     def serve(self, member: Member, seconds: float, waiting: Collection[Member]) -> None:
         """Charge a piece to its member; `waiting` are all members with a piece, this one too."""
-        # Decoders may serve more than a second in a second: nobody shall be behind all the others.
+        # Several decoders do more than a second of work in a second.
         self._fair = max(self._fair, min(self._received[each] for each in waiting))
         self._received[member] += seconds
         self._fair += seconds / len(self._received)

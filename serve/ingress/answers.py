@@ -1,6 +1,6 @@
 """Rules that put problems in place of the errors that HAProxy, Ray and its HTTP server write.
 
-Those are in plain text. Clients of the API get none of them.
+Those errors are plain text; a client of the API always gets a problem instead.
 
 Standard library only: see main.py.
 """
@@ -64,7 +64,7 @@ def _broken_off(settings: IngressSettings) -> str:
     """The answer if a replica's connection broke, so that the request cannot be sent again.
 
     HAProxy answers 502 to all of these. If the replica had taken nothing for a long time, it hangs,
-    and the answer is the 504 of other replicas that hang: `tell_hanging_replicas` sets the status.
+    and the answer is the 504 of other replicas that hang: `set_status_of_hanging_replicas` sets it.
     """
     # A little less, as the operating system measures this time from a later moment.
     milliseconds = int(800 * min(DEAD_NODE_S, settings.answer_timeout_s or DEAD_NODE_S))
@@ -76,7 +76,7 @@ def _broken_off(settings: IngressSettings) -> str:
     return reply_with(502, f"lf-string '{text}'", f"{_STATUS_HEADER} {status}")
 
 
-def tell_hanging_replicas() -> list[str]:
+def set_status_of_hanging_replicas() -> list[str]:
     """Set the status of `_broken_off`; the first rule comes when the body has arrived."""
     return [
         "http-request set-var(txn.pintag_chosen) date(0,ms)",

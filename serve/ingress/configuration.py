@@ -72,7 +72,7 @@ def _for_every_request(settings: IngressSettings) -> list[str]:
         *headers.hide_rays_headers(),
         *clients.name_clients(),
         *limits.wait_for_body(settings),
-        *answers.tell_hanging_replicas(),
+        *answers.set_status_of_hanging_replicas(),
         *answers.replace_rays_answers(),
         *identity.accept_own_replicas_only(settings),
         *answers.close_late_uploads(),

@@ -1,4 +1,5 @@
-"""Rules that answer what is no request for an application: no replica would, or not as HTTP.
+"""Rules that answer requests that no application handles: WebSockets, CONNECT, HTTP/2, and
+targets without a path.
 
 Standard library only: see main.py.
 """

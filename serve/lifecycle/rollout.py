@@ -160,7 +160,7 @@ class _Watcher:
         return True
 
     def _report(self, uri: str, refusal: str) -> None:
-        """Tell the readers of the registry, if this process may write it."""
+        """Record the refusal in the registry, if this process may write it."""
         try:
             if refusal != self._registry.refusal():
                 self._registry.report(last_name(uri), refusal)

@@ -1,7 +1,8 @@
 """How long an event loop is held up: fixtures for the tests that import them.
 
 What counts is the processor time of the loop's thread in one turn, the shortest of several runs:
-other processes that share the caches of a processor make single runs longer.
+other processes that share the caches of a processor make runs longer, on a busy machine most of
+them. A turn that is really too long is so in all runs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pintag.data import images
 from tests.pintag.data.encoded import encode, smooth
 
 LIMIT_S = 0.005
-REPEATS = 3
+REPEATS, MOST_REPEATS = 3, 20
 SMALL = encode(smooth(256, 192), "JPEG")
 
 
@@ -39,7 +40,7 @@ Measure = Callable[[Work], float]
 
 
 @pytest.fixture
-def longest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Measure]:
+def longest(monkeypatch: pytest.MonkeyPatch, machine: float) -> Iterator[Measure]:
     """Runs a coroutine several times, and returns the seconds of its loop's longest turn in the
     best run."""
     turns: list[float] = []
@@ -60,6 +61,10 @@ def longest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Measure]:
 
     def measure(work: Work) -> float:
         seconds = min(once(work) for _ in range(REPEATS))
+        for _ in range(REPEATS, MOST_REPEATS):
+            if seconds < LIMIT_S * machine:
+                break
+            seconds = min(seconds, once(work))
         print(f"{work.__qualname__}: {1000 * seconds:.1f} ms")
         return seconds
 

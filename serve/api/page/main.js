@@ -86,7 +86,7 @@ function tagWaiting() {
   refresh();
 }
 
-/** Tag the images again that were refused for want of a key. */
+/** Tag the images again that were refused without a valid key. */
 function tagRefused() {
   for (const card of cards.filter(({ isRefused }) => isRefused)) card.wait();
   tagWaiting();
