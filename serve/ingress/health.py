@@ -18,22 +18,27 @@ from .answers import NOT_RUNNING
 from .balancing import is_up
 from .limits import CLASSIFIER
 from .problems import reply
-from .sections import FRONTEND, Configuration
+from .sections import FRONTEND, Configuration, MissingMarkerError
 
-_RAYS_ANSWER = re.compile(r"http-request return status (?:200|503) .* if healthcheck.*")
-# Ray drains a node by an answer with its own words.
-_DRAINING = "# Override: force health checks to fail"
+_MARKER = "http-request return status"
+_RAYS_ANSWER = re.compile(rf"{_MARKER} (?:200|503) .* if healthcheck.*")
 
 
 def require_replicas(configuration: Configuration) -> None:
     """Answer 200 only while a replica of the classifier is up, and else that the server starts.
 
     With the query `node`: while Ray has a replica, and does not drain this node.
+
+    Raises:
+        MissingMarkerError: there are applications, but none of Ray's answers to health checks.
     """
     frontend = configuration.section(FRONTEND)
     lines = frontend.lines
     rays = [number for number, line in enumerate(lines) if _RAYS_ANSWER.fullmatch(line)]
-    if rays and not any(line.startswith(_DRAINING) for line in lines):
+    if not rays and configuration.applications():
+        raise MissingMarkerError(f"no line `{_MARKER} …` below `{FRONTEND}`")
+    # Ray drains a node by a 503 alone.
+    if {lines[number].split()[3] for number in rays} - {"503"}:
         lines[rays[0] : rays[-1] + 1] = _rules(configuration)
 
 

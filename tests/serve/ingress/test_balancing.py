@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -27,6 +26,10 @@ def hang(ingress: Ingress) -> None:
     """Let all replicas of the classifier hang until HAProxy knows it."""
     for name in REPLICAS:
         ingress.replicas[name].hangs.set()
+    wait_for_failed_checks(ingress)
+
+
+def wait_for_failed_checks(ingress: Ingress) -> None:
     wait_for(
         lambda: httpx.get(f"{ingress.url}/-/healthz").status_code == 503, 30, "the failed checks"
     )
@@ -78,5 +81,6 @@ def test_more_than_stalled_replicas_admit_is_refused(start: Start) -> None:
 
 def test_rays_proxy_gets_a_request_that_all_replicas_refuse(start: Start) -> None:
     """Their processes have ended, and it knows when others have started."""
-    with start(replace(SETTINGS, max_ongoing_requests=0), running="", fallback=True) as ingress:
+    with start(SETTINGS, running="", fallback=True, **READY) as ingress:
+        wait_for_failed_checks(ingress)
         assert {tag(ingress) for _ in range(5)} == {"proxy"}

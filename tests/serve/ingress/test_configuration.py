@@ -196,6 +196,7 @@ def test_a_configuration_without_applications_needs_no_markers_of_applications(
             "acl is_http-classifier path_dir /\n",
             "acl is_http-classifier path PREFIX",
         ),
+        (" if healthcheck", " if healthy", "no line `http-request return status …`"),
         ("http-classifier", "app-classifier", "use_backend app-classifier"),
         ("SERVE_REPLICA_", "REPLICA_", "server REPLICA_explainer-a"),
     ],

@@ -15,7 +15,7 @@ from pintag.serve.deployment_config import ClassifierConfig
 from pintag.serve.ingress.installation import haproxy_binary, has_haproxy
 from pintag.serve.ingress.settings import IngressSettings
 from pintag.serve.nodes import environment
-from tests.conftest import Server, haproxy_config
+from tests.conftest import Server, haproxy_config, wait_for
 from tests.serve.ingress.conftest import Render, patched
 
 pytestmark = pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here")
@@ -82,10 +82,15 @@ def test_ray_logs_why_haproxy_is_not_started(
 @pytest.mark.ray
 def test_the_running_haproxy_has_every_rule(server: Server) -> None:
     """Another release of Ray may have another template for HAProxy's configuration."""
+
+    def replicas() -> list[str]:
+        found = haproxy_config(server.process)
+        return re.findall(r"^ *server (SERVE_REPLICA_classifier\S*)", found, re.M)
+
+    # On a busy machine the second one is late.
+    wait_for(lambda: len(replicas()) == 2, 90, "both replicas")
     text = haproxy_config(server.process)
-    replicas = re.findall(r"^ *server (SERVE_REPLICA_classifier\S*)", text, re.M)
-    assert len(replicas) == 2
-    for replica in replicas:
+    for replica in replicas():
         name = f"http-classifier/{replica}"
         idle = f"use-server {replica} if {{ srv_is_up({name}) }} {{ srv_conn({name}) eq 0 }}"
         assert idle in text

@@ -58,6 +58,8 @@ ANSWER = """\
 # Two replicas that are gone, and a fallback. After a reload the old HAProxy process makes no health
 # checks, so such replicas stay in its list.
 GONE = """\
+    acl healthcheck path /-/healthz
+    http-request return status 200 content-type text/plain string "success" if healthcheck
     acl is_http-classifier path /
     default_backend http-classifier
 backend http-classifier
@@ -214,7 +216,7 @@ def test_a_reload_loses_no_request_and_ends_the_old_process(node: Node) -> None:
 def test_a_connection_comes_to_haproxy_with_its_first_data(node: Node) -> None:
     """At a reload HAProxy would close it, and its client would not send the request again."""
     node.start(node.command("hello"))
-    for _ in range(20):
+    while True:
         begin = time.monotonic()
         with socket.create_connection(("127.0.0.1", node.port)) as connection:
             count = int(node.request("show info").partition("\nCurrConns: ")[2].split()[0])
@@ -224,7 +226,6 @@ def test_a_connection_comes_to_haproxy_with_its_first_data(node: Node) -> None:
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 assert until_closed(connection).endswith(b"hello")
                 return
-    pytest.fail("the machine is too busy")
 
 
 def test_a_request_goes_to_the_fallback_if_all_replicas_are_gone(node: Node) -> None:
