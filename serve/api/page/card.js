@@ -51,7 +51,7 @@ export class Card {
     return [...new Set([...this.answer.tags.map(({ label }) => label), ...this.#model().labels])];
   }
 
-  /** Whether the server refused the image because it had no valid API key that it knows. */
+  /** Whether the server refused the image because it had no valid API key. */
   get isRefused() {
     return this.state === "failed" && this.#isRefused;
   }
