@@ -22,7 +22,6 @@ DEFAULTS = {
     "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
 }
-_OTHER_SERVER = "another pintag serve is starting or stopping there"
 # The file descriptors of this process's reservations, by port: see `_reserve`.
 _reserved: dict[int, int] = {}
 
@@ -41,7 +40,7 @@ def variables(config: ServeConfig) -> dict[str, str]:
     own = config.chosen_ports.get("metrics.haproxy_port")
     configured = {HAPROXY_METRICS: str(own)} if own else {}
     for name, port in chosen().items():
-        if name not in configured and (reason := unusable(int(port))):
+        if name not in configured and (reason := _refusal("", int(port))):
             raise ServerError(
                 f"cannot listen on port {port}: {reason}; the variable {name} chooses another"
             )
@@ -53,11 +52,11 @@ def variables(config: ServeConfig) -> dict[str, str]:
     }
 
 
-def unusable(port: int) -> str | None:
-    """Why a server of this machine cannot have a port; None if this process has it from now on."""
-    reason = addresses.taken("", port)
+def _refusal(host: str, port: int) -> str | None:
+    """Why this process cannot have a port; None if it has the port from now on."""
+    reason = addresses.taken(host, port)
     if reason is None and not _reserve(port):
-        reason = _OTHER_SERVER
+        reason = "another pintag serve is starting or stopping there"
     return reason
 
 
@@ -104,9 +103,7 @@ def check_free(host: str, port: int, key: str) -> None:
     Raises:
         ServerError: nothing can listen there.
     """
-    reason = addresses.taken(host, port)
-    if reason is None and not _reserve(port):
-        reason = _OTHER_SERVER
+    reason = _refusal(host, port)
     if reason is not None:
         hint = (
             "; a server that was killed keeps this port for about a minute: wait, or stop its "
