@@ -8,8 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from .sections import ConfigSection
+from .sections import REPLICA, ConfigSection
 from .settings import DEAD_NODE_S
+
+ANY_UP = "pintag_any_up"
+"""HAProxy's condition that the checks of any replica succeed; a section with replicas defines it.
+"""
 
 
 def probe_connections() -> list[str]:
@@ -26,7 +30,7 @@ def notice_dead_nodes(backend: ConfigSection) -> None:
 
     Its requests are sent to another node.
     """
-    backend.replace(r"server SERVE_REPLICA_.*", lambda found: [f"{found[0]} tcp-ut {DEAD_NODE_S}s"])
+    backend.replace(REPLICA, lambda found: [f"{found[0]} tcp-ut {DEAD_NODE_S}s"])
 
 
 def choose_replicas(name: str, backend: ConfigSection) -> None:
@@ -46,24 +50,22 @@ def choose_replicas(name: str, backend: ConfigSection) -> None:
     backend.lines[:0] = [
         # A rule may name a server that is down. Unlike `force-persist`, this allows other attempts.
         "option persist",
-        *is_up("pintag_any_up", name, replicas),
+        *any_up(name, replicas),
     ]
-    left = len(replicas)
 
     def rules(found: re.Match[str]) -> list[str]:
-        nonlocal left
         server, replica = f"{name}/{found[1]}", found[1]
+        left = len(replicas) - replicas.index(replica)
         chosen = f" {{ rand({left}) eq 0 }}" if left > 1 else ""
-        left -= 1
         return [
             f"use-server {replica} if {{ srv_is_up({server}) }} {{ srv_conn({server}) eq 0 }}",
-            f"use-server {replica} if !pintag_any_up{chosen}",
+            f"use-server {replica} if !{ANY_UP}{chosen}",
             found[0],
         ]
 
-    backend.replace(r"server (SERVE_REPLICA_\S*).*", rules)
+    backend.replace(REPLICA, rules)
 
 
-def is_up(condition: str, name: str, replicas: Iterable[str]) -> list[str]:
-    """A condition of HAProxy: whether the checks of any of an application's replicas succeed."""
-    return [f"acl {condition} srv_is_up({name}/{replica})" for replica in replicas]
+def any_up(name: str, replicas: Iterable[str]) -> list[str]:
+    """The lines of the condition `ANY_UP` for the replicas of an application."""
+    return [f"acl {ANY_UP} srv_is_up({name}/{replica})" for replica in replicas]

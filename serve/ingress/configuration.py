@@ -10,7 +10,6 @@ Standard library only: see main.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from . import answers, balancing, clients, cors, headers, health, identity, limits, refusals
 from .limits import CLASSIFIER
@@ -47,8 +46,10 @@ def patch(configuration: Configuration, settings: IngressSettings) -> None:
     if EXPLAINER in applications:
         applications[EXPLAINER].lines[:0] = limit_explanation_time(settings)
     if CLASSIFIER in applications:
+        replicas = applications[CLASSIFIER].replicas
         applications[CLASSIFIER].lines[:0] = limits.limit_answers(settings)
-        _refuse_overload(frontend, settings, applications[CLASSIFIER].replicas)
+        frontend.lines[1:1] = balancing.any_up(CLASSIFIER, replicas)
+        _refuse_overload(frontend, settings, len(replicas))
     configuration.sections += limits.tables()
 
 
@@ -148,9 +149,7 @@ def _public_bind(frontend: ConfigSection) -> str:
     return frontend.lines[0]
 
 
-def _refuse_overload(
-    frontend: ConfigSection, settings: IngressSettings, replicas: Sequence[str]
-) -> None:
+def _refuse_overload(frontend: ConfigSection, settings: IngressSettings, replicas: int) -> None:
     """Add the rules where the application is chosen, below its route prefix: `/` by default."""
     marker = f"acl is_{CLASSIFIER} path "
     routes = [line.removeprefix(marker) for line in frontend.lines if line.startswith(marker)]

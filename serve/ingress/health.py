@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from .answers import NOT_RUNNING
-from .balancing import is_up
+from .balancing import ANY_UP
 from .limits import CLASSIFIER
 from .problems import reply
 from .sections import FRONTEND, Configuration, MissingMarkerError
@@ -45,10 +45,8 @@ def require_replicas(configuration: Configuration) -> None:
 def _rules(configuration: Configuration) -> list[str]:
     backend = configuration.applications().get(CLASSIFIER)
     replicas = backend.replicas if backend else []
-    up = is_up("pintag_is_up", CLASSIFIER, replicas)
     healthy = "http-request return status 200 content-type text/plain string success if healthcheck"
     return [
-        *up,
-        *([f"{healthy} pintag_is_up", f"{healthy} {{ query -m str node }}"] if up else []),
+        *([f"{healthy} {ANY_UP}", f"{healthy} {{ query -m str node }}"] if replicas else []),
         f"http-request return {reply(*NOT_RUNNING)} if healthcheck",
     ]

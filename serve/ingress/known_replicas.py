@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from . import files
-from .sections import Configuration
+from .sections import REPLICA, Configuration
 
 _SERVERS = "# Servers in this backend"
 
@@ -33,7 +34,7 @@ def keep(configuration: Configuration, last: Replicas) -> Replicas:
     """
     known: dict[str, list[str]] = {}
     for name, backend in configuration.applications().items():
-        named = [line for line in backend.lines if line.startswith("server SERVE_REPLICA_")]
+        named = [line for line in backend.lines if re.match(REPLICA, line)]
         known[name] = named or last.get(name, [])
         if not named and known[name]:
             backend.insert(_SERVERS, known[name])

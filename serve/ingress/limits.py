@@ -10,9 +10,7 @@ Standard library only: see main.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from .balancing import is_up
+from .balancing import ANY_UP
 from .clients import ADDRESS
 from .problems import reply
 from .sections import ConfigSection
@@ -147,7 +145,7 @@ def _refuse_waiting(settings: IngressSettings) -> list[str]:
     ]
 
 
-def refuse_overload(settings: IngressSettings, prefix: str, replicas: Sequence[str]) -> list[str]:
+def refuse_overload(settings: IngressSettings, prefix: str, replicas: int) -> list[str]:
     """Refuse requests for tags while each replica has as many requests as it admits.
 
     If all seem to be down, all get requests: see `balancing.choose_replicas`.
@@ -163,7 +161,7 @@ def refuse_overload(settings: IngressSettings, prefix: str, replicas: Sequence[s
     return [
         f"acl pintag_tags path_beg {prefix}/v1/tags",
         f"{set_var}most) nbsrv({CLASSIFIER}),mul({limit})",
-        *_if_all_seem_down(limit, replicas),
+        *([f"{set_var}most) int({limit * replicas}) if !{ANY_UP}"] if replicas else []),
         *_refuse_large(settings),
         f"{set_var}larger) int(1),table_conn_cur({_ALL_LARGE}),add(txn.pintag_most) if pintag_tags",
         # Computed once per request: another thread may change the count between two rules.
@@ -173,11 +171,6 @@ def refuse_overload(settings: IngressSettings, prefix: str, replicas: Sequence[s
         f"{set_var}wait) be_conn({CLASSIFIER}),div(txn.pintag_rate),add(1){full}",
         f"http-request return {refused}{full}",
     ]
-
-
-def _if_all_seem_down(limit: int, replicas: Sequence[str]) -> list[str]:
-    most = f"http-request set-var(txn.pintag_most) int({limit * len(replicas)}) if !pintag_any_up"
-    return [*is_up("pintag_any_up", CLASSIFIER, replicas), most] if replicas else []
 
 
 def _refuse_large(settings: IngressSettings) -> list[str]:

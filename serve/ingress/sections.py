@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 FRONTEND = "frontend http_frontend"
 """The section that clients connect to, as Ray calls it."""
 _INDENTATION = "    "
-_REPLICA = re.compile(r"server (SERVE_REPLICA_\S*)")
+REPLICA = r"server (SERVE_REPLICA_\S*).*"
+"""A pattern of the line of a replica in a backend; its group is the replica's name."""
 
 
 class MissingMarkerError(ValueError):
@@ -31,7 +32,7 @@ class ConfigSection:
     @property
     def replicas(self) -> list[str]:
         """The names of the replicas among its servers."""
-        return [match[1] for line in self.lines if (match := _REPLICA.match(line))]
+        return [match[1] for line in self.lines if (match := re.match(REPLICA, line))]
 
     def insert(self, marker: str, lines: Iterable[str]) -> None:
         """Add lines after the line `marker`.
