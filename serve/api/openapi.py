@@ -13,7 +13,8 @@ from starlette.routing import BaseRoute
 
 from pintag.core.errors import ImageTooLargeError, NotAnImageError
 from pintag.data import image_formats, image_heads
-from pintag.serve.api import head_limits, multipart, parameters, schemas
+from pintag.serve.api import multipart, parameters, schemas
+from pintag.serve.api.request_rules import MAX_HEADER_BYTES, MAX_URI_BYTES
 from pintag.serve.api.schemas import Problem
 from pintag.serve.deployment_config import ImageConfig
 from pintag.serve.errors import (
@@ -129,7 +130,7 @@ COMMON_PROBLEMS: dict[int | str, dict[str, Any]] = {
     ),
     414: _error_example(
         "The path and the query are too long",
-        LongUriError(f"the path and the query have more than {head_limits.MAX_URI_BYTES:,} bytes"),
+        LongUriError(f"the path and the query have more than {MAX_URI_BYTES:,} bytes"),
     ),
     429: _error_example(
         "A limit of the key is reached, or too many uploads of the client's address are on their "
@@ -138,7 +139,7 @@ COMMON_PROBLEMS: dict[int | str, dict[str, Any]] = {
     ),
     431: _error_example(
         "The headers are too long",
-        LongHeadersError(f"the headers have more than {head_limits.MAX_HEADER_BYTES:,} bytes"),
+        LongHeadersError(f"the headers have more than {MAX_HEADER_BYTES:,} bytes"),
     ),
     503: _error_example(
         "The queue is full; `Retry-After` has the seconds to wait",

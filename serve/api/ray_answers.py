@@ -21,7 +21,7 @@ from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pintag.serve.api import clients, error_handlers, front, schemas
+from pintag.serve.api import clients, error_handlers, request_rules, schemas
 from pintag.serve.api.schemas import Problem
 from pintag.serve.errors import RETRY_AFTER_S, LateBodyError, OverloadedError
 from pintag.serve.ingress import answers, cors, problems, refusals
@@ -90,7 +90,7 @@ class RayAnswers:
         ]
         # Ray's proxy chooses the application by the path.
         if self._root_path:
-            scope["path"] = front.without(scope["path"], self._root_path)
+            scope["path"] = request_rules.without(scope["path"], self._root_path)
         allowed = cors.headers(self._cors_origins, Headers(scope=scope).get("origin", ""))
         answer, request = _Answer(send, allowed), _Request(receive, *self._timeouts)
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ray import serve
 
 from pintag.core.types import Confidences
-from pintag.serve.api import clients, front, tags
+from pintag.serve.api import clients, request_rules, tags
 from pintag.serve.auth import actor_limiter, middleware
 from pintag.serve.config import AccessConfig, ApiConfig
 from pintag.serve.deployment_config import CandidateConfig, ClassifierConfig, EngineConfig
@@ -81,7 +81,7 @@ class Classifier:
     def __serve_build_asgi_app__(self) -> ASGIApp:
         app = tags.build(self, self._http.root_path)
         keyed = middleware.require_api_key(app, self._access, self.metrics)
-        return identified(front.wrap(keyed, self._http))
+        return identified(request_rules.wrap(keyed, self._http))
 
     @property
     def info(self) -> ModelInfo:

@@ -24,7 +24,7 @@ from pintag.explain.request import ExplanationRequest
 from pintag.explain.sampling import Stop
 from pintag.explain.saved import SavedExplanation
 from pintag.explain.schema import ExplanationAnswer
-from pintag.serve.api import clients, explanations, front
+from pintag.serve.api import clients, explanations, request_rules
 from pintag.serve.auth import middleware
 from pintag.serve.config import AccessConfig, ApiConfig
 from pintag.serve.deployment_config import EngineConfig, ExplainerConfig
@@ -87,7 +87,7 @@ class Explainer:
     def __serve_build_asgi_app__(self) -> ASGIApp:
         app = explanations.build(self)
         keyed = middleware.require_api_key(app, self._access, self.metrics)
-        return identified(front.wrap(keyed, self._http))
+        return identified(request_rules.wrap(keyed, self._http))
 
     async def check_health(self) -> None:
         """See `LoadedModel.check`."""

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message
 from pintag.core.errors import NotAnImageError
 from pintag.explain.request import ExplanationRequest
 from pintag.explain.schema import ExplanationAnswer
-from pintag.serve.api import explanations, front, tags
+from pintag.serve.api import explanations, request_rules, tags
 from pintag.serve.auth import api_keys, key_file
 from pintag.serve.auth.key_file import ApiKeyFile
 from pintag.serve.config import ApiConfig
@@ -82,11 +82,11 @@ class QuickExplainer(ScriptedExplainer):
 
 
 def classifier() -> ASGIApp:
-    return front.wrap(tags.build(QuickTagger()), ApiConfig())
+    return request_rules.wrap(tags.build(QuickTagger()), ApiConfig())
 
 
 def explainer() -> ASGIApp:
-    return front.wrap(explanations.build(QuickExplainer()), ApiConfig())
+    return request_rules.wrap(explanations.build(QuickExplainer()), ApiConfig())
 
 
 async def post(
@@ -173,7 +173,7 @@ def test_a_batch_does_not_hold_up_the_loop(longest: Measure, machine: float) -> 
 
 
 def test_256_answers_of_900_tags_do_not_hold_up_the_loop(longest: Measure, machine: float) -> None:
-    app, body = front.wrap(tags.build(ManyTagsTagger()), ApiConfig()), b"\0\0\0\1x" * 256
+    app, body = request_rules.wrap(tags.build(ManyTagsTagger()), ApiConfig()), b"\0\0\0\1x" * 256
 
     async def tag() -> None:
         assert await post(app, "/v1/tags:batch", body, {}) == 200
@@ -189,7 +189,7 @@ def test_256_answers_of_900_tags_do_not_hold_up_the_loop(longest: Measure, machi
 def test_hints_for_256_files_that_are_no_images_do_not_hold_up_the_loop(
     content: bytes, longest: Measure, machine: float
 ) -> None:
-    app = front.wrap(tags.build(RefusingTagger()), ApiConfig())
+    app = request_rules.wrap(tags.build(RefusingTagger()), ApiConfig())
     body = (len(content).to_bytes(4) + content) * 256
 
     async def tag() -> None:
@@ -258,7 +258,9 @@ def test_no_header_holds_up_the_loop(
 
 
 def test_no_preflight_holds_up_the_loop(longest: Measure, machine: float) -> None:
-    app = front.wrap(tags.build(QuickTagger()), ApiConfig(cors_origins=["https://shop.example"]))
+    app = request_rules.wrap(
+        tags.build(QuickTagger()), ApiConfig(cors_origins=["https://shop.example"])
+    )
     headers = {
         b"origin": b"https://shop.example",
         b"access-control-request-method": b"POST",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Message, Scope
 
-from pintag.serve.api import explanations, front, tags
+from pintag.serve.api import explanations, request_rules, tags
 from pintag.serve.api.ray_answers import RayAnswers
 from pintag.serve.api.schemas import Problem
 from pintag.serve.config import ApiConfig
@@ -18,8 +18,8 @@ from tests.serve.conftest import ScriptedExplainer, ScriptedTagger, multipart
 
 CONFIG = ApiConfig(root_path="/pintag", cors_origins=("https://shop.example",))
 APPS = {
-    "tags": RayAnswers(front.wrap(tags.build(ScriptedTagger()), CONFIG)),
-    "explanations": RayAnswers(front.wrap(explanations.build(ScriptedExplainer()), CONFIG)),
+    "tags": RayAnswers(request_rules.wrap(tags.build(ScriptedTagger()), CONFIG)),
+    "explanations": RayAnswers(request_rules.wrap(explanations.build(ScriptedExplainer()), CONFIG)),
 }
 
 PATHS = st.one_of(

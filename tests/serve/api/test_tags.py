@@ -313,7 +313,15 @@ def test_without_an_explainer_the_api_does_not_mention_explanations(tagger: Scri
 
 
 def test_the_http_modules_import_neither_ray_nor_tensorflow() -> None:
-    api = ("error_handlers", "explanations", "front", "pages", "ray_answers", "tags", "uploads")
+    api = (
+        "error_handlers",
+        "explanations",
+        "middleware",
+        "pages",
+        "ray_answers",
+        "tags",
+        "uploads",
+    )
     names = ("config", "errors", "lifecycle.server", *(f"api.{name}" for name in api))
     modules = f"import sys, {', '.join(f'pintag.serve.{name}' for name in names)}"
     loaded = "print({'ray', 'tensorflow', 'keras'} & set(sys.modules))"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message
 
-from pintag.serve.api import explanations, front, tags
+from pintag.serve.api import explanations, request_rules, tags
 from pintag.serve.auth.local_quota import LocalQuotas
 from pintag.serve.auth.middleware import ApiKeyMiddleware
 from pintag.serve.auth.token_bucket import TakeRequest, TakeResponse
@@ -39,12 +39,12 @@ def behind_keys(tagger: ScriptedTagger, **settings: Any) -> Client:
     """The API with keys, of which no client has one."""
     app = tags.build(tagger, settings.get("root_path", ""))
     keyed = ApiKeyMiddleware(app, lambda _: None, LocalQuotas(_take), tagger.metrics)
-    return Client(front.wrap(keyed, ApiConfig(**settings)))
+    return Client(request_rules.wrap(keyed, ApiConfig(**settings)))
 
 
 def open_to_all(tagger: ScriptedTagger, **settings: Any) -> Client:
     app = tags.build(tagger, settings.get("root_path", ""))
-    return Client(front.wrap(app, ApiConfig(**settings)))
+    return Client(request_rules.wrap(app, ApiConfig(**settings)))
 
 
 # Origins
@@ -82,7 +82,7 @@ def test_an_answer_and_an_error_can_be_read_by_a_page_of_the_origin(
 
 
 def test_explanations_have_the_same_origins(explainer: ScriptedExplainer) -> None:
-    app = front.wrap(explanations.build(explainer), ApiConfig(cors_origins=(ORIGIN,)))
+    app = request_rules.wrap(explanations.build(explainer), ApiConfig(cors_origins=(ORIGIN,)))
     preflight = Client(app).request("OPTIONS", EXPLAIN_PATH, headers=PREFLIGHT)
     answer = Client(app).post(EXPLAIN_PATH, content=b"picture", headers={"Origin": ORIGIN})
     for response in (preflight, answer):
@@ -166,7 +166,7 @@ def test_an_endpoint_is_the_same_with_a_slash_at_its_end(
     client = open_to_all(tagger)
     assert client.post("/v1/tags/?max_tags=3", content=b"picture").json() == ANSWER
     assert client.get("/v1/model/").status_code == 200
-    explained = Client(front.wrap(explanations.build(explainer), ApiConfig()))
+    explained = Client(request_rules.wrap(explanations.build(explainer), ApiConfig()))
     assert explained.post(f"{EXPLAIN_PATH}/", content=b"picture").status_code == 200
     assert problem(client.post("/v1/tags//", content=b"picture"), 404)
 
@@ -208,7 +208,7 @@ def test_the_path_is_found_below_the_route_prefix_of_ray(
     explainer: ScriptedExplainer, method: str
 ) -> None:
     """Ray Serve sets `root_path` to the route prefix of the application and keeps the path."""
-    app = front.wrap(explanations.build(explainer), ApiConfig())
+    app = request_rules.wrap(explanations.build(explainer), ApiConfig())
 
     async def below_prefix(scope: Any, receive: Any, send: Any) -> None:
         await app({**scope, "root_path": EXPLAIN_PATH}, receive, send)
@@ -221,7 +221,7 @@ def test_the_routes_stay_visible(tagger: ScriptedTagger) -> None:
     """Ray's metrics take the names of requests from them."""
     app = tags.build(tagger)
     for config in (ApiConfig(), ApiConfig(cors_origins=(ORIGIN,))):
-        wrapped = front.wrap(app, config)
+        wrapped = request_rules.wrap(app, config)
         assert wrapped.routes == app.routes  # type: ignore[attr-defined]
 
 
@@ -237,7 +237,7 @@ def test_a_connection_that_is_no_request_is_passed_on() -> None:
     async def send(message: Message) -> None:
         raise AssertionError
 
-    wrapped: ASGIApp = front.wrap(app, ApiConfig())
+    wrapped: ASGIApp = request_rules.wrap(app, ApiConfig())
     asyncio.run(wrapped({**posted("/"), "type": "lifespan"}, receive, send))
     assert seen == ["lifespan"]
 
