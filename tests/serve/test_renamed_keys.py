@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,15 @@ RENAMED: list[tuple[str, str, Any]] = [
 ]
 
 
+def renamed(model: type[Strict], section: str = "") -> Iterator[tuple[str, str]]:
+    """The old and the new name of every key of a configuration that was renamed."""
+    for old, new in model.renamed_keys.items():
+        yield f"{section}{old}", f"{section}{new}"
+    for key, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Strict):
+            yield from renamed(field.annotation, f"{section}{key}.")
+
+
 def nested(key: str, value: Any) -> dict[str, Any]:
     """The mapping that has `value` at a dotted key."""
     for part in reversed(key.split(".")):
@@ -54,6 +64,10 @@ def warning(old: str, new: str) -> str:
 def _captured(caplog: pytest.LogCaptureFixture) -> None:
     """Capture warnings even where another test raised the level of the root logger."""
     caplog.set_level(logging.WARNING)
+
+
+def test_every_renamed_key_is_tested() -> None:
+    assert sorted(renamed(ServeConfig)) == sorted((old, new) for old, new, _ in RENAMED)
 
 
 @pytest.mark.parametrize(("old", "new", "value"), RENAMED)
