@@ -35,7 +35,7 @@ _SIDES = (160, 236, 564, 736, 1600, 3000)
 _SHARES = (15, 35, 25, 15, 8, 2)
 _FORMATS = {"JPEG": 85, "PNG": 7, "WEBP": 6, "GIF": 2}
 
-Upload = tuple[bytes, str]
+TypedBody = tuple[bytes, str]
 
 
 @cache
@@ -51,7 +51,7 @@ def pictures() -> list[Image.Image]:
 
 
 @cache
-def upload(number: int) -> Upload:
+def upload(number: int) -> TypedBody:
     """An encoded image and its media type; they depend on the number only."""
     rng = random.Random(number)
     picture = rng.choice(pictures()).convert("RGB")

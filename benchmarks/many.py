@@ -50,7 +50,7 @@ def measure(workload: Workload) -> dict[str, Any]:
     }
 
 
-def _rate(row: wrk.Row) -> float:
+def _rate(row: wrk.WrkResult) -> float:
     """Images a second."""
     if row["failed"]:
         raise SystemExit(f"{row['failed']:.0f} requests of many images failed")

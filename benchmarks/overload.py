@@ -18,7 +18,7 @@ SHARES = (UNLOADED, 0.4, HIGH, 0.9, 1.0, 1.2, 1.5, 2.0, OVERLOADED)
 # The search for the peak begins at this rate and multiplies it by this step.
 _FIRST, _STEP = 200.0, 1.15
 
-Row = dict[str, Any]
+Measurement = dict[str, Any]
 
 
 def measure(workload: Workload) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def measure(workload: Workload) -> dict[str, Any]:
     }
 
 
-def _at(url: str, bodies: list[bytes], rate: float, seconds: float) -> Row:
+def _at(url: str, bodies: list[bytes], rate: float, seconds: float) -> Measurement:
     outcomes = openloop.run(url, bodies, openloop.steady(rate, seconds))
     return {
         "rate": rate,
@@ -53,7 +53,7 @@ def _at(url: str, bodies: list[bytes], rate: float, seconds: float) -> Row:
     }
 
 
-def _typical(repeats: Sequence[Row]) -> Row:
+def _typical(repeats: Sequence[Measurement]) -> Measurement:
     """The median of each figure, and the sum of refusals and failures."""
     keys = ("rate", "goodput", "p50_ms", "p99_ms", "refusal_p99_ms")
     figures = {key: [row[key] for row in repeats if row[key] is not None] for key in keys}

@@ -9,7 +9,7 @@ from benchmarks.overload import HIGH, OVERLOADED, UNLOADED
 from benchmarks.servers import FASTAPI, OURS, RECIPE, TRITON
 
 Record = dict[str, Any]
-Results = dict[str, Any]
+Measurements = dict[str, Any]
 
 
 def markdown(date: str, record: Record) -> str:
@@ -45,7 +45,7 @@ def _preamble(record: Record) -> list[str]:
     ]
 
 
-def _goals(results: Results) -> Iterable[Sequence[str]]:
+def _goals(results: Measurements) -> Iterable[Sequence[str]]:
     if "servers" in results:
         servers = results["servers"]["servers"]
         busy = servers[OURS]["64"]
@@ -68,7 +68,7 @@ def _goals(results: Results) -> Iterable[Sequence[str]]:
         yield _goal("bulk, two nodes, ratio to one", 1.8, results["bulk"]["nodes"]["two_of_one"])
 
 
-def _overload_goals(results: Results) -> Iterable[Sequence[str]]:
+def _overload_goals(results: Measurements) -> Iterable[Sequence[str]]:
     rows = {row["share"]: row for row in results["rows"]}
     tail = rows[HIGH]["p99_ms"] / rows[UNLOADED]["p99_ms"]
     worst = rows[OVERLOADED]
@@ -86,7 +86,7 @@ def _goal(name: str, goal: float, result: float, *, at_least: bool = True) -> Se
     return name, f"{words} {goal:g}", f"{result:.2f}", "yes" if reached else "**no**"
 
 
-def _servers(results: Results, date: str) -> list[str]:
+def _servers(results: Measurements, date: str) -> list[str]:
     keys = ("bare_before", "bare_after")
     bare = [round(round_[key]) for round_ in results["rounds"] for key in keys]
     rows = []
@@ -119,7 +119,7 @@ def _servers(results: Results, date: str) -> list[str]:
     ]
 
 
-def _many(results: Results, date: str) -> list[str]:
+def _many(results: Measurements, date: str) -> list[str]:
     rows = [
         (form, f"{row['of_bare']:.0%}", f"{row['images_per_second']:.0f}")
         for form, row in results["forms"].items()
@@ -134,7 +134,7 @@ def _many(results: Results, date: str) -> list[str]:
     ]
 
 
-def _overload(results: Results, date: str) -> list[str]:
+def _overload(results: Measurements, date: str) -> list[str]:
     peak = results["peak"]
     rows = [
         (
@@ -165,11 +165,11 @@ def _overload(results: Results, date: str) -> list[str]:
     ]
 
 
-def _engines(results: Results, date: str) -> list[str]:
+def _engines(results: Measurements, date: str) -> list[str]:
     return [*_engine_speeds(results), "", *_decoding(results), "", *_explanations(results)]
 
 
-def _engine_speeds(results: Results) -> list[str]:
+def _engine_speeds(results: Measurements) -> list[str]:
     slowest = results["engines"]["tensorflow fp32"]
     rows = [
         (
@@ -192,7 +192,7 @@ def _engine_speeds(results: Results) -> list[str]:
     ]
 
 
-def _decoding(results: Results) -> list[str]:
+def _decoding(results: Measurements) -> list[str]:
     rows = [
         (f"{row['megapixels']:g}", f"{row['ms']:.2f}", f"{row['kilobytes']:.0f}")
         for row in results["decoding"]
@@ -207,7 +207,7 @@ def _decoding(results: Results) -> list[str]:
     ]
 
 
-def _explanations(results: Results) -> list[str]:
+def _explanations(results: Measurements) -> list[str]:
     rows = [
         (
             name,
@@ -229,7 +229,7 @@ def _explanations(results: Results) -> list[str]:
     ]
 
 
-def _bulk(results: Results, date: str) -> list[str]:
+def _bulk(results: Measurements, date: str) -> list[str]:
     nodes = results["nodes"]
     rows = [
         ("all cores", f"{results['of_bare']:.0%} of bare", f"{results['images_per_second']:.0f}"),
@@ -250,7 +250,7 @@ def _bulk(results: Results, date: str) -> list[str]:
     ]
 
 
-def _memory(results: Results, date: str) -> list[str]:
+def _memory(results: Measurements, date: str) -> list[str]:
     return [
         "## Memory of a long bulk job",
         "",
@@ -263,7 +263,7 @@ def _memory(results: Results, date: str) -> list[str]:
     ]
 
 
-def _scaling(results: Results, date: str) -> list[str]:
+def _scaling(results: Measurements, date: str) -> list[str]:
     settings = ", ".join(f"{key} {value:g}" for key, value in results["settings"].items())
     rows = [
         (
@@ -296,7 +296,7 @@ def _scaling(results: Results, date: str) -> list[str]:
     ]
 
 
-_SECTIONS: dict[str, Callable[[Results, str], list[str]]] = {
+_SECTIONS: dict[str, Callable[[Measurements, str], list[str]]] = {
     "servers": _servers,
     "many": _many,
     "overload": _overload,

@@ -31,9 +31,9 @@ MAX_REPLICAS = 8
 DOWNSCALE_DELAY_S, DRAIN_S = 20, 10
 _LOW, _HIGH, _HIGHEST = 30.0, 80.0, 250.0
 
-Load = Sequence[tuple[float, float, float]]
+Phases = Sequence[tuple[float, float, float]]
 """Phases: their length in seconds, and the requests a second at their beginning and their end."""
-LOADS: dict[str, Load] = {
+LOADS: dict[str, Phases] = {
     "a step within the capacity": [(20, _LOW, _LOW), (60, _HIGH, _HIGH), (90, _LOW, _LOW)],
     "a step beyond it": [(20, _LOW, _LOW), (60, _HIGHEST, _HIGHEST), (90, _LOW, _LOW)],
     "a ramp": [(20, _LOW, _LOW), (90, _LOW, _HIGHEST), (20, _HIGHEST, _HIGHEST), (90, _LOW, _LOW)],
@@ -67,7 +67,7 @@ def measure(workload: Workload) -> dict[str, Any]:
     return {"settings": {**autoscaling, "drain_s": DRAIN_S}, "loads": results}
 
 
-def _under(load: Load, url: str, bodies: list[bytes], exporter: int) -> dict[str, Any]:
+def _under(load: Phases, url: str, bodies: list[bytes], exporter: int) -> dict[str, Any]:
     times = list(_times(load))
     counts: ReplicaCounts = []
     over = threading.Event()
@@ -91,7 +91,7 @@ def _under(load: Load, url: str, bodies: list[bytes], exporter: int) -> dict[str
     }
 
 
-def _summary(load: Load, outcomes: Outcomes, counts: ReplicaCounts) -> dict[str, Any]:
+def _summary(load: Phases, outcomes: Outcomes, counts: ReplicaCounts) -> dict[str, Any]:
     up = load[0][0]
     down = sum(seconds for seconds, _, _ in load[:-1])
     highest = max(count for _, count in counts)
@@ -116,7 +116,7 @@ def _after(counts: ReplicaCounts, since: float, condition: Any) -> float | None:
     )
 
 
-def _times(load: Load) -> Iterable[float]:
+def _times(load: Phases) -> Iterable[float]:
     """The due times of requests that are independent of each other (a Poisson process)."""
     rng = random.Random(0)
     started = 0.0

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks import baselines, wrk
 from benchmarks.workload import Workload
-from benchmarks.wrk import Row
+from benchmarks.wrk import WrkResult
 
 CONNECTIONS = (1, 16, 64)
 OURS, FASTAPI = "pintag", "FastAPI + uvicorn"
@@ -106,10 +106,10 @@ def _scripts(workload: Workload) -> tuple[Path, Path]:
     return ours, triton
 
 
-def _with_ratio(round_: dict[str, Any], row: Row) -> Row:
+def _with_ratio(round_: dict[str, Any], row: WrkResult) -> WrkResult:
     best = max(round_["bare_before"], round_["bare_after"])
     return {**row, "of_bare": row["requests_per_second"] / best}
 
 
-def _medians(rows: list[Row]) -> Row:
+def _medians(rows: list[WrkResult]) -> WrkResult:
     return {name: median(row[name] for row in rows) for name in rows[0]}

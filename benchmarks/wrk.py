@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-Row = dict[str, float]
+WrkResult = dict[str, float]
 
 # The default of wrk is two seconds.
 _TIMEOUT_S = 60
@@ -41,7 +41,7 @@ def write_list(path: Path, files: Sequence[Path]) -> Path:
     return path
 
 
-def run(url: str, connections: int, seconds: float, script: Path) -> Row:
+def run(url: str, connections: int, seconds: float, script: Path) -> WrkResult:
     """One run of wrk: requests a second, median and 99th percentile in milliseconds, failures."""
     command = [
         "wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", f"{_TIMEOUT_S}s",

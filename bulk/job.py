@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from pintag.cluster import connection, failures
 from pintag.cluster.actor_pool import ActorPool
 from pintag.core.errors import ClusterError, DataError
 from pintag.core.store import Store
+from pintag.core.types import Progress
 
 log = logging.getLogger("pintag.bulk")
 # The upper bound of the actor pool; Ray starts as many as the cluster has cores for.
@@ -25,7 +26,6 @@ _MAX_LOST = 4
 # Result files of earlier runs that are read at the same time.
 _READERS = 16
 
-Progress = Callable[[int, int], None]
 """Receives the number of images done and the number of all images."""
 
 

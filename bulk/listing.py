@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from pintag.bulk import folders, lists, tables
 from pintag.bulk.folders import Folder
-from pintag.bulk.tables import Kind, TableColumn
+from pintag.bulk.tables import ColumnKind, TableColumn
 from pintag.core import text
 from pintag.core.errors import DataError
 from pintag.core.store import Store, is_remote, local
@@ -83,13 +83,13 @@ def create(source: InputSource, out: Store) -> Listing:
     return _write(source, texts, out, found.left_out)
 
 
-def _kinds(store: Store, found: Folder, column: TableColumn) -> set[Kind]:
+def _kinds(store: Store, found: Folder, column: TableColumn) -> set[ColumnKind]:
     """What the tables contain; if others can be used, those that cannot are left out.
 
     Raises:
         DataError: none can be used.
     """
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, ColumnKind] = {}
     problems: dict[str, DataError] = {}
     for path in found.tables:
         try:

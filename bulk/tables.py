@@ -18,7 +18,7 @@ SUFFIXES = (".parquet", ".pq")
 METADATA = "metadata.parquet"
 """Hugging Face's table about the pictures beside it."""
 
-Kind = Literal["bytes", "struct", "text"]
+ColumnKind = Literal["bytes", "struct", "text"]
 Content = bytes | DataError | None
 """The bytes of an image, the reason why they cannot be read, or None: the value is missing."""
 
@@ -91,7 +91,7 @@ def _error(store: Store, path: str, problem: str, error: Exception) -> DataError
     return DataError(f"{store.file_uri(path)}: {problem}: {str(error).strip()}")
 
 
-def kind(store: Store, path: str, column: TableColumn) -> Kind:
+def kind(store: Store, path: str, column: TableColumn) -> ColumnKind:
     """What a column of a file contains.
 
     Raises:

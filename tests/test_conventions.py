@@ -94,14 +94,32 @@ def test_no_function_is_long() -> None:
     assert not bad, "\n".join(bad)
 
 
-def test_a_class_name_means_one_thing() -> None:
+def test_the_name_of_a_class_or_type_means_one_thing() -> None:
     places = defaultdict(list)
     for path in modules(*PACKAGES, "benchmarks", "scripts"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef):
-                places[node.name].append(name(path))
+            if type_name := _type_name(node):
+                places[type_name].append(name(path))
     bad = [f"{each}: {', '.join(paths)}" for each, paths in places.items() if len(paths) > 1]
     assert not bad, "\n".join(bad)
+
+
+def _type_name(node: ast.stmt) -> str:
+    """The name of the class or type alias that a statement defines; empty if it defines none.
+
+    A type variable means something only within its function or class.
+    """
+    match node:
+        case ast.ClassDef(name=defined):
+            return defined
+        case ast.Assign(targets=[ast.Name(id=defined)], value=value):
+            is_type = re.fullmatch("[A-Z].*[a-z].*", defined) and not _is_type_variable(value)
+            return defined if is_type else ""
+    return ""
+
+
+def _is_type_variable(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and ast.unparse(value.func) == "TypeVar"
 
 
 def test_words_are_plain() -> None:

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pintag.core.config import Strict
 from pintag.models import backbones, networks
-from pintag.models.manifest import Name
+from pintag.models.manifest import ModelName
 from pintag.models.networks import NetworkSpec, Width
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -122,7 +122,7 @@ class ScalingConfig(Strict):
 class TrainConfig(Strict):
     """The configuration of one training run."""
 
-    name: Name | None = None
+    name: ModelName | None = None
     """The name of the model in its bundle; by default the name of the bundle's folder."""
     backbone: BackboneConfig = BackboneConfig()
     input_size: int = Field(default=160, ge=32, le=1024)

@@ -89,7 +89,7 @@ SEED = click.IntRange(0, 2**32 - 1)
 """A seed of NumPy."""
 
 
-class Share(click.FloatRange):
+class ShareType(click.FloatRange):
     """A number from 0 to 1. click accepts `nan`, too, because no comparison with it is true."""
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ def tag_options(max_tags: int) -> Callable[[F], F]:
             "--min-confidence",
             default=0.0,
             show_default=True,
-            type=Share(),
+            type=ShareType(),
             help="Leave out tags below this confidence.",
         ),
     )

@@ -12,11 +12,11 @@ import click
 
 from pintag.cli import client, console, explainers, sources
 from pintag.cli.console import escape
-from pintag.cli.explainers import LocalExplainer, Progress
+from pintag.cli.explainers import LocalExplainer
 from pintag.cli.sources import Source
 from pintag.core import config, files, formatting
 from pintag.core.errors import ExplainError, ImageError
-from pintag.core.types import Pixels
+from pintag.core.types import Pixels, Progress
 from pintag.explain.request import ExplanationRequest
 from pintag.models import registry
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pintag.explain.schema import ExplanationAnswer
 
 # Takes an encoded image, returns one explanation for each label.
-Explainer = Callable[[bytes, Progress], list["SavedExplanation"]]
+ExplainFunction = Callable[[bytes, Progress], list["SavedExplanation"]]
 
 PATH = "/v1/explanations"
 _DEFAULT_LIMIT = 200
@@ -269,7 +269,7 @@ def _safe(name: str, max_bytes: int) -> str:
 
 
 def _explain_all(
-    chosen: Sequence[Source], explainer: Explainer, folder: _OutputFolder, *, quiet: bool
+    chosen: Sequence[Source], explainer: ExplainFunction, folder: _OutputFolder, *, quiet: bool
 ) -> list[dict[str, object]]:
     """Explain every image; the result of one that failed has the key `error`."""
     from pintag.explain import overlay

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pintag.core.quiet import import_quietly
-from pintag.core.types import Pixels
+from pintag.core.types import Pixels, Progress
 from pintag.data import images
 from pintag.explain.request import ExplanationRequest
 from pintag.models.bundle import ModelBundle
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from pintag.explain.explanation import Explanation
     from pintag.explain.saved import SavedExplanation
 
-Progress = Callable[[int, int], None]
 """Takes the number of samples predicted so far, and the maximum number of samples."""
 
 

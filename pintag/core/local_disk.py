@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
-Kind = Literal["file", "folder", "other", "none"]
+FileKind = Literal["file", "folder", "other", "none"]
 # Such a path names nothing, whatever the reason.
 _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
@@ -28,7 +28,7 @@ class Entry(NamedTuple):
         return posixpath.basename(self.path)
 
 
-def kind(path: str) -> Kind:
+def kind(path: str) -> FileKind:
     """What a path names; a link is what it leads to.
 
     Raises:

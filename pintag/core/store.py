@@ -201,10 +201,10 @@ class Store:
                 return decoded if missing == [True, False] else root
         return root
 
-    def _kind(self, path: str) -> local_disk.Kind:
+    def _kind(self, path: str) -> local_disk.FileKind:
         import pyarrow.fs
 
-        types: dict[Any, local_disk.Kind] = {
+        types: dict[Any, local_disk.FileKind] = {
             pyarrow.fs.FileType.File: "file",
             pyarrow.fs.FileType.Directory: "folder",
             pyarrow.fs.FileType.NotFound: "none",

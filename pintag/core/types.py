@@ -1,8 +1,9 @@
-"""Types that all packages share: images, confidences, and the engine that maps one to the other."""
+"""Types that all packages share: arrays, callbacks, and the engine from images to confidences."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,24 @@ Pixels = npt.NDArray[np.uint8]
 
 Confidences = npt.NDArray[np.float32]
 """Probabilities of the labels: `float32[C]` for one image, `float32[N,C]` for a batch."""
+
+Logits = npt.NDArray[np.float32]
+"""What a network predicts before softmax: `float32[N,C]`."""
+
+Targets = npt.NDArray[np.int64]
+"""The index of each image's label: `int64[N]`."""
+
+Floats = npt.NDArray[np.float64]
+"""Numbers of any shape, in double precision."""
+
+Array = npt.NDArray[Any]
+"""An array of any shape and type."""
+
+Progress = Callable[[int, int], None]
+"""Is called with what is done and the total, while a long job runs."""
+
+Notify = Callable[[str], None]
+"""Is called with messages for the user."""
 
 
 class Engine(Protocol):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from pintag.core import formatting, machine, types
 from pintag.core.errors import DataError, ImageError
+from pintag.core.types import Progress
 from pintag.data import images, walker
 from pintag.data import layout as layouts
 from pintag.data.labels import Labels
@@ -35,8 +36,7 @@ HELD_OUT_SHARE = 0.15
 # Scanning decodes every file to find corrupt ones; a small size makes decoding a JPEG faster.
 _PROBE_SIZE = 32
 
-Progress = Callable[[int, int], None]
-Folder = str | os.PathLike[str]
+FolderPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class DataSet:
         return {name: by_target[index] for index, name in enumerate(self.labels)}
 
 
-def scan(root: Folder, *, seed: int = 0, progress: Progress | None = None) -> DataSet:
+def scan(root: FolderPath, *, seed: int = 0, progress: Progress | None = None) -> DataSet:
     """Read and decode every file below `root`; unreadable files are listed in the result.
 
     A split without a folder is held out of the training images, stratified by label. Identical
@@ -159,7 +159,7 @@ class SplitFiles:
 
 
 def scan_split(
-    root: Folder, split: str, labels: Labels, progress: Progress | None = None
+    root: FolderPath, split: str, labels: Labels, progress: Progress | None = None
 ) -> SplitFiles:
     """Read one split with the labels of a model; a flat folder counts as the split.
 
@@ -210,7 +210,7 @@ def _target(folder: Path, labels: Labels) -> int:
         ) from error
 
 
-def is_flat(root: Folder) -> bool:
+def is_flat(root: FolderPath) -> bool:
     """Whether a data set has folders of labels and no splits.
 
     Raises:

@@ -14,11 +14,11 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from pintag.core.errors import DataError
+from pintag.core.types import Floats
 
 # Figures are drawn this many times larger and averaged down: anti-aliasing.
 _OVERSAMPLING = 2
 
-Floats = npt.NDArray[np.float64]
 Ink = tuple[int, ...]
 
 

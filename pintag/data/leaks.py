@@ -19,8 +19,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pintag.core import machine
+from pintag.core.types import Progress
 from pintag.data import images
-from pintag.data.dataset import DataSet, Example, Progress
+from pintag.data.dataset import DataSet, Example
 
 # Maximum number of bits in which the hashes of near-duplicates differ. Photographs that are saved
 # again with JPEG quality 30 or in half the size differ in up to 4 bits; of 1,519 photographs no two

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from pintag.core.errors import DataError
+from pintag.core.types import Progress
 from pintag.data.figures import FIGURES, draw
 from pintag.data.layout import NOTICE
 
@@ -20,8 +21,6 @@ _NOTICE = """\
 This data set is synthetic. Every image in it was drawn by a program, `pintag data sample`, with
 the seed {seed}. None is a photograph, and a model trained on them cannot tag photographs.
 """
-
-Progress = Callable[[int, int], None]
 
 
 def write(

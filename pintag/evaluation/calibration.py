@@ -11,15 +11,15 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-Floats = npt.NDArray[np.floating]
-Ints = npt.NDArray[np.integer]
+AnyFloats = npt.NDArray[np.floating]
+AnyInts = npt.NDArray[np.integer]
 
 BINS = 15
 # Outside this range all images are right or the model is useless, and the likelihood is flat.
 TEMPERATURE_RANGE = (0.05, 20.0)
 
 
-def fit_temperature(logits: Floats, targets: Ints) -> float:
+def fit_temperature(logits: AnyFloats, targets: AnyInts) -> float:
     """The temperature T that maximises the likelihood of `softmax(logits / T)`.
 
     Args:
@@ -42,13 +42,13 @@ def fit_temperature(logits: Floats, targets: Ints) -> float:
     return float(np.exp(minimum.x))
 
 
-def negative_log_likelihood(logits: Floats, targets: Ints) -> float:
+def negative_log_likelihood(logits: AnyFloats, targets: AnyInts) -> float:
     """Mean of `-log softmax(logits)[target]`, in nats."""
     rows = np.arange(len(targets))
     return float(-log_softmax(logits, axis=1)[rows, targets].mean())
 
 
-def expected_calibration_error(confidences: Floats, targets: Ints, bins: int = BINS) -> float:
+def expected_calibration_error(confidences: AnyFloats, targets: AnyInts, bins: int = BINS) -> float:
     """The expected calibration error (ECE), 0 to 1.
 
     Images are grouped into bins of equal width by their top confidence. The error of a bin is the
@@ -66,7 +66,7 @@ def expected_calibration_error(confidences: Floats, targets: Ints, bins: int = B
 
 
 def reliability(
-    confidences: Floats, targets: Ints, bins: int = BINS
+    confidences: AnyFloats, targets: AnyInts, bins: int = BINS
 ) -> list[tuple[float, float, int]]:
     """Mean top confidence, accuracy and number of images of each bin that has images."""
     top = confidences.max(axis=1)

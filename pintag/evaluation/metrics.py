@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pintag.core.types import Confidences, Engine
+from pintag.core.types import Confidences, Engine, Progress
 from pintag.data import dataset
-from pintag.data.dataset import Example, Progress
+from pintag.data.dataset import Example
 from pintag.data.labels import Labels
 from pintag.evaluation.calibration import expected_calibration_error
 

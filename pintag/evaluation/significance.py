@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import stats
 
 Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.intp]
+Selection = npt.NDArray[np.intp]
 
 LEVEL = 0.95
 """The level of every confidence interval in a report."""
@@ -57,7 +57,7 @@ def share(hits: int, total: int, level: float = LEVEL) -> Estimate:
 
 
 def bootstrap(
-    statistic: Callable[[Ints], float], count: int, seed: int = 0, level: float = LEVEL
+    statistic: Callable[[Selection], float], count: int, seed: int = 0, level: float = LEVEL
 ) -> Estimate:
     """A statistic of `count` images with its percentile bootstrap interval.
 

@@ -20,10 +20,10 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapV
 from threadpoolctl import ThreadpoolController
 
 from pintag.core.config import Strict
-from pintag.core.types import Pixels
+from pintag.core.types import Array, Floats, Pixels
 from pintag.data.labels import Labels
 from pintag.explain import overlay, perturbation, reference, stable, superpixels
-from pintag.explain.perturbation import Array, Perturber
+from pintag.explain.perturbation import Perturber
 from pintag.explain.request import ExplanationRequest, Mode
 from pintag.explain.sampling import Predict, Sampler, Stop
 from pintag.explain.schema import (
@@ -34,7 +34,7 @@ from pintag.explain.schema import (
     WeightItem,
 )
 from pintag.explain.superpixels import Quickshift, Segmentation, Segments
-from pintag.explain.surrogate import Floats, LabelExplanation, rank, top
+from pintag.explain.surrogate import LabelExplanation, rank, top
 from pintag.models.identity import Model
 
 Byte = Annotated[int, Field(ge=0, le=255)]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
-from pintag.core.types import Pixels
+from pintag.core.types import Floats, Pixels
 from pintag.data import images
 from pintag.data.image_limits import ImageLimits
 from pintag.data.images import DEFAULT_LIMITS
@@ -19,7 +19,7 @@ from pintag.explain import badges
 from pintag.explain.schema import WeightItem
 from pintag.explain.style import AGAINST, FOR, HALO, INK
 from pintag.explain.superpixels import Segments
-from pintag.explain.surrogate import Floats, Scale
+from pintag.explain.surrogate import Scale
 
 Signs = npt.NDArray[np.int8]
 Mask = npt.NDArray[np.bool_]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from pintag.core.types import Array
 from pintag.explain.superpixels import Segments
 
-Array = npt.NDArray[Any]
 Masks = npt.NDArray[np.bool_]
 """`bool[S,K]`: which of K segments each of S samples keeps."""
 

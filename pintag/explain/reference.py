@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from lime.lime_base import LimeBase
 
-from pintag.core.types import Confidences
+from pintag.core.types import Confidences, Floats
 from pintag.explain.perturbation import Masks
 from pintag.explain.sampling import Sampler
-from pintag.explain.surrogate import Floats, LabelExplanation, Surrogate
+from pintag.explain.surrogate import LabelExplanation, Surrogate
 
 KERNEL_WIDTH = 0.25
 

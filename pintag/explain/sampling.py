@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pintag.core.types import Confidences
-from pintag.explain.perturbation import Array, Masks, Perturber
+from pintag.core.types import Array, Confidences
+from pintag.explain.perturbation import Masks, Perturber
 from pintag.explain.surrogate import choose
 
 Predict = Callable[[Array], Confidences]

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL.Image import DecompressionBombError
 
-from pintag.core.types import Pixels
+from pintag.core.types import Floats, Pixels
 from pintag.explain import figure, overlay
 from pintag.explain.schema import ExplanationAnswer
 from pintag.explain.superpixels import Segments
-from pintag.explain.surrogate import Floats
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, computed_field
 
 from pintag.explain import summaries
 from pintag.explain.request import Mode
-from pintag.explain.surrogate import Outcome, Scale
+from pintag.explain.surrogate import Scale, StopReason
 from pintag.models.identity import Model
 
 Direction = Literal["for", "against", "either"]
@@ -97,7 +97,7 @@ class ExplanationAnswer(BaseModel):
     label: str = Field(examples=["houses"])
     confidence: float = Field(examples=[0.93])
     mode: Mode = Field(examples=["stable"])
-    outcome: Outcome = Field(
+    outcome: StopReason = Field(
         examples=["budget"],
         description="`separated`: the requested superpixels rank above the rest; "
         "`budget`: no more samples fit into `num_samples`; "

@@ -22,11 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pintag.core.types import Floats
 from pintag.explain import visual_words
 from pintag.explain.explanation import Explanation
 from pintag.explain.perturbation import background
 from pintag.explain.sampling import Predict
-from pintag.explain.surrogate import Floats
 
 
 class Member(NamedTuple):

@@ -21,10 +21,11 @@ import numpy.typing as npt
 from scipy import stats
 
 from pintag.core.errors import ExplainError
+from pintag.core.types import Floats
 from pintag.explain import mask_designs
 from pintag.explain.perturbation import Masks
 from pintag.explain.sampling import Sampler
-from pintag.explain.surrogate import Floats, LabelExplanation, Outcome, Surrogate, rank
+from pintag.explain.surrogate import LabelExplanation, StopReason, Surrogate, rank
 
 # Maximum number of columns of the regression. From 25 segments on, pairs would exceed it.
 _MOST_COLUMNS = 301
@@ -98,7 +99,7 @@ def _check_count(segments: int) -> None:
         )
 
 
-def _outcome(sampler: Sampler, separated: bool, budget: int) -> Outcome | None:
+def _outcome(sampler: Sampler, separated: bool, budget: int) -> StopReason | None:
     """Why sampling ends, or None if it continues."""
     if separated:
         return "separated"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pintag.core import formatting
 from pintag.explain.mask_designs import BLOCK
 from pintag.explain.request import Mode
-from pintag.explain.surrogate import Outcome
+from pintag.explain.surrogate import StopReason
 
 # R² from which the surrogate follows the model closely, and roughly.
 _CLOSE, _ROUGH = 0.8, 0.5
@@ -13,7 +13,7 @@ _CLOSE, _ROUGH = 0.8, 0.5
 
 def claim(
     mode: Mode,
-    outcome: Outcome,
+    outcome: StopReason,
     samples: int,
     level: float | None,
     separated: int | None,

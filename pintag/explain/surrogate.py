@@ -8,12 +8,10 @@ from numbers import Integral
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from pintag.core.types import Confidences
+from pintag.core.types import Confidences, Floats
 
-Floats = npt.NDArray[np.float64]
-Outcome = Literal["separated", "budget", "deadline"]
+StopReason = Literal["separated", "budget", "deadline"]
 Scale = Literal["probability", "log-odds"]
 
 
@@ -42,7 +40,7 @@ class LabelExplanation:
     confidence: float
     """The model's confidence for the whole image."""
     surrogate: Surrogate
-    outcome: Outcome
+    outcome: StopReason
     """`separated`: the requested superpixels rank above the rest; `budget`: all samples were used;
     `deadline`: `stop` ended the sampling early."""
     claimed: int | None = None

@@ -19,10 +19,9 @@ from skimage.color import rgb2lab
 from skimage.filters import sobel
 from skimage.transform import resize
 
-from pintag.explain.perturbation import Array
+from pintag.core.types import Array, Floats
 from pintag.explain.sampling import Predict
 from pintag.explain.superpixels import Segments
-from pintag.explain.surrogate import Floats
 
 Rows = npt.NDArray[np.intp]
 

@@ -21,7 +21,7 @@ from pintag.models.networks import NetworkSpec
 MANIFEST, WEIGHTS = "bundle.json", "network.weights.h5"
 
 Sha256 = Annotated[str, matching("[0-9a-f]{64}", "must be a SHA-256, 64 hexadecimal digits")]
-Name = Annotated[
+ModelName = Annotated[
     str,
     matching(
         "[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
@@ -51,8 +51,8 @@ class Manifest(Strict):
     """The content of `bundle.json`, in format 1."""
 
     format: Literal[1] = 1
-    name: Name
-    version: Name
+    name: ModelName
+    version: ModelName
     created: datetime
     labels: tuple[str, ...]
     network: NetworkSpec

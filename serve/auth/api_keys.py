@@ -39,7 +39,7 @@ _LAST_LINE = "..."
 # A hundred thousand keys.
 _MAX_FILE_BYTES = 2**24
 
-Name = Annotated[
+ClientName = Annotated[
     str,
     matching(
         "[A-Za-z0-9._-]{1,64}",
@@ -65,9 +65,9 @@ class KeyHolder:
 class ApiKey(RateLimits):
     """One client's key and limits."""
 
-    name: Name
+    name: ClientName
     """The client's name in metrics and logs."""
-    id: Name | None = None
+    id: ClientName | None = None
     """Distinguishes the client from an earlier one of the same name, whose key was revoked. Without
     it a new client of the same name continues with the counts of the old one."""
     sha256: Digest = Field(repr=False)

@@ -40,7 +40,7 @@ class AuthMetrics(Protocol):
     def count_request(self, key: str, outcome: str) -> None: ...
 
 
-class AsgiApplication(Protocol):
+class RoutedApplication(Protocol):
     """An ASGI application with routes."""
 
     @property
@@ -49,7 +49,7 @@ class AsgiApplication(Protocol):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
-def require_api_key(app: AsgiApplication, config: AccessConfig, metrics: AuthMetrics) -> ASGIApp:
+def require_api_key(app: RoutedApplication, config: AccessConfig, metrics: AuthMetrics) -> ASGIApp:
     """The application with `ApiKeyMiddleware` around it, or as it is if no keys are configured.
 
     Raises:
@@ -68,7 +68,7 @@ class ApiKeyMiddleware:
 
     def __init__(
         self,
-        app: AsgiApplication,
+        app: RoutedApplication,
         find_holder: Callable[[str], KeyHolder | None],
         quotas: LocalQuotas,
         metrics: AuthMetrics,

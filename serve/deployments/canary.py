@@ -28,7 +28,7 @@ _SHADOW_TIMEOUT_S = 10.0
 Route = Literal["served", "canary", "shadow"]
 """`canary`: the candidate answers. `shadow`: the served bundle answers, and both are compared."""
 
-Row = Confidences | Exception
+Prediction = Confidences | Exception
 
 
 class CandidatePredictor(Protocol):
@@ -36,7 +36,7 @@ class CandidatePredictor(Protocol):
 
     model: ModelInfo | None
 
-    async def predict(self, images: Sequence[bytes], timeout_s: float) -> list[Row]: ...
+    async def predict(self, images: Sequence[bytes], timeout_s: float) -> list[Prediction]: ...
 
 
 class RouterMetrics(Protocol):
@@ -52,7 +52,7 @@ class RouterMetrics(Protocol):
 class RoutedRow(NamedTuple):
     """An image's confidences or error, and the model that predicted it."""
 
-    row: Row
+    row: Prediction
     model: dict[str, str]
     """A `Model` as plain data."""
 
@@ -142,7 +142,7 @@ class CanaryRouter:
                 await turns.end_of_part()
         return [None if isinstance(row, Exception) else row for row in rows]
 
-    async def _rows(self, images: Sequence[bytes], timeout_s: float) -> list[Row]:
+    async def _rows(self, images: Sequence[bytes], timeout_s: float) -> list[Prediction]:
         if self._client.model is None or self._in_flight >= self._config.max_ongoing_requests:
             return [OverloadedError("the candidate is unhealthy or busy")] * len(images)
         self._in_flight += len(images)

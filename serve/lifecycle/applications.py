@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pintag.core.errors import PintagError, ServerError
 from pintag.core.store import last_name
+from pintag.core.types import Notify
 from pintag.serve.config import ServeConfig
 from pintag.serve.lifecycle import replica_failure, served_bundle
-
-Notify = Callable[[str], None]
 
 # Seconds within which a candidate's replica that runs must answer which model it has.
 _CANDIDATE_TIMEOUT_S = 30.0

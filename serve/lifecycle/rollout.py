@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from pintag.core.errors import BundleError, DataError
 from pintag.core.store import absolute, last_name
+from pintag.core.types import Notify
 from pintag.models.registry import Registry
 
 _POLL_INTERVAL_S = 1.0
@@ -22,7 +23,6 @@ _POLL_INTERVAL_S = 1.0
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 10.0, 300.0
 
 Act = Callable[[str], object]
-Notify = Callable[[str], None]
 
 
 def registry(uri: str) -> Registry:

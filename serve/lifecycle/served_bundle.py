@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 
 from pintag.core.errors import BundleError, DataError, ServerError
 from pintag.core.store import absolute
+from pintag.core.types import Notify
 from pintag.models import remote
 from pintag.models.bundle import ModelBundle
 from pintag.models.registry import Registry
 from pintag.serve.config import ServeConfig
 from pintag.serve.deployment_config import CandidateConfig
-
-Notify = Callable[[str], None]
 
 
 def checked(config: ServeConfig, uri: str) -> ModelBundle:

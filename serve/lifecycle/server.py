@@ -15,6 +15,7 @@ from typing import Any
 from pintag.cluster import connection, local_node, ray_variables
 from pintag.core import signals
 from pintag.core.store import absolute
+from pintag.core.types import Notify
 from pintag.models.registry import Registry
 from pintag.serve.auth import access
 from pintag.serve.config import ServeConfig
@@ -24,7 +25,6 @@ from pintag.serve.lifecycle.applications import Applications, server_errors
 from pintag.serve.nodes import addresses, capacity, controller, environment, ports
 
 Ready = Callable[[str, Path], None]
-Notify = Callable[[str], None]
 
 
 def run(

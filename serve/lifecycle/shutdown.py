@@ -6,15 +6,14 @@ import contextlib
 import io
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pintag.cluster import failures, local_node, ray_variables
 from pintag.core.errors import ClusterError
+from pintag.core.types import Notify
 from pintag.serve.config import ServeConfig
 from pintag.serve.ingress import installation
-
-Notify = Callable[[str], None]
 
 _POLL_INTERVAL_S = 0.2
 # Ray looks at its replicas twice a second, and kills those that are late itself.

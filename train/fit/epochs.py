@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pintag.core.errors import TrainingError
-from pintag.train.fit.step import Array, TrainStep
+from pintag.core.types import Array
+from pintag.train.fit.step import TrainStep
 
 Indices = npt.NDArray[np.int64]
 

@@ -115,7 +115,7 @@ def compute(
     *,
     rank: int = 0,
     world: int = 1,
-    progress: dataset.Progress | None = None,
+    progress: types.Progress | None = None,
 ) -> None:
     """Compute the missing blocks of this worker's share and write them to `folder`.
 

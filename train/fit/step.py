@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pintag.core.types import Array
+
 if TYPE_CHECKING:
     import keras
-
-Array = npt.NDArray[Any]
 
 
 class TrainStep:

@@ -19,9 +19,8 @@ import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageOps
 
 from pintag.core import machine
-from pintag.core.types import Pixels
+from pintag.core.types import Array, Pixels
 from pintag.train.fit.epochs import Indices, RowArray
-from pintag.train.fit.step import Array
 
 # Part of the key of all cached features of views: increase it when views are computed differently.
 VERSION = 1

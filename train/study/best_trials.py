@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pintag.core.errors import TrainingError
+from pintag.core.types import Targets
 from pintag.data.dataset import VALIDATION
 from pintag.evaluation import significance
 from pintag.report.results import CrossValidation
 from pintag.train.config import SvmConfig, TrainConfig
 from pintag.train.study import scoring
-from pintag.train.study.learners import Targets, TrialResult
+from pintag.train.study.learners import TrialResult
 from pintag.train.study.plan import ComparedModel
 from pintag.train.study.study_dataset import StudyDataset
 from pintag.train.study.study_store import StudyStore

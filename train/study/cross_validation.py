@@ -7,9 +7,9 @@ import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold
 
 from pintag.core.errors import TrainingError
+from pintag.core.types import Targets
 from pintag.train.config import SvmConfig, TrainConfig
 from pintag.train.fit.epochs import Indices
-from pintag.train.study.learners import Targets
 from pintag.train.study.trials import Trial
 
 

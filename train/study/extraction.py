@@ -21,8 +21,9 @@ from pintag.cluster import failures
 from pintag.cluster.actor_pool import ActorPool
 from pintag.core import errors
 from pintag.core.errors import PintagError, TrainingError
+from pintag.core.types import Progress
 from pintag.data import images
-from pintag.data.dataset import Example, Progress
+from pintag.data.dataset import Example
 from pintag.models import backbones, networks
 from pintag.train.config import TrainConfig
 from pintag.train.fit import device, features

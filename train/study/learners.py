@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pintag.core.types import Logits, Targets
 from pintag.models import networks
 from pintag.train.config import HeadConfig, SvmConfig, TrainConfig
 from pintag.train.fit import checkpoint, epochs
@@ -21,9 +22,6 @@ from pintag.train.fit.checkpoint import TrainingState
 from pintag.train.fit.epochs import Indices, TrainingData
 from pintag.train.fit.step import TrainStep
 from pintag.train.fit.views import DrawnViews, StoredViews
-
-Logits = npt.NDArray[np.float32]
-Targets = npt.NDArray[np.int64]
 
 _BATCH = 256
 

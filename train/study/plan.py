@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from pintag.core.config import Strict
 from pintag.models import backbones
-from pintag.models.manifest import Name
+from pintag.models.manifest import ModelName
 from pintag.report.results import Family
 from pintag.train.config import Seed, SvmConfig, TrainConfig
 
@@ -29,7 +29,7 @@ class GridConfig(Strict):
 class ModelConfig(Strict):
     """One network of the comparison."""
 
-    name: Name
+    name: ModelName
     """The name in results, figures and files."""
     title: str = ""
     """The name in the report; by default `name`."""

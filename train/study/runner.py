@@ -27,7 +27,7 @@ from pintag.train.study.stages.leak_search import CheckedData, LeakSearch
 from pintag.train.study.stages.prediction_times import PredictionTimes
 from pintag.train.study.stages.report import ReportStage, StageResults
 from pintag.train.study.stages.stage import OnProgress, StudyContext, complete
-from pintag.train.study.stages.trial_runs import Failures, TrialRuns, plan_trials
+from pintag.train.study.stages.trial_runs import FailedTrials, TrialRuns, plan_trials
 from pintag.train.study.stages.winner_bundle import WinnerBundle
 from pintag.train.study.study_store import StudyStore
 
@@ -118,7 +118,7 @@ def _complete_stages(
 
 def _fit_models(
     context: StudyContext, checked: CheckedData, models: Sequence[ComparedModel]
-) -> Failures:
+) -> FailedTrials:
     """Fit all models and return the reasons of the trials that failed."""
     dataset = checked.dataset
     planned = plan_trials(models, dataset)

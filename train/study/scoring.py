@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import stats
 from scipy.special import log_softmax, softmax
 
+from pintag.core.types import Logits, Targets
 from pintag.data.labels import Labels
 from pintag.evaluation import calibration, metrics, significance
 from pintag.evaluation.calibration import expected_calibration_error
@@ -21,9 +22,6 @@ from pintag.report.results import (
     ReliabilityBin,
     Scores,
 )
-
-Logits = npt.NDArray[np.float32]
-Targets = npt.NDArray[np.int64]
 
 
 def scores(logits: Logits, temperature: float, targets: Targets, labels: Labels) -> Scores:

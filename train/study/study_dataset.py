@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pintag.core import files
-from pintag.data.dataset import DataSet, Progress
+from pintag.core.types import Progress, Targets
+from pintag.data.dataset import DataSet
 from pintag.train.config import SvmConfig, TrainConfig
 from pintag.train.fit.epochs import Indices
 from pintag.train.study.extraction import Extraction, extract
-from pintag.train.study.learners import Targets
 
 _SECONDS = "seconds.json"
 

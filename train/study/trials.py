@@ -17,11 +17,12 @@ from typing import Any
 import numpy.typing as npt
 
 from pintag.core import errors
+from pintag.core.types import Targets
 from pintag.train.config import SvmConfig, TrainConfig
 from pintag.train.fit import device
 from pintag.train.fit.epochs import Indices
 from pintag.train.study import learners
-from pintag.train.study.learners import Targets, TrialResult, TrialTask
+from pintag.train.study.learners import TrialResult, TrialTask
 from pintag.train.study.trial_results import TrialResults, encode
 
 # Further attempts of a trial whose process dies. A large cluster may lose several nodes.

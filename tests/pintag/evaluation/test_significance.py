@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from pintag.evaluation import significance
-from pintag.evaluation.significance import Ints
+from pintag.evaluation.significance import Selection
 
 
 @pytest.mark.parametrize(("hits", "total"), [(0, 10), (1, 10), (81, 263), (205, 224), (10, 10)])
@@ -54,7 +54,7 @@ def test_more_images_and_a_lower_level_make_an_interval_narrower() -> None:
 def test_the_bootstrap_of_a_share_is_near_its_wilson_interval() -> None:
     right = np.arange(400) < 300
 
-    def accuracy(indices: Ints) -> float:
+    def accuracy(indices: Selection) -> float:
         return float(right[indices].mean())
 
     estimate = significance.bootstrap(accuracy, len(right))
@@ -66,7 +66,7 @@ def test_the_bootstrap_of_a_share_is_near_its_wilson_interval() -> None:
 def test_the_bootstrap_depends_only_on_its_seed() -> None:
     values = np.random.default_rng(0).normal(size=50)
 
-    def mean(indices: Ints) -> float:
+    def mean(indices: Selection) -> float:
         return float(values[indices].mean())
 
     first, again, other = (significance.bootstrap(mean, 50, seed) for seed in (1, 1, 2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pintag.explain.perturbation import Array
+from pintag.core.types import Array
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from pintag.core.types import Array
 from pintag.data import images
 from pintag.data.labels import Labels
 from pintag.explain.explanation import ExplainConfig, explain
-from pintag.explain.perturbation import Array
 from pintag.explain.request import Algorithm, ExplanationRequest, Mode
 from pintag.explain.schema import Model
 from tests.cases import cases_dir, manifest

@@ -9,8 +9,8 @@ import pytest
 
 from pintag.core import config
 from pintag.core.errors import ConfigError, ExplainError
+from pintag.core.types import Array
 from pintag.explain.explanation import ExplainConfig, explain, explain_labels
-from pintag.explain.perturbation import Array
 from pintag.explain.superpixels import Felzenszwalb, Slic
 from tests.pintag.explain.tiles import (
     MODES,

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from pintag.core.types import Array
 from pintag.explain import overlay
 from pintag.explain.explanation import Explanation, explain, explain_labels
-from pintag.explain.perturbation import Array
 from pintag.explain.surrogate import Scale
 from tests.pintag.explain.tiles import (
     LABELS,

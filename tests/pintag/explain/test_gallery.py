@@ -7,12 +7,13 @@ import itertools
 import numpy as np
 import pytest
 
+from pintag.core.types import Floats
 from pintag.data.labels import Labels
 from pintag.explain import gallery, gallery_view, overlay, style
 from pintag.explain.explanation import ExplainConfig, Explanation, PhaseSeconds
 from pintag.explain.gallery_view import GalleryImage
 from pintag.explain.sp_lime import Pick, pick
-from pintag.explain.surrogate import Floats, LabelExplanation, Surrogate
+from pintag.explain.surrogate import LabelExplanation, Surrogate
 from pintag.models.identity import Model
 from tests.pintag.conftest import Page
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pintag.explain.perturbation import Array, Masks, Perturber, background
+from pintag.core.types import Array
+from pintag.explain.perturbation import Masks, Perturber, background
 from pintag.explain.superpixels import Segments
 
 DTYPES = pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])

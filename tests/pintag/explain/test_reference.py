@@ -15,10 +15,11 @@ from lime.wrappers.scikit_image import SegmentationAlgorithm
 from PIL import Image
 from scipy.special import softmax
 
+from pintag.core.types import Array
 from pintag.data import images
 from pintag.explain import reference
 from pintag.explain.explanation import ExplainConfig, Explanation, explain, explain_labels
-from pintag.explain.perturbation import Array, Perturber
+from pintag.explain.perturbation import Perturber
 from pintag.explain.sampling import Predict, Sampler, Stop
 from pintag.explain.superpixels import Felzenszwalb, Quickshift, Segmentation, Slic
 from pintag.explain.surrogate import LabelExplanation

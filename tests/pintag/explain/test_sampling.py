@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pintag.explain.perturbation import Array, Masks, Perturber
+from pintag.core.types import Array
+from pintag.explain.perturbation import Masks, Perturber
 from pintag.explain.sampling import Predict, Sampler, Stop
 from tests.pintag.conftest import row, shown
 

@@ -10,8 +10,8 @@ import pytest
 from scipy.special import expit
 
 from pintag.core.errors import ExplainError
+from pintag.core.types import Array
 from pintag.explain.mask_designs import BLOCK, MOST_SEGMENTS
-from pintag.explain.perturbation import Array
 from pintag.explain.surrogate import rank
 from tests.pintag.conftest import (
     Floats,

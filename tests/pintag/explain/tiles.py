@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pytest
 from scipy.special import expit
 
+from pintag.core.types import Array
 from pintag.data.labels import Labels
 from pintag.explain.explanation import ExplainConfig, Explanation
-from pintag.explain.perturbation import Array, Masks
+from pintag.explain.perturbation import Masks
 from pintag.explain.superpixels import Felzenszwalb
 from pintag.models.identity import Model
 

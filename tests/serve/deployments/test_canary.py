@@ -14,7 +14,7 @@ import pytest
 
 from pintag.core.errors import NotAnImageError
 from pintag.serve.deployment_config import CandidateConfig
-from pintag.serve.deployments.canary import CanaryRouter, Route, Row
+from pintag.serve.deployments.canary import CanaryRouter, Prediction, Route
 from pintag.serve.errors import OverloadedError
 from pintag.serve.model_info import CandidateInfo, ModelInfo
 from tests.serve.conftest import INFO, MODEL
@@ -31,13 +31,13 @@ class ScriptedCandidate:
 
     def __init__(self) -> None:
         self.model: ModelInfo | None = INFO
-        self.outcome: Row = HOUSES
+        self.outcome: Prediction = HOUSES
         self.received: list[bytes] = []
         self.timeouts: list[float] = []
         self.released = asyncio.Event()
         self.released.set()
 
-    async def predict(self, images: Sequence[bytes], timeout_s: float) -> list[Row]:
+    async def predict(self, images: Sequence[bytes], timeout_s: float) -> list[Prediction]:
         self.received += images
         self.timeouts.append(timeout_s)
         await self.released.wait()
@@ -76,7 +76,7 @@ class Scene:
         config = CandidateConfig(bundle="/models/new", max_ongoing_requests=4, **shares)
         self.router = CanaryRouter(config, self.candidate, self.metrics)
 
-    async def predict(self, *images: bytes) -> dict[int, tuple[Row, str]]:
+    async def predict(self, *images: bytes) -> dict[int, tuple[Prediction, str]]:
         """The confidences and the version of each image that the candidate answers."""
         rows = await self.router.predict(dict(enumerate(images)))
         return {key: (row, model["version"]) for key, (row, model) in rows.items()}
@@ -262,7 +262,7 @@ def test_a_shadow_is_predicted_after_its_answer() -> None:
     ("outcome", "counted", "difference"), [(HOUSES, "agreed", 0.0), (ART, "differed", 0.5)]
 )
 def test_the_first_labels_and_the_confidences_in_the_served_label_are_compared(
-    outcome: Row, counted: str, difference: float
+    outcome: Prediction, counted: str, difference: float
 ) -> None:
     async def steps() -> Scene:
         scene = Scene(shadow=1)

@@ -19,7 +19,7 @@ from pintag.models.identity import Model
 from pintag.serve.config import AccessConfig
 from pintag.serve.deployment_config import CandidateConfig, ClassifierConfig, EngineConfig
 from pintag.serve.deployments import canary, classifier
-from pintag.serve.deployments.canary import CanaryRouter, Row
+from pintag.serve.deployments.canary import CanaryRouter, Prediction
 from pintag.serve.errors import OverloadedError
 from tests.serve.conftest import INFO, MODEL
 from tests.serve.deployments.test_canary import ART, HOUSES, CandidateCounts, ScriptedCandidate
@@ -61,7 +61,7 @@ class ServedPredictor:
     """Gives every image the same outcome, and records the images."""
 
     def __init__(self) -> None:
-        self.outcome: Row = HOUSES
+        self.outcome: Prediction = HOUSES
         self.received: list[bytes] = []
         self.late: Callable[[int, Confidences], None]
         self.called = asyncio.Event()
@@ -72,7 +72,7 @@ class ServedPredictor:
         images: Sequence[bytes],
         on_late: Callable[[int, Confidences], None] | None = None,
         client: str = "",
-    ) -> list[Row]:
+    ) -> list[Prediction]:
         if len(images) > self.places_left:
             raise OverloadedError("it is full")
         self.places_left -= len(images)

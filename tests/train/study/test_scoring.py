@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pintag.core.types import Logits, Targets
 from pintag.data.labels import Labels
 from pintag.train.study import scoring
-from pintag.train.study.scoring import Logits, Targets
 
 LABELS = Labels(("art", "food", "houses"))
 TARGETS = np.array([0, 0, 1, 1, 2, 2, 2, 2], np.int64)

@@ -20,12 +20,12 @@ from pintag.train.fit.workspace import Workspace
 from pintag.train.study.learners import TrialResult
 from pintag.train.study.plan import ComparedModel
 from pintag.train.study.stages.stage import Stage, StudyContext
-from pintag.train.study.stages.trial_runs import Failures
+from pintag.train.study.stages.trial_runs import FailedTrials
 from pintag.train.study.study_dataset import StudyDataset
 from pintag.train.study.trial_results import encode
 
 
-class FineTuning(Stage[Failures]):
+class FineTuning(Stage[FailedTrials]):
     """Fits each fine-tuned model once, and stores its predictions like the result of a trial."""
 
     def __init__(
@@ -33,7 +33,7 @@ class FineTuning(Stage[Failures]):
     ) -> None:
         self._context, self._dataset = context, dataset
         self._models = [model for model in models if model.family == "fine_tuned"]
-        self._failures: Failures = {}
+        self._failures: FailedTrials = {}
 
     def is_done(self) -> bool:
         """Return whether every model has its result."""
@@ -55,7 +55,7 @@ class FineTuning(Stage[Failures]):
             else:
                 store.trial_results.write(name, encode(_trial_result(fitted, self._dataset)))
 
-    def result(self) -> Failures:
+    def result(self) -> FailedTrials:
         return self._failures
 
     def _unfinished(self) -> list[ComparedModel]:

@@ -14,7 +14,7 @@ from pintag.train.study.stages.stage import Stage, StudyContext
 from pintag.train.study.study_dataset import StudyDataset
 from pintag.train.study.trials import Trial, TrialData, TrialResources
 
-Failures = dict[str, str]
+FailedTrials = dict[str, str]
 """The reason of each failed trial, by the trial's name."""
 
 
@@ -23,7 +23,7 @@ class PlannedTrials:
     """The trials of a study, and those that cannot run because their weights are missing."""
 
     trials: list[Trial]
-    failures: Failures
+    failures: FailedTrials
 
 
 def plan_trials(models: Sequence[ComparedModel], dataset: StudyDataset) -> PlannedTrials:
@@ -42,7 +42,7 @@ def plan_trials(models: Sequence[ComparedModel], dataset: StudyDataset) -> Plann
     return planned
 
 
-class TrialRuns(Stage[Failures]):
+class TrialRuns(Stage[FailedTrials]):
     """Runs those trials that have no result yet. Failed trials are tried again on resuming."""
 
     def __init__(
@@ -55,7 +55,7 @@ class TrialRuns(Stage[Failures]):
     ) -> None:
         self._context, self._title, self._dataset = context, title, dataset
         self._trials, self._inputs = trials, inputs
-        self._failures: Failures = dict(inputs.failures)
+        self._failures: FailedTrials = dict(inputs.failures)
 
     def is_done(self) -> bool:
         """Return whether every trial has its result."""
@@ -76,5 +76,5 @@ class TrialRuns(Stage[Failures]):
                 self._context.progress(self._title),
             )
 
-    def result(self) -> Failures:
+    def result(self) -> FailedTrials:
         return self._failures
