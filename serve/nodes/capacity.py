@@ -40,7 +40,7 @@ def shortage(config: ServeConfig, nodes: Sequence[Resources]) -> str | None:
 
 
 def warn(config: ServeConfig, notify: Callable[[str], None]) -> None:
-    """Tell the user of a server that starts why it may wait."""
+    """Warn the user of a server that starts why it may wait."""
     if short := shortage_of_cluster(config):
         notify(f"replicas may wait for a node: {short}; {REMEDY}")
 

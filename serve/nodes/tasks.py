@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 # Seconds within which a node returns a result.
 _TIMEOUT_S = 60.0
-# The first characters of a node's id, which tell nodes with one address apart.
+# The first characters of a node's id: several nodes may have one address.
 _ID_LENGTH = 8
 
 

@@ -101,7 +101,7 @@ def test_without_a_kubelet_the_pods_of_a_node_answer(
 def test_a_node_off_the_network_costs_the_other_nodes_clients_nothing(
     server: Installation, nodes: tuple[str, str]
 ) -> None:
-    """Of a way in that sends requests only to pods that answer, as gateways do."""
+    """Of a gateway that sends requests only to pods that answer, as gateways do."""
     node, other = nodes
     url = f"http://{pod_addresses(server)[other]}:8000"
     with (

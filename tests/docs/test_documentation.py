@@ -118,9 +118,11 @@ def test_the_modules_page_describes_every_module(hooks: None) -> None:
 def test_links_of_the_root_documents_are_right_in_the_site(hooks: None) -> None:
     import site_pages
 
-    text = "[a](docs/decisions/0021-rooms.md) [b](CHANGELOG.md) [c](README.md) [d](https://x.org)"
+    text = (
+        "[a](docs/decisions/0021-packages.md) [b](CHANGELOG.md) [c](README.md) [d](https://x.org)"
+    )
     assert site_pages.relative_to_docs(text) == (
-        "[a](decisions/0021-rooms.md) [b](changelog.md) [c](index.md) [d](https://x.org)"
+        "[a](decisions/0021-packages.md) [b](changelog.md) [c](index.md) [d](https://x.org)"
     )
 
 

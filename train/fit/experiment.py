@@ -30,7 +30,7 @@ from pintag.train.config import TrainConfig
 from pintag.train.fit import features
 from pintag.train.fit.checkpoint import EpochRow
 from pintag.train.fit.loop import BEST_WEIGHTS, FINE_TUNE, TrainingJob, run
-from pintag.train.fit.workspace import RAY_RUN, OnEpoch, Workspace, check_space, locked
+from pintag.train.fit.workspace import RAY_RUN, OnMessage, Workspace, check_space, locked
 
 if TYPE_CHECKING:
     import keras
@@ -49,7 +49,7 @@ def fit(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    on_progress: OnEpoch | None = None,
+    on_progress: OnMessage | None = None,
 ) -> ModelBundle:
     """Fit a model on the Ray cluster of `RAY_ADDRESS`, or else a local one, and save its bundle.
 
@@ -75,7 +75,7 @@ def fit(
 
 
 def _fit(
-    config: TrainConfig, data: DataSet, workspace: Workspace, on_progress: OnEpoch | None
+    config: TrainConfig, data: DataSet, workspace: Workspace, on_progress: OnMessage | None
 ) -> ModelBundle:
     """Fit in a claimed workspace, and remove it after success."""
     with workspace.removed_unless_started():

@@ -21,7 +21,7 @@ from pintag.models.manifest import MANIFEST
 from pintag.train.config import TrainConfig
 from pintag.train.fit import checkpoint
 
-OnEpoch = Callable[[dict[str, Any]], None]
+OnMessage = Callable[[dict[str, Any]], None]
 """Called with the progress messages of `pintag.train.fit.loop`."""
 
 # The file of the workers' progress messages.
@@ -126,7 +126,7 @@ class Workspace:
         return kept if kept.exists() else None
 
     @contextmanager
-    def reporting(self, on_progress: OnEpoch | None) -> Iterator[None]:
+    def reporting(self, on_progress: OnMessage | None) -> Iterator[None]:
         """Call `on_progress` on another thread with the workers' messages during the block."""
         if on_progress is None:
             yield

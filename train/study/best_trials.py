@@ -61,7 +61,7 @@ def find(
 
 
 def contenders(best: Sequence[BestTrial], targets: Targets) -> list[BestTrial]:
-    """Return the networks that the validation split cannot tell apart from the best one.
+    """Return the networks whose difference from the best one the validation split cannot show.
 
     SVMs are left out, because they cannot be served.
 
