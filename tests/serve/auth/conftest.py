@@ -110,7 +110,9 @@ class RedisServer:
         self.restarts += 1
         command = [
             "redis-server", "--port", str(self._port), "--bind", "127.0.0.1", "--save", "",
-            "--appendonly", "yes", "--requirepass", PASSWORD, "--dir", str(self._folder),
+            # By default Redis keeps back what it writes for up to two seconds if the disk is busy.
+            "--appendonly", "yes", "--appendfsync", "always",
+            "--requirepass", PASSWORD, "--dir", str(self._folder),
         ]  # fmt: skip
         with (self._folder / "log").open("w") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)

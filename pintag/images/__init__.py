@@ -1,0 +1,1 @@
+"""Images: their formats and headers, limits, and decoding to pixels."""
