@@ -17,7 +17,7 @@ from PIL import Image
 from benchmarks import explanations
 from benchmarks.workload import Workload
 from pintag.core.types import Engine
-from pintag.data import images
+from pintag.images import decoding
 from pintag.models import bundle
 from pintag.models.engines.tensorflow import configure_threads
 
@@ -64,7 +64,7 @@ def _decoding(paths: list[Path], megapixels: float, input_size: int) -> dict[str
         photograph.resize(sides).save(content, "JPEG", quality=85)
         started = time.perf_counter()
         for _ in range(DECODED):
-            images.decode(content.getvalue(), input_size)
+            decoding.decode(content.getvalue(), input_size)
         times.append(1000 * (time.perf_counter() - started) / DECODED)
         lengths.append(len(content.getvalue()) / 1000)
     return {"megapixels": megapixels, "ms": fmean(times), "kilobytes": fmean(lengths)}

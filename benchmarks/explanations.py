@@ -24,12 +24,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from lime import lime_image
 
 from pintag.core.types import Confidences, Engine, Pixels
-from pintag.data import images
 from pintag.explain import perturbation
 from pintag.explain.explanation import ExplainConfig, Explanation, explain, explain_labels
 from pintag.explain.perturbation import Perturber
 from pintag.explain.superpixels import ALGORITHMS
 from pintag.explain.surrogate import rank
+from pintag.images import decoding
 from pintag.models import bundle
 from pintag.models.engines.tensorflow import configure_threads
 
@@ -40,7 +40,7 @@ TOP = 5
 
 def choose_images(folder: Path, count: int) -> list[Path]:
     """At most `count` images, spread evenly over the sorted paths of a folder."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in images.SUFFIXES)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in decoding.SUFFIXES)
     return [paths[int(index)] for index in np.linspace(0, len(paths) - 1, min(count, len(paths)))]
 
 
@@ -59,7 +59,7 @@ def parity(engine: Engine, paths: list[Path], seeds: int) -> None:
     print("| image | superpixels | labels | seeds | largest weight difference | unequal masks |")
     print("| --- | --- | --- | --- | --- | --- |")
     for number, path in enumerate(paths, 1):
-        pixels = images.decode(path.read_bytes(), engine.input_size)
+        pixels = decoding.decode(path.read_bytes(), engine.input_size)
         difference, unequal = 0.0, 0
         for seed in range(seeds):
             labels = engine.predict(pixels[None]).shape[1]
@@ -96,7 +96,7 @@ def timings(engine: Engine, paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
     """
     times: dict[str, list[tuple[float, ...]]] = {}
     for path in paths:
-        pixels = images.decode(path.read_bytes(), engine.input_size)
+        pixels = decoding.decode(path.read_bytes(), engine.input_size)
         started = time.perf_counter()
         lime_explanation(pixels, engine.predict, 0, 1, 10)
         seconds = time.perf_counter() - started
@@ -157,7 +157,7 @@ def stability(engine: Engine, paths: list[Path], seeds: int, segmentation: str) 
     explanations: dict[str, list[list[Explanation]]] = {}
     curves: dict[str, list[list[tuple[float, float]]]] = {}
     for number, path in enumerate(paths, 1):
-        pixels = images.decode(path.read_bytes(), engine.input_size)
+        pixels = decoding.decode(path.read_bytes(), engine.input_size)
         for seed in range(seeds):
             for name, config in _ours(seed, segmentation).items():
                 explanation = explain(pixels, engine.predict, config=config)

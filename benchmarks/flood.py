@@ -80,15 +80,15 @@ def flood(url: str, bodies: list[bytes]) -> None:
 
 def bare(bundle_dir: Path, bodies: list[bytes], threads: int) -> None:
     """Compute explanations without a server, until the process ends."""
-    from pintag.data import images
     from pintag.explain.explanation import explain
+    from pintag.images import decoding
     from pintag.models import bundle
     from pintag.models.engines.tensorflow import configure_threads
 
     configure_threads(threads)
     engine = bundle.load(bundle_dir).engine()
     for body in itertools.cycle(bodies):
-        explain(images.decode(body, engine.input_size), engine.predict)
+        explain(decoding.decode(body, engine.input_size), engine.predict)
 
 
 @contextlib.contextmanager

@@ -26,8 +26,8 @@ from locust import FastHttpUser, between, task
 from PIL import Image
 
 from pintag.data import figures
-from pintag.data.images import SUFFIXES
 from pintag.data.labels import DEFAULT_NAMES
+from pintag.images.decoding import SUFFIXES
 
 _DRAWINGS, _MAX_IMAGES = 64, 2000
 # The longer side of an upload: thumbnails, the web's pictures, photographs.

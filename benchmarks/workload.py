@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from pintag.data import images
+from pintag.images import decoding
 from pintag.models import bundle
 from pintag.models.engines.tensorflow import configure_threads
 from tests.conftest import ROOT, Server, serving
@@ -112,7 +112,7 @@ def bare(bundle_dir: Path, bodies: Sequence[bytes], seconds: float) -> float:
         own_bodies = itertools.cycle([*bodies[number * len(bodies) // cores :], *bodies])
         done = 0
         while time.perf_counter() < until:
-            batch = np.stack([images.decode(next(own_bodies), size) for _ in range(BATCH)])
+            batch = np.stack([decoding.decode(next(own_bodies), size) for _ in range(BATCH)])
             engines[number].predict(batch)
             done += BATCH
         return done

@@ -13,10 +13,11 @@ from pintag.bulk import tables
 from pintag.bulk.tables import TableColumn
 from pintag.core.errors import DataError
 from pintag.core.store import Store
-from pintag.data import image_formats, walker
-from pintag.data.image_formats import PREFIX_BYTES, looks_like_image
-from pintag.data.images import SUFFIXES
+from pintag.data import walker
 from pintag.data.walker import NO_IMAGE, LeftOut
+from pintag.images import formats
+from pintag.images.decoding import SUFFIXES
+from pintag.images.formats import PREFIX_BYTES, looks_like_image
 
 NO_TABLE = "not a table"
 # Files whose first bytes are read at the same time.
@@ -76,7 +77,7 @@ def _images(store: Store, paths: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _is_image(store: Store, path: str) -> bool:
     if not store.scheme:
-        return image_formats.is_image_file(Path(path))
+        return formats.is_image_file(Path(path))
     try:
         with store.open(path) as file:
             return looks_like_image(file.read(PREFIX_BYTES))

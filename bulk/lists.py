@@ -11,7 +11,7 @@ from typing import Any
 
 from pintag.core.errors import DataError
 from pintag.core.store import Store
-from pintag.data.image_formats import PREFIX_BYTES, looks_like_image
+from pintag.images.formats import PREFIX_BYTES, looks_like_image
 
 # UTF-32 first: its mark begins with that of UTF-16.
 _MARKS = (

@@ -22,7 +22,7 @@ from pintag.core import text
 from pintag.core.errors import DataError, ImageError, PintagError
 from pintag.core.store import Store, bucket, is_remote, key, local
 from pintag.core.types import Pixels
-from pintag.data import images
+from pintag.images import decoding
 from pintag.models import remote
 from pintag.models.engines.tensorflow import configure_gpu, configure_threads
 
@@ -147,7 +147,7 @@ class PartTagger:
             if isinstance(content, DataError):
                 raise content
             data = self._read(path) if content is None else content
-            return uri, images.decode(data, self._engine.input_size, isolated=isolated)
+            return uri, decoding.decode(data, self._engine.input_size, isolated=isolated)
         # ValueError: a path contains a NUL character, or is no URI.
         except (ImageError, DataError, ValueError) as error:
             return uri, text.valid(str(error))
@@ -246,7 +246,7 @@ def _read_local(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             raise DataError("cannot be read: neither a file nor a folder")
         # Refuse a huge file before it is read into memory.
-        images.check_bytes(status.st_size)
+        decoding.check_bytes(status.st_size)
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}") from error

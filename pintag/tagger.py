@@ -19,8 +19,8 @@ from pintag.core import config, machine
 from pintag.core.errors import ConfigError, ImageError
 from pintag.core.quiet import import_quietly
 from pintag.core.types import Confidences, Engine, Pixels
-from pintag.data import images
 from pintag.data.labels import Labels, Tag
+from pintag.images import decoding
 from pintag.models import registry
 from pintag.models.bundle import EngineKind, ModelBundle, PrecisionKind
 from pintag.models.identity import Model
@@ -254,15 +254,15 @@ def _is_single_image(image: object) -> bool:
 def _read(image: ImageSource, size: int) -> Pixels:
     """Decode or resize an image for the network: `uint8[size,size,3]`."""
     if isinstance(image, np.ndarray):
-        return images.resize(image, size)
+        return decoding.resize(image, size)
     if isinstance(image, bytes | bytearray | memoryview):
-        return images.decode(bytes(image), size)
+        return decoding.decode(bytes(image), size)
     if not isinstance(image, str | os.PathLike) or "\0" in os.fspath(image):
         raise ImageError(
             f"{image!r} is not an image: give a path, the bytes of a file, or an array "
             "uint8[H,W,3]; of a PIL image np.asarray(image.convert('RGB'))"
         )
-    return images.read(Path(image), size)
+    return decoding.read(Path(image), size)
 
 
 def _picture(image: ImageSource) -> Pixels:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 
 from pintag.core.config import Strict
-from pintag.data.image_limits import ImageLimits
+from pintag.images.limits import ImageLimits
 from pintag.models.bundle import EngineKind, PrecisionKind
 
 Core = Annotated[int, Field(ge=0, lt=2**16)]

@@ -16,7 +16,7 @@ import numpy as np
 from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
 
-from pintag.data import images
+from pintag.images import decoding
 from pintag.models import bundle
 
 loaded = bundle.load(Path(os.environ["PINTAG_BUNDLE"]))
@@ -35,7 +35,7 @@ app = FastAPI(lifespan=_two_threads)
 
 
 def _tag(data: bytes) -> list[dict[str, Any]]:
-    pixels = images.decode(data, engine.input_size)
+    pixels = decoding.decode(data, engine.input_size)
     tags = loaded.labels.top(engine.predict(pixels[np.newaxis])[0], 5, 0.0)
     return [{"label": tag.label, "confidence": tag.confidence} for tag in tags]
 

@@ -19,10 +19,10 @@ class Recipe:
     """`model.predict` on batches of up to 32, which wait 10 ms."""
 
     def __init__(self, path: str) -> None:
-        from pintag.data import images
+        from pintag.images import decoding
         from pintag.models import bundle
 
-        self._decode = images.decode
+        self._decode = decoding.decode
         self._loaded = bundle.load(Path(path))
         self._size = self._loaded.manifest.network.input_size
         self._model = self._loaded.network()

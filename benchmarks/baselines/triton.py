@@ -16,7 +16,7 @@ from pytriton.decorators import batch
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
-from pintag.data import images
+from pintag.images import decoding
 from pintag.models.engines.openvino import OpenVINOEngine
 
 
@@ -26,7 +26,7 @@ def main(model: str, port: int) -> None:
 
     @batch  # type: ignore[untyped-decorator]
     def infer(image: np.ndarray) -> dict[str, np.ndarray]:
-        pixels = [images.decode(data, engine.input_size) for data in image[:, 0]]
+        pixels = [decoding.decode(data, engine.input_size) for data in image[:, 0]]
         return {"confidences": engine.predict(np.stack(pixels))}
 
     config = TritonConfig(http_port=port, grpc_port=port + 1, metrics_port=port + 2, log_verbose=0)

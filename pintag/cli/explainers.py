@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pintag.core.quiet import import_quietly
 from pintag.core.types import Pixels, Progress
-from pintag.data import images
 from pintag.explain.request import ExplanationRequest
+from pintag.images import decoding
 from pintag.models.bundle import ModelBundle
 from pintag.models.identity import Model
 
@@ -63,7 +63,7 @@ class LocalExplainer:
             progress(done, self._config.budget)
             return confidences
 
-        pixels = images.decode(data, self._engine.input_size)
+        pixels = decoding.decode(data, self._engine.input_size)
         return explain_labels(pixels, predict, self._requested_labels, self._config)
 
     def answers(self, data: bytes, progress: Progress) -> list[SavedExplanation]:

@@ -14,9 +14,10 @@ import click
 from pintag.cli import console
 from pintag.cli.console import escape
 from pintag.core.errors import DataError, NotAnImageError, PintagError
-from pintag.data import dataset, images, walker
+from pintag.data import dataset, walker
 from pintag.data.dataset import DataSet
 from pintag.data.walker import Walk
+from pintag.images import decoding
 
 Read = Callable[[], bytes]
 """Reads the bytes of an image; raises an `ImageError` if it cannot."""
@@ -37,7 +38,7 @@ def expand(names: Sequence[str], *, limited: bool) -> list[Source]:
         limited: read at most one byte more than the size limit of files, so that a huge file is
             refused without reading all of it. False for a server, which has its own limit.
     """
-    limit = images.DEFAULT_LIMITS.max_bytes if limited else None
+    limit = decoding.DEFAULT_LIMITS.max_bytes if limited else None
     return [source for name in names for source in _expand(name, limit)]
 
 

@@ -1,1 +1,1 @@
-"""Images and data sets: decoding, scanning folders, labels, checks, and a synthetic sample."""
+"""Data sets: scanning folders, labels, checks, and a synthetic sample."""

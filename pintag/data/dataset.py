@@ -23,11 +23,12 @@ import numpy.typing as npt
 from pintag.core import formatting, machine, types
 from pintag.core.errors import DataError, ImageError
 from pintag.core.types import Progress
-from pintag.data import images, walker
 from pintag.data import layout as layouts
+from pintag.data import walker
 from pintag.data.labels import Labels
 from pintag.data.layout import FLAT, NOTICE, DataLayout
 from pintag.data.walker import LeftOut, Walk
+from pintag.images import decoding
 
 TRAIN, VALIDATION, TEST = layouts.TRAIN, layouts.VALIDATION, layouts.TEST
 SPLITS = layouts.SPLITS
@@ -233,7 +234,7 @@ def batches(
     with ThreadPoolExecutor(machine.allowed_cpus()) as pool:
 
         def submit(group: Sequence[Example]) -> list[Future[types.Pixels]]:
-            return [pool.submit(images.read, example.path, input_size) for example in group]
+            return [pool.submit(decoding.read, example.path, input_size) for example in group]
 
         ahead = submit(groups[0]) if groups else []
         for group, following in zip_longest(groups, groups[1:]):
@@ -273,9 +274,9 @@ def _read_all(
 
 def _read(path: Path, target: int) -> Example | Unreadable:
     try:
-        images.check_bytes(path.stat().st_size)
+        decoding.check_bytes(path.stat().st_size)
         data = path.read_bytes()
-        images.decode(data, size=_PROBE_SIZE)
+        decoding.decode(data, size=_PROBE_SIZE)
     except ImageError as error:
         return Unreadable(path, str(error))
     except OSError as error:

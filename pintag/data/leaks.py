@@ -20,8 +20,8 @@ from scipy.sparse.csgraph import connected_components
 
 from pintag.core import machine
 from pintag.core.types import Progress
-from pintag.data import images
 from pintag.data.dataset import DataSet, Example
+from pintag.images import decoding
 
 # Maximum number of bits in which the hashes of near-duplicates differ. Photographs that are saved
 # again with JPEG quality 30 or in half the size differ in up to 4 bits; of 1,519 photographs no two
@@ -104,7 +104,7 @@ def _hashes(examples: Sequence[Example], progress: Progress | None) -> Hashes:
     import imagehash
 
     def bits(example: Example) -> npt.NDArray[np.bool_]:
-        image = Image.fromarray(images.read(example.path, _SIZE))
+        image = Image.fromarray(decoding.read(example.path, _SIZE))
         hashed: npt.NDArray[np.bool_] = imagehash.phash(image).hash.ravel()
         return hashed
 

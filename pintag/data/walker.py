@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pintag.data import image_formats
-from pintag.data.images import SUFFIXES
+from pintag.images import formats
+from pintag.images.decoding import SUFFIXES
 
 HIDDEN = "hidden"
 METADATA = "metadata of an operating system or a NAS"
@@ -125,7 +125,7 @@ def find_images(folder: Path, known: Collection[str] = ()) -> Walk:
     found = walk(folder, known)
     images, others = [], list(found.left_out)
     for path in found.files:
-        if path.suffix.lower() in SUFFIXES or image_formats.is_image_file(path):
+        if path.suffix.lower() in SUFFIXES or formats.is_image_file(path):
             images.append(path)
         else:
             others.append(LeftOut(path, NO_IMAGE))

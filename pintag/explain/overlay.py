@@ -12,14 +12,14 @@ from PIL import Image
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from pintag.core.types import Floats, Pixels
-from pintag.data import images
-from pintag.data.image_limits import ImageLimits
-from pintag.data.images import DEFAULT_LIMITS
 from pintag.explain import badges
 from pintag.explain.schema import WeightItem
 from pintag.explain.style import AGAINST, FOR, HALO, INK
 from pintag.explain.superpixels import Segments
 from pintag.explain.surrogate import Scale
+from pintag.images import decoding
+from pintag.images.decoding import DEFAULT_LIMITS
+from pintag.images.limits import ImageLimits
 
 Signs = npt.NDArray[np.int8]
 Mask = npt.NDArray[np.bool_]
@@ -42,9 +42,9 @@ def picture(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Pixels:
     The longest side has 480 to 1,024 pixels.
 
     Raises:
-        ImageError: see `images.decode`.
+        ImageError: see `decoding.decode`.
     """
-    whole = Image.fromarray(images.decode(data, limits=limits, longest=_LARGEST))
+    whole = Image.fromarray(decoding.decode(data, limits=limits, longest=_LARGEST))
     longest = min(max(*whole.size, _SMALLEST), _LARGEST)
     scale = longest / max(whole.size)
     width, height = (max(1, round(scale * side)) for side in whole.size)

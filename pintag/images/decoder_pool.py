@@ -1,7 +1,7 @@
 """Processes that decode images which might take long: each can be ended, and another one started.
 
 Pillow cannot be interrupted within a thread, and a picture of 240 KB may occupy it for minutes.
-`pintag.data.decoder_process` is what runs in the processes.
+`pintag.images.decoder_process` is what runs in the processes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from pintag.core import errors, machine
 from pintag.core.errors import DecodingError
 from pintag.core.types import Pixels
-from pintag.data.image_limits import ImageLimits
+from pintag.images.limits import ImageLimits
 
 # A decoder that was given no processor ends too: after so many times its processor time.
 _WALL_FACTOR = 20
@@ -32,7 +32,7 @@ _WALL_FACTOR = 20
 # have a `numpy.py`.
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[2:];"
-    "from pintag.data import decoder_process; decoder_process.run(int(sys.argv[1]))"
+    "from pintag.images import decoder_process; decoder_process.run(int(sys.argv[1]))"
 )
 
 
@@ -66,10 +66,10 @@ class DecoderPool:
         size: int | None = None,
         longest: int | None = None,
     ) -> Pixels:
-        """Decode an image; see `images.decode`. It blocks until a process is free, and is done.
+        """Decode an image; see `decoding.decode`. It blocks until a process is free, and is done.
 
         Raises:
-            ImageError: see `images.decode`. Neither time nor a crash affects other images.
+            ImageError: see `decoding.decode`. Neither time nor a crash affects other images.
             DecoderStartError: no process can be started, and neither can a second one; or both have
                 ended before they began with the image.
         """

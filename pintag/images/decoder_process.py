@@ -17,9 +17,9 @@ from typing import Any
 
 from pintag.core.errors import DecodingError, ImageError
 from pintag.core.types import Pixels
-from pintag.data.image_head import FULL
-from pintag.data.image_limits import ImageLimits
-from pintag.data.images import EncodedImage
+from pintag.images.decoding import EncodedImage
+from pintag.images.header import FULL
+from pintag.images.limits import ImageLimits
 
 # The address space of a process: a base for the libraries, and for each decoded pixel the most that
 # decoding, blending and resizing need at a time.

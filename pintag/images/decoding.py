@@ -14,15 +14,15 @@ from PIL import Image
 
 from pintag.core.errors import DecodingError, ImageError, ImageTooLargeError, NotAnImageError
 from pintag.core.types import Pixels
-from pintag.data import decoder_pool, image_heads, image_pixels
-from pintag.data.image_head import QUICK, Budget
-from pintag.data.image_limits import ImageLimits
-from pintag.data.jpeg_head import MAX_SCANS
+from pintag.images import decoder_pool, header_reader, pixel_decoder
+from pintag.images.header import QUICK, Budget
+from pintag.images.jpeg_header import MAX_SCANS
+from pintag.images.limits import ImageLimits
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic", ".heif", ".avif")
 # The longest time for which an image may be decoded where nothing can stop it.
 _FAST_NS = 5e6
-# Nanoseconds of a core if the head does not give the cost: those of a JPEG of `MAX_SCANS` scans.
+# Nanoseconds of a core if the header does not give the cost: those of a JPEG of `MAX_SCANS` scans.
 _UNKNOWN_PIXEL_NS, _UNKNOWN_BYTE_NS = 60.0, 34.0
 
 DEFAULT_LIMITS = ImageLimits()
@@ -59,7 +59,7 @@ def decode(
 
 
 class EncodedImage:
-    """An image file whose head has been read; its pixels are decoded on request."""
+    """An image file whose header has been read; its pixels are decoded on request."""
 
     def __init__(
         self,
@@ -67,33 +67,33 @@ class EncodedImage:
         limits: ImageLimits = DEFAULT_LIMITS,
         budget: Budget = QUICK,
     ) -> None:
-        """Read the head, within a budget, and check the limits. See the errors of `decode`."""
+        """Read the header, within a budget, and check the limits. See the errors of `decode`."""
         limits.check_bytes(len(data))
         self._data, self._limits = data, limits
-        self._head = image_heads.read(data, budget, heif=limits.heif)
-        if self._head.size:
-            limits.check_declared(self._head.size)
-        if self._head.scans > MAX_SCANS:
+        self._header = header_reader.read(data, budget, heif=limits.heif)
+        if self._header.size:
+            limits.check_declared(self._header.size)
+        if self._header.scans > MAX_SCANS:
             raise DecodingError(f"the JPEG has more than {MAX_SCANS} scans; save it again")
-        seconds = self._head.cost_ns / 1e9
-        if self._head.is_read_in_python and seconds > limits.decode_timeout_s:
+        seconds = self._header.cost_ns / 1e9
+        if self._header.is_read_in_python and seconds > limits.decode_timeout_s:
             raise ImageTooLargeError(
-                f"decoding this compressed {self._head.format} may take {seconds:.1f} s, and the "
+                f"decoding this compressed {self._header.format} may take {seconds:.1f} s, and the "
                 f"limit is {limits.decode_timeout_s:g} s; send it as PNG"
             )
 
     @property
     def is_slow(self) -> bool:
         """Whether decoding may take more than 5 ms: then another process decodes the image."""
-        return self._head.cost_ns > _FAST_NS
+        return self._header.cost_ns > _FAST_NS
 
     @property
     def cost_s(self) -> float:
-        """The seconds of a core that decoding takes at most, by the head and the limit of time.
+        """The seconds of a core that decoding takes at most, by the header and the limit of time.
 
-        If the head does not give the cost, that of a costly image of this size.
+        If the header does not give the cost, that of a costly image of this size.
         """
-        nanoseconds = self._head.cost_ns
+        nanoseconds = self._header.cost_ns
         if not math.isfinite(nanoseconds):
             nanoseconds = _UNKNOWN_PIXEL_NS * self.pixels + _UNKNOWN_BYTE_NS * len(self._data)
         return min(nanoseconds / 1e9, self._limits.decode_timeout_s)
@@ -101,9 +101,9 @@ class EncodedImage:
     @property
     def pixels(self) -> int:
         """The declared pixels of the image; of an unknown size, the most that are decoded."""
-        if self._head.size is None:
+        if self._header.size is None:
             return self._limits.max_decoded_pixels
-        return self._head.size[0] * self._head.size[1]
+        return self._header.size[0] * self._header.size[1]
 
     def decode(self, size: int | None = None, *, longest: int | None = None) -> Pixels:
         """Decode the pixels, wherever that is safe. See the function `decode`."""
@@ -112,7 +112,7 @@ class EncodedImage:
 
     def decode_here(self, size: int | None = None, *, longest: int | None = None) -> Pixels:
         """Decode the pixels in this process, however long it takes."""
-        return image_pixels.decode(self._data, self._head, self._limits, size, longest)
+        return pixel_decoder.decode(self._data, self._header, self._limits, size, longest)
 
     def decode_apart(self, size: int | None = None, *, longest: int | None = None) -> Pixels:
         """Decode the pixels in another process. If that crashes, it is a `DecodingError`."""

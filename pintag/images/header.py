@@ -1,4 +1,4 @@
-"""The head of an image file: format, size, and how long decoding takes at most."""
+"""The header of an image file: format, size, and how long decoding takes at most."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def damaged(name: str, reason: str) -> NotAnImageError:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much of a file is read for its head."""
+    """How much of a file is read for its header."""
 
     segments: float
     """Segments, chunks and blocks before and between the pixels. A photograph has some ten; a PNG
@@ -59,12 +59,12 @@ QUICK = Budget(64, 2**18)
 FULL = Budget(2**15, math.inf, is_last=True)
 
 
-class HeadEndsError(Exception):
-    """The file ends before its pixels begin, or its head is not that of its format."""
+class HeaderEndsError(Exception):
+    """The file ends before its pixels begin, or its header is not that of its format."""
 
 
 @dataclass(slots=True)
-class Head:
+class Header:
     """What is known of an image before it is decoded."""
 
     format: str

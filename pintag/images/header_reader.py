@@ -1,6 +1,6 @@
-"""Read the head of an image file of any format.
+"""Read the header of an image file of any format.
 
-Only a bounded part of the file is read, so that a server can do it on its event loop. A head that
+Only a bounded part of the file is read, so that a server can do it on its event loop. A header that
 is not found there is not an error: the image is then decoded where it can be stopped.
 """
 
@@ -11,9 +11,9 @@ import math
 import re
 
 from pintag.core.errors import NotAnImageError, UnsupportedFormatError
-from pintag.data import image_formats, jpeg_head, png_head
-from pintag.data.image_formats import FORMATS, OPTIONAL_FORMATS
-from pintag.data.image_head import QUICK, Budget, Head, HeadEndsError, damaged
+from pintag.images import formats, jpeg_header, png_header
+from pintag.images.formats import FORMATS, OPTIONAL_FORMATS
+from pintag.images.header import QUICK, Budget, Header, HeaderEndsError, damaged
 
 # Worst-case nanoseconds of a core: for each pixel, with transparency; for each byte.
 _PIXEL_NS, _BYTE_NS = 25.0, 10.0
@@ -29,8 +29,8 @@ _EXTENT = re.compile(rb"ispe\0{4}(.{4})(.{4})", re.DOTALL)
 _EXTENT_BYTES, _MAX_EXTENTS = 2**16, 64
 
 
-def read(data: bytes, budget: Budget = QUICK, *, heif: bool = True) -> Head:
-    """Read the head of an image file.
+def read(data: bytes, budget: Budget = QUICK, *, heif: bool = True) -> Header:
+    """Read the header of an image file.
 
     Args:
         data: the whole file.
@@ -39,48 +39,48 @@ def read(data: bytes, budget: Budget = QUICK, *, heif: bool = True) -> Head:
 
     Raises:
         UnsupportedFormatError: an image of a format that is not accepted.
-        NotAnImageError: the file is not an image, or ends in its head.
+        NotAnImageError: the file is not an image, or ends in its header.
         DecodingError: no program writes so much before or between the pixels.
     """
-    name = image_formats.recognise(data)
+    name = formats.recognise(data)
     if name is None:
         raise _not_an_image(data, heif)
-    if name in OPTIONAL_FORMATS and heif and image_formats.has_decoder(name):
+    if name in OPTIONAL_FORMATS and heif and formats.has_decoder(name):
         return _read_heif(name, data)
     if name not in FORMATS:
         raise unsupported(name, heif)
     try:
-        head = _READERS[name](data, budget)
-    except (HeadEndsError, IndexError):
-        raise damaged(name, "the file ends in its head") from None
+        header = _READERS[name](data, budget)
+    except (HeaderEndsError, IndexError):
+        raise damaged(name, "the file ends in its header") from None
     # A kind of the format that no decoder reads.
-    if head.format not in FORMATS:
-        raise unsupported(head.format, heif)
-    return head
+    if header.format not in FORMATS:
+        raise unsupported(header.format, heif)
+    return header
 
 
 def _not_an_image(data: bytes, heif: bool) -> NotAnImageError:
     """The error for content in which no format is recognised."""
-    if name := image_formats.begun(data):
+    if name := formats.begun(data):
         return damaged(name, f"the file has only {len(data)} bytes")
-    formats = ", ".join(image_formats.accepted(heif))
-    return NotAnImageError(f"not an image, or a corrupt one; send {formats}")
+    accepted = ", ".join(formats.accepted(heif))
+    return NotAnImageError(f"not an image, or a corrupt one; send {accepted}")
 
 
 def unsupported(name: str, heif: bool = True) -> UnsupportedFormatError:
     """The error for an image of another format."""
-    formats = ", ".join(image_formats.accepted(heif))
-    return UnsupportedFormatError(f"{name} is not accepted; send {formats}")
+    accepted = ", ".join(formats.accepted(heif))
+    return UnsupportedFormatError(f"{name} is not accepted; send {accepted}")
 
 
-def _read_heif(name: str, data: bytes) -> Head:
+def _read_heif(name: str, data: bytes) -> Header:
     """The largest of the declared sizes: a photograph is a grid of tiles, with a thumbnail."""
     found = itertools.islice(_EXTENT.finditer(data, 0, _EXTENT_BYTES), _MAX_EXTENTS)
     sizes = [(int.from_bytes(each[1]), int.from_bytes(each[2])) for each in found]
-    return Head(name, max(sizes, key=lambda size: size[0] * size[1], default=None))
+    return Header(name, max(sizes, key=lambda size: size[0] * size[1], default=None))
 
 
-def _read_webp(data: bytes, budget: Budget) -> Head:
+def _read_webp(data: bytes, budget: Budget) -> Header:
     # libwebp reads the chunks of the file in C; the first one has the size.
     kind = data[12:16]
     if kind == b"VP8X":
@@ -91,7 +91,7 @@ def _read_webp(data: bytes, budget: Budget) -> Head:
     elif kind == b"VP8 ":
         size = _little(data, 26, 2) & 0x3FFF, _little(data, 28, 2) & 0x3FFF
     else:
-        raise HeadEndsError
+        raise HeaderEndsError
     if kind == b"VP8L":
         return _whole("WEBP", size, data)
     is_transparent = kind == b"VP8X" and data[20] & _ALPHA_FLAG
@@ -99,7 +99,7 @@ def _read_webp(data: bytes, budget: Budget) -> Head:
     return _whole("WEBP", size, data, pixel_ns, _LOSSY_BYTE_NS)
 
 
-def _read_bmp(data: bytes, budget: Budget) -> Head:
+def _read_bmp(data: bytes, budget: Budget) -> Header:
     if _little(data, 14, 4) in (12, 16):
         return _whole("BMP", (_little(data, 18, 2), _little(data, 20, 2)), data)
     # A negative height means that the rows are stored from top to bottom.
@@ -108,17 +108,17 @@ def _read_bmp(data: bytes, budget: Budget) -> Head:
     if size[0] >= 2**31:
         raise damaged("BMP", "its width is negative")
     if compression in _RUN_LENGTHS:
-        head = _whole("BMP", size, data, _RUN_PIXEL_NS, _RUN_BYTE_NS)
-        head.is_read_in_python = True
-        return head
-    head = _whole("BMP", size, data)
+        header = _whole("BMP", size, data, _RUN_PIXEL_NS, _RUN_BYTE_NS)
+        header.is_read_in_python = True
+        return header
+    header = _whole("BMP", size, data)
     # Pillow reads large palettes in Python, too, and refuses those of more than 65,536 colours.
     if compression not in (0, 3) or _little(data, 46, 4) > _MAX_BMP_COLOURS:
-        head.cost_ns = math.inf
-    return head
+        header.cost_ns = math.inf
+    return header
 
 
-def _read_gif(data: bytes, budget: Budget) -> Head:
+def _read_gif(data: bytes, budget: Budget) -> Header:
     """The larger of the screen and the first frame: Pillow enlarges the screen to the frame."""
     at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
     blocks = 0
@@ -129,13 +129,13 @@ def _read_gif(data: bytes, budget: Budget) -> Head:
             at += 1 + data[at]
             blocks += 1
             if budget.ends(blocks, "GIF"):
-                return Head("GIF")
+                return Header("GIF")
         at += 1
         blocks += 1
         if budget.ends(blocks, "GIF"):
-            return Head("GIF")
+            return Header("GIF")
     if data[at] != 0x2C:
-        return Head("GIF")
+        return Header("GIF")
     right = _little(data, at + 1, 2) + _little(data, at + 5, 2)
     bottom = _little(data, at + 3, 2) + _little(data, at + 7, 2)
     return _whole("GIF", (max(right, _little(data, 6, 2)), max(bottom, _little(data, 8, 2))), data)
@@ -147,20 +147,20 @@ def _whole(
     data: bytes,
     pixel_ns: float = _PIXEL_NS,
     byte_ns: float = _BYTE_NS,
-) -> Head:
+) -> Header:
     cost = pixel_ns * size[0] * size[1] + byte_ns * len(data)
-    return Head(name, size, parts=[(0, len(data))], cost_ns=cost)
+    return Header(name, size, parts=[(0, len(data))], cost_ns=cost)
 
 
 def _little(data: bytes, at: int, count: int) -> int:
     if at + count > len(data):
-        raise HeadEndsError
+        raise HeaderEndsError
     return int.from_bytes(data[at : at + count], "little")
 
 
 _READERS = {
-    "JPEG": jpeg_head.read,
-    "PNG": png_head.read,
+    "JPEG": jpeg_header.read,
+    "PNG": png_header.read,
     "WEBP": _read_webp,
     "GIF": _read_gif,
     "BMP": _read_bmp,

@@ -6,7 +6,7 @@ import itertools
 import re
 
 from pintag.core.errors import DecodingError
-from pintag.data.image_head import Budget, Head, HeadEndsError, Part, append, damaged
+from pintag.images.header import Budget, Header, HeaderEndsError, Part, append, damaged
 
 _SOF0, _SOF1, _SOF2 = 0xC0, 0xC1, 0xC2
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
@@ -41,18 +41,18 @@ _SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _MAX_GAPS = 2**16
 
 
-def read(data: bytes, budget: Budget) -> Head:
-    """Read the head of a JPEG file; see `image_head.read`.
+def read(data: bytes, budget: Budget) -> Header:
+    """Read the header of a JPEG file; see `header.read`.
 
     Metadata is left out of the parts, apart from JFIF and Adobe segments, which decide about the
     colours. So are a few bytes between segments, which decoders skip.
 
     Raises:
-        HeadEndsError: the file ends before its first scan.
+        HeaderEndsError: the file ends before its first scan.
         DecodingError: no camera writes so much before the first scan, or between scans.
         NotAnImageError: the file begins again, or ends, before its first scan.
     """
-    head = Head("JPEG")
+    header = Header("JPEG")
     parts: list[Part] = [(0, 2)]
     end, frame, tables, gaps = 2, 0, 0, 0
     for number in itertools.count():
@@ -61,21 +61,21 @@ def read(data: bytes, budget: Budget) -> Head:
         marker, end = data[at + 1], _end(data, at)
         if marker == _SOS:
             append(parts, at, len(data))
-            head.parts = parts
+            header.parts = parts
             # Several frames are unusual: decoders differ in which of them counts.
-            if head.size and frame in (_SOF0, _SOF1, _SOF2) and tables <= _MAX_TABLE_BYTES:
-                _read_scans(data, at, frame, head, budget)
-            return head
+            if header.size and frame in (_SOF0, _SOF1, _SOF2) and tables <= _MAX_TABLE_BYTES:
+                _read_scans(data, at, frame, header, budget)
+            return header
         if budget.ends(number, "JPEG"):
-            return head
+            return header
         if marker in _FRAMES:
-            head.size = _size(data, at) if not frame else None
-            head.components = data[at + 9]
+            header.size = _size(data, at) if not frame else None
+            header.components = data[at + 9]
             frame = marker
         if marker in _FRAMES or marker == _JPEG_LS:
-            head.format = _kind(marker, data[at + 4])
-        if marker == _APP1 and data.startswith(b"Exif\0\0", at + 4) and not head.exif:
-            head.exif = data[at + 4 : end]
+            header.format = _kind(marker, data[at + 4])
+        if marker == _APP1 and data.startswith(b"Exif\0\0", at + 4) and not header.exif:
+            header.exif = data[at + 4 : end]
         if not _is_metadata(data, at, end, marker):
             append(parts, at, end)
             tables += end - at
@@ -88,7 +88,7 @@ def _next_segment(data: bytes, at: int, gap: int) -> int:
     found = _SEGMENT.search(data, at, at + gap + 2)
     if not found:
         _check(len(data) - at, gap + 2, "padding between its segments")
-        raise HeadEndsError
+        raise HeaderEndsError
     if data[found.start() + 1] in _ENDS:
         raise damaged("JPEG", "it begins or ends before its pixels")
     return found.start()
@@ -102,11 +102,11 @@ def _check(count: int, limit: int, words: str) -> None:
 def _end(data: bytes, at: int) -> int:
     """The end of the segment at `at`."""
     if at + 4 > len(data):
-        raise HeadEndsError
+        raise HeaderEndsError
     # Decoders skip a segment that claims to be shorter than its own length.
     end = max(at + 4, at + 2 + int.from_bytes(data[at + 2 : at + 4]))
     if end > len(data) or (data[at + 1] in _FRAMES and end < at + 10):
-        raise HeadEndsError
+        raise HeaderEndsError
     return end
 
 
@@ -130,22 +130,22 @@ def _is_metadata(data: bytes, at: int, end: int, marker: int) -> bool:
     return _APP0 < marker <= _APP15 or marker == _COMMENT
 
 
-def _read_scans(data: bytes, at: int, frame: int, head: Head, budget: Budget) -> None:
+def _read_scans(data: bytes, at: int, frame: int, header: Header, budget: Budget) -> None:
     """Count the scans from the first one at `at`, and estimate how long decoding takes.
 
     A sequential file has one scan. If its first scan lacks components, there are further ones, and
     libjpeg keeps all coefficients in memory, as for a progressive file.
     """
-    assert head.size
-    pixels = head.size[0] * head.size[1]
-    head.is_buffered = frame == _SOF2 or data[at + 4] < head.components
-    factor = _FOUR_COMPONENTS if head.components > 3 else 1.0
-    if not head.is_buffered:
-        head.cost_ns = factor * (_PIXEL_NS * pixels + _BYTE_NS * len(data))
+    assert header.size
+    pixels = header.size[0] * header.size[1]
+    header.is_buffered = frame == _SOF2 or data[at + 4] < header.components
+    factor = _FOUR_COMPONENTS if header.components > 3 else 1.0
+    if not header.is_buffered:
+        header.cost_ns = factor * (_PIXEL_NS * pixels + _BYTE_NS * len(data))
     elif len(data) <= budget.bytes and (scans := _count_scans(data, at, budget)):
-        head.scans = scans
+        header.scans = scans
         cost = (_PIXEL_NS + _SCAN_NS * scans) * pixels + _SCANNED_BYTE_NS * len(data)
-        head.cost_ns = factor * cost
+        header.cost_ns = factor * cost
 
 
 def _count_scans(data: bytes, at: int, budget: Budget) -> int:

@@ -20,9 +20,9 @@ from PIL import (
 
 from pintag.core.errors import DecodingError, ImageError, ImageTooLargeError
 from pintag.core.types import Pixels
-from pintag.data import exif, image_formats, image_heads
-from pintag.data.image_head import Head, damaged
-from pintag.data.image_limits import ImageLimits
+from pintag.images import exif, formats, header_reader
+from pintag.images.header import Header, damaged
+from pintag.images.limits import ImageLimits
 
 # The transposition that undoes each EXIF orientation; orientation 1 is upright.
 _TRANSPOSITIONS = {
@@ -53,28 +53,31 @@ _OPENERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
 
 
 def decode(
-    data: bytes, head: Head, limits: ImageLimits, size: int | None, longest: int | None
+    data: bytes, header: Header, limits: ImageLimits, size: int | None, longest: int | None
 ) -> Pixels:
-    """Decode an image whose head has been read; see `images.decode`.
+    """Decode an image whose header has been read; see `decoding.decode`.
 
     Raises:
-        ImageError: see `images.decode`.
+        ImageError: see `decoding.decode`.
     """
-    with as_image_errors(limits, head.format), _open(head.format, head.pixel_data(data)) as image:
-        # The head may be unknown, or be read differently by Pillow.
+    with (
+        as_image_errors(limits, header.format),
+        _open(header.format, header.pixel_data(data)) as image,
+    ):
+        # The header may be unknown, or be read differently by Pillow.
         limits.check_declared(image.size)
         smallest = _draft_size(image.size, size, longest)
         drafted = image.draft(None, smallest) if smallest else None
-        limits.check_decoded(_decoded_size(image, head))
+        limits.check_decoded(_decoded_size(image, header))
         # Load the pixels here: what follows must not be taken for a fault of the file.
         image.load()
-        _correct_colour_key(image, head.colour_key)
+        _correct_colour_key(image, header.colour_key)
         rgb = _on_white(image, _to_rgb(image))
         if size is not None:
             # The size of a scaled JPEG is rounded up; the box is its exact size.
             box = drafted[1] if drafted else None
             rgb = rgb.resize((size, size), Image.Resampling.BILINEAR, box)
-        return np.array(_upright(rgb, head.exif or image.info.get("exif")), dtype=np.uint8)
+        return np.array(_upright(rgb, header.exif or image.info.get("exif")), dtype=np.uint8)
 
 
 @contextmanager
@@ -95,7 +98,7 @@ def as_image_errors(limits: ImageLimits, name: str) -> Iterator[None]:
     # upload gives either an array or a PintagError.
     except Exception as error:
         if _NO_CODEC in str(error):
-            raise image_heads.unsupported(f"{name} with another codec") from error
+            raise header_reader.unsupported(f"{name} with another codec") from error
         raise damaged(name, _reason(error)) from error
 
 
@@ -113,15 +116,15 @@ def _open(name: str, data: bytes) -> Image.Image:
         return opener(io.BytesIO(data))
     except (SyntaxError, ValueError, OSError) as error:
         if str(error).startswith(_NO_SUCH_BITMAP):
-            raise image_heads.unsupported(
+            raise header_reader.unsupported(
                 "BMP with unusual masks, header or compression"
             ) from error
         raise damaged(name, "it cannot be opened") from error
 
 
 def _optional_opener(name: str) -> Callable[[io.BytesIO], Image.Image]:
-    if not image_formats.has_decoder(name):
-        raise image_heads.unsupported(name)
+    if not formats.has_decoder(name):
+        raise header_reader.unsupported(name)
     if name == "AVIF" and features.check("avif"):
         from PIL import AvifImagePlugin
 
@@ -147,8 +150,8 @@ def _draft_size(
     return max(1, int(scale * whole[0])), max(1, int(scale * whole[1]))
 
 
-def _decoded_size(image: Image.Image, head: Head) -> tuple[int, int]:
-    return head.size if head.is_buffered and head.size else image.size
+def _decoded_size(image: Image.Image, header: Header) -> tuple[int, int]:
+    return header.size if header.is_buffered and header.size else image.size
 
 
 def _upright(rgb: Image.Image, block: bytes | None) -> Image.Image:
@@ -158,7 +161,7 @@ def _upright(rgb: Image.Image, block: bytes | None) -> Image.Image:
 
 
 def _correct_colour_key(image: Image.Image, key: tuple[int, ...] | None) -> None:
-    """Put the transparent colour into the range of the samples; see `png_head`."""
+    """Put the transparent colour into the range of the samples; see `png_header`."""
     # A picture of mode "1" has it right, and one of 16 bits has all its samples.
     if key and image.mode in ("L", "RGB"):
         image.info["transparency"] = key if image.mode == "RGB" else key[0]

@@ -6,7 +6,7 @@ import itertools
 import struct
 import zlib
 
-from pintag.data.image_head import Budget, Head, HeadEndsError, Part, append
+from pintag.images.header import Budget, Header, HeaderEndsError, Part, append
 
 _CHUNK = struct.Struct(">I4s")
 # What Pillow needs for the pixels of the first picture, apart from tRNS. Everything else is
@@ -23,44 +23,44 @@ _KEY_BYTES = {_GREY: 2, _RGB: 6}
 _XCODE = "PNG of Xcode (CgBI)"
 
 
-def read(data: bytes, budget: Budget) -> Head:
-    """Read the head of a PNG file; see `image_head.read`.
+def read(data: bytes, budget: Budget) -> Header:
+    """Read the header of a PNG file; see `header.read`.
 
     Raises:
-        HeadEndsError: the file does not begin with a whole image header.
+        HeaderEndsError: the file does not begin with a whole image header.
         DecodingError: it has more chunks than the budget allows, and nobody reads on.
     """
-    head = Head("PNG")
+    header = Header("PNG")
     if data[12:16] == b"CgBI":
-        return Head(_XCODE)
+        return Header(_XCODE)
     if len(data) < 33 or data[12:16] != b"IHDR":
-        raise HeadEndsError
-    head.size = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+        raise HeaderEndsError
+    header.size = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
     parts: list[Part] = [(0, 8)]
     at, total, has_pixels = 8, len(data), False
     for number in itertools.count():
         if at + 8 > total:
             break
         if budget.ends(number, "PNG"):
-            return head
+            return header
         length, name = _CHUNK.unpack_from(data, at)
         end = at + 12 + length
         if name == b"tRNS":
             if not has_pixels and _is_sound(data, at, end):
                 append(parts, at, end)
-                head.colour_key = _colour_key(data, at)
+                header.colour_key = _colour_key(data, at)
         elif name in _NEEDED:
             has_pixels = has_pixels or name == b"IDAT"
             append(parts, at, end)
-        elif name == b"eXIf" and not head.exif:
-            head.exif = data[at + 8 : end - 4]
+        elif name == b"eXIf" and not header.exif:
+            header.exif = data[at + 8 : end - 4]
         at = end
         if name == b"IEND":
             break
-    head.parts = parts
+    header.parts = parts
     pixel_ns = _DEEP_PIXEL_NS if data[24] > 8 else _PIXEL_NS
-    head.cost_ns = pixel_ns * head.size[0] * head.size[1] + _BYTE_NS * total
-    return head
+    header.cost_ns = pixel_ns * header.size[0] * header.size[1] + _BYTE_NS * total
+    return header
 
 
 def _is_sound(data: bytes, at: int, end: int) -> bool:

@@ -18,7 +18,8 @@ _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM")
 _READ_AS_TEXT = (
     b"\xef\xbf\xbd\xef\xbf\xbd", b"\xef\xbf\xbdPNG", b"\xc3\xbf\xc3\x98\xc3\xbf", b"\xc2\x89PNG",
 )  # fmt: skip
-# The head of a body is enough to recognise it. A batch may have 256 of them, on an event loop.
+# The first bytes of a body are enough to recognise it. A batch may have 256 bodies, on an event
+# loop.
 _HEAD = 512
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
 from pintag.core.errors import ImageTooLargeError, NotAnImageError
-from pintag.data import image_formats, image_heads
+from pintag.images import formats, header_reader
 from pintag.serve.api import multipart, parameters, schemas
 from pintag.serve.api.request_rules import MAX_HEADER_BYTES, MAX_URI_BYTES
 from pintag.serve.api.schemas import Problem
@@ -81,7 +81,7 @@ def add(app: FastAPI, more_routes: Sequence[BaseRoute], root_path: str) -> None:
 
 def image_body(config: ImageConfig, model: type[BaseModel]) -> dict[str, Any]:
     """A body with one image, or with several and the parameters of `model` in a form."""
-    kinds = [f"image/{name.lower()}" for name in image_formats.accepted(config.heif)]
+    kinds = [f"image/{name.lower()}" for name in formats.accepted(config.heif)]
     images = {"type": "array", "minItems": 1, "items": _BINARY}
     form = {
         "type": "object",
@@ -172,7 +172,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     ),
     415: _error_example(
         "The format or the content encoding of the body is not accepted",
-        image_heads.unsupported("TIFF"),
+        header_reader.unsupported("TIFF"),
     ),
     422: _error_example(
         "A parameter or the number of images is wrong, or decoding the image takes too long",

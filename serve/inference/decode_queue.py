@@ -25,7 +25,7 @@ from pintag.serve.errors import OverloadedError
 from pintag.serve.inference.equal_shares import EqualShares, seconds_until_done
 
 Result = TypeVar("Result")
-# A photograph takes less, by its head; only images that take longer may keep others waiting.
+# A photograph takes less, by its header; only images that take longer may keep others waiting.
 _LONG_S = 0.25
 
 
@@ -101,7 +101,7 @@ class DecodeQueue:
 
         Args:
             client: who sent the request.
-            seconds: how long its slow images take together, by their heads.
+            seconds: how long its slow images take together, by their headers.
 
         Raises:
             ImageTooLargeError: they take longer than the deadline.
@@ -219,7 +219,7 @@ class RequestTurns:
         """The pixels that `work` returns.
 
         Args:
-            seconds: how long the image may take, by its head.
+            seconds: how long the image may take, by its header.
             work: decodes the image. Its error is raised.
         """
         async with self._turn:

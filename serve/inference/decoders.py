@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pintag.data.decoder_pool import DecoderStartError
+from pintag.images.decoder_pool import DecoderStartError
 from pintag.serve.errors import OverloadedError
 from pintag.serve.observability.logs import log
 

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from pintag.core.types import Engine, Pixels
-from pintag.data import images
+from pintag.images import decoding
 from pintag.models import remote
 from pintag.models.engines.tensorflow import configure_gpu, configure_threads
 from pintag.models.identity import Model
@@ -62,7 +62,7 @@ class LoadedModel:
             OverloadedError: it needs a decoder process, and none can start.
         """
         with decoders.start_errors_as_overload():
-            return images.decode(data, self.engine.input_size, self.limits)
+            return decoding.decode(data, self.engine.input_size, self.limits)
 
     def blank(self, count: int) -> Pixels:
         """A batch of black images, `uint8[count,S,S,3]`, for trying the engine."""

@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 Result = TypeVar("Result")
 P = ParamSpec("P")
 
-# Reading 4 heads, or hashing this many bytes, takes less than a millisecond.
+# Reading 4 headers, or hashing this many bytes, takes less than a millisecond.
 _SHORT_IMAGES, _SHORT_BYTES = 4, 2**18
 # The seconds of one turn of a loop over many small parts.
 _TURN_S = 0.001

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pintag.core.types import Confidences, Engine, Pixels
-from pintag.data.image_limits import ImageLimits
-from pintag.data.images import EncodedImage
+from pintag.images.decoding import EncodedImage
+from pintag.images.limits import ImageLimits
 from pintag.serve.inference import decoders
 from pintag.serve.observability.metrics import ClassifierMetrics, timed
 
@@ -32,7 +32,7 @@ class Pipeline:
         self._input_size, self._limits, self._metrics = input_size, limits, metrics
 
     def open(self, data: bytes) -> EncodedImage:
-        """Read the head of an encoded image.
+        """Read the header of an encoded image.
 
         Raises:
             ImageError: the image is not accepted.

@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from pintag.core.types import Confidences, Engine, Pixels
-from pintag.data import decoder_pool
-from pintag.data.images import EncodedImage
+from pintag.images import decoder_pool
+from pintag.images.decoding import EncodedImage
 from pintag.serve.deployment_config import ClassifierConfig
 from pintag.serve.inference import inline, off_loop
 from pintag.serve.inference.admission import Admission, Load

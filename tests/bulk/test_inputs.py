@@ -18,7 +18,7 @@ from pintag.core.errors import DataError
 from pintag.core.store import Store
 from tests.bulk.conftest import picture
 from tests.bulk.fake import FIRST, errors, fake_bundle, run, run_listed
-from tests.pintag.data.hostile import limit_decoding, slow_jpeg
+from tests.pintag.images.hostile import limit_decoding, slow_jpeg
 from tests.s3_servers import S3
 
 __all__ = ["fake_bundle"]

@@ -19,7 +19,7 @@ from pintag.bulk.listing import InputSource
 from pintag.bulk.tagger import TaggingSettings
 from pintag.cli.bulk import SOME_FAILED
 from pintag.core.errors import ClusterError, DataError
-from pintag.data import images
+from pintag.images import decoding
 from pintag.models import bundle, remote
 from tests.bulk.conftest import picture
 from tests.commands import run_here
@@ -69,7 +69,7 @@ def test_every_image_of_a_folder_is_tagged(tagged: Path, folder: Path, quick_dir
         assert row["version"] == loaded.manifest.version
         if "corrupt" in row["uri"]:
             continue
-        pixels = images.read(Path(row["uri"]), engine.input_size)
+        pixels = decoding.read(Path(row["uri"]), engine.input_size)
         expected = loaded.labels.top(engine.predict(pixels[None])[0], 5, 0.0)
         assert row["labels"] == [tag.label for tag in expected]
         assert row["confidences"] == pytest.approx([tag.confidence for tag in expected], abs=1e-5)

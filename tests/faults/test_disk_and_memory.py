@@ -139,7 +139,7 @@ def send_from_two_clients(url: str, images: list[bytes], answers: Outcomes) -> N
 def test_a_replica_that_runs_out_of_memory_loses_no_request(server: Server, body: bytes) -> None:
     """The kernel kills it; the other replica has enough memory for the image."""
     content = io.BytesIO()
-    # An image of few bytes that has 25 MB of pixels. One that takes longer, by its head, would
+    # An image of few bytes that has 25 MB of pixels. One that takes longer, by its header, would
     # leave a decoder to others, and so the second decoder would not start.
     Image.new("RGBA", (2500, 2500), (200, 30, 30, 128)).save(content, "PNG")
     large = [content.getvalue()] * 2

@@ -1,4 +1,4 @@
-"""Fuzzes `images.decode` with atheris (libFuzzer), for as long as you like.
+"""Fuzzes `decoding.decode` with atheris (libFuzzer), for as long as you like.
 
     pip install atheris    # in a separate environment, with pillow and numpy
     PYTHONPATH=. python tests/fuzz/decode.py corpus -max_total_time=3600
@@ -22,11 +22,11 @@ with atheris.instrument_imports(include=["PIL", "pintag"]):
     from PIL import Image
 
     from pintag.core.errors import ImageError
-    from pintag.data import images
+    from pintag.images import decoding
 
 SIZE = 32
 # Smaller than the limits of an upload, so that inputs over the limits are generated too.
-LIMITS = images.ImageLimits(max_bytes=2**16, max_declared_pixels=2**20)
+LIMITS = decoding.ImageLimits(max_bytes=2**16, max_declared_pixels=2**20)
 MODES = {
     "JPEG": ("RGB", "L", "CMYK"),
     "PNG": ("RGB", "RGBA", "L", "LA", "P", "1", "I;16"),
@@ -55,7 +55,7 @@ def seeds() -> Iterator[tuple[str, bytes]]:
 def try_one(data: bytes) -> None:
     """Decode bytes; raise an AssertionError if the result is not as promised."""
     try:
-        pixels = images.decode(data, SIZE, LIMITS)
+        pixels = decoding.decode(data, SIZE, LIMITS)
     except ImageError:
         return
     if pixels.dtype != np.uint8 or pixels.shape != (SIZE, SIZE, 3):

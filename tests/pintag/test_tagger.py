@@ -25,13 +25,13 @@ from pintag.core.errors import (
     PintagError,
 )
 from pintag.core.types import Confidences, Pixels
-from pintag.data import images
+from pintag.images import decoding
 from pintag.models import bundle
 from pintag.models.registry import Registry
 from pintag.tagger import Tagger
 from tests.conftest import ROOT
 from tests.pintag import bundles
-from tests.pintag.data.hostile import limit_decoding, slow_jpeg
+from tests.pintag.images.hostile import limit_decoding, slow_jpeg
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -87,7 +87,7 @@ def test_import_loads_no_heavy_library(statement: str) -> None:
 
 
 def test_one_image_gives_its_tags(tagger: Tagger, red: Path, half: Pixels) -> None:
-    for image in (red, str(red), red.read_bytes(), images.read(red)):
+    for image in (red, str(red), red.read_bytes(), decoding.read(red)):
         assert tagger.tag(image) == [pintag.Tag("art", 1.0), pintag.Tag("food", 0.0)]
     assert tagger.tag(red, max_tags=1) == [pintag.Tag("art", 1.0)]
     assert tagger.tag(red, min_confidence=0.5) == [pintag.Tag("art", 1.0)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pintag.cli import main
-from pintag.data.images import EncodedImage
+from pintag.images.decoding import EncodedImage
 from tests.worker_hook import call_in_every_worker
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from pintag.data import images
-from tests.pintag.data.encoded import encode, smooth
+from pintag.images import decoding
+from tests.pintag.images.encoded import encode, smooth
 
 LIMIT_S = 0.005
 REPEATS, MOST_REPEATS = 3, 20
@@ -30,7 +30,7 @@ def machine() -> float:
     seconds = []
     for _ in range(20):
         started = time.thread_time()
-        images.decode(SMALL, 160)
+        decoding.decode(SMALL, 160)
         seconds.append(time.thread_time() - started)
     return max(1.0, min(seconds) / 0.0004)
 

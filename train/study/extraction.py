@@ -22,8 +22,8 @@ from pintag.cluster.actor_pool import ActorPool
 from pintag.core import errors
 from pintag.core.errors import PintagError, TrainingError
 from pintag.core.types import Progress
-from pintag.data import images
 from pintag.data.dataset import Example
+from pintag.images import decoding
 from pintag.models import backbones, networks
 from pintag.train.config import TrainConfig
 from pintag.train.fit import device, features
@@ -163,7 +163,9 @@ class _Extractor:
         values, failure = self._no_values, self._failure
         if not failure:
             try:
-                pixels = [images.read(Path(os.fsdecode(path)), self._size) for path in row["paths"]]
+                pixels = [
+                    decoding.read(Path(os.fsdecode(path)), self._size) for path in row["paths"]
+                ]
                 values = self._transform(np.stack(pixels), row["digests"])
             except PintagError as error:
                 failure = _encode_error(error)

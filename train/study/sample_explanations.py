@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from pintag.core.errors import ExplainError
 from pintag.core.types import Engine
-from pintag.data import images
 from pintag.data.dataset import DataSet, Example
 from pintag.explain import overlay
 from pintag.explain.explanation import ExplainConfig, explain
+from pintag.images import decoding
 from pintag.report.results import ExplainedImage
 
 
@@ -47,7 +47,7 @@ def explain_example(
     encoded = example.path.read_bytes()
     try:
         explanation = explain(
-            images.decode(encoded, engine.input_size), engine.predict, config=config
+            decoding.decode(encoded, engine.input_size), engine.predict, config=config
         )
     except ExplainError:
         return None

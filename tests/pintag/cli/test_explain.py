@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from pintag.data import images
 from pintag.data.labels import DEFAULT_NAMES
 from pintag.explain import overlay
 from pintag.explain.explanation import ExplainConfig, explain
 from pintag.explain.figure import Layout
 from pintag.explain.superpixels import Slic
+from pintag.images import decoding
 from pintag.models import bundle
 from tests.pintag.cli.conftest import Canned, Cli
 
@@ -86,7 +86,7 @@ def test_a_bundle_explains_like_the_library(
     loaded = bundle.load(bundle_dir)
     engine = loaded.engine()
     expected = explain(
-        images.decode(picture.read_bytes(), engine.input_size),
+        decoding.decode(picture.read_bytes(), engine.input_size),
         engine.predict,
         config=ExplainConfig(num_samples=40, segmentation=Slic()),
     )

@@ -14,7 +14,7 @@ from pintag.data import dataset
 from pintag.data.dataset import is_flat, scan, scan_split
 from pintag.data.labels import Labels
 from tests.pintag.data.folders import fill, names, split_layout
-from tests.pintag.data.hostile import limit_decoding, slow_jpeg
+from tests.pintag.images.hostile import limit_decoding, slow_jpeg
 
 
 def test_scan_split_uses_the_labels_of_the_model(tmp_path: Path) -> None:

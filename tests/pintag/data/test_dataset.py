@@ -10,12 +10,13 @@ from PIL import Image
 
 from pintag.core import machine
 from pintag.core.errors import DataError
-from pintag.data import dataset, images
+from pintag.data import dataset
 from pintag.data.dataset import scan
 from pintag.data.labels import Labels
 from pintag.data.walker import NO_IMAGE, LeftOut
+from pintag.images import decoding
 from tests.pintag.data.folders import SPLITS, draw, fill, names, split_layout
-from tests.pintag.data.hostile import progressive_jpeg
+from tests.pintag.images.hostile import progressive_jpeg
 
 
 @pytest.mark.parametrize(
@@ -215,7 +216,7 @@ def test_a_folder_or_a_file_is_given_as_text_or_as_a_path(tmp_path: Path) -> Non
         assert dataset.is_flat(root)
         assert len(scan(root)) == 2
         assert len(dataset.scan_split(root, "test", Labels(("art", "food"))).examples) == 2
-    assert images.read(paths[0]).shape == images.read(str(paths[0])).shape == (8, 8, 3)
+    assert decoding.read(paths[0]).shape == decoding.read(str(paths[0])).shape == (8, 8, 3)
 
 
 def test_images_are_decoded_in_as_many_threads_as_the_container_has_processors(

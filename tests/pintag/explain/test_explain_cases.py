@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from pintag.core.types import Array
-from pintag.data import images
 from pintag.data.labels import Labels
 from pintag.explain.explanation import ExplainConfig, explain
 from pintag.explain.request import Algorithm, ExplanationRequest, Mode
 from pintag.explain.schema import Model
+from pintag.images import decoding
 from tests.cases import cases_dir, manifest
 
 __all__ = ["cases_dir"]
@@ -35,7 +35,7 @@ def test_each_picture_is_explained(cases_dir: Path, mode: Mode, algorithm: Algor
     config = ExplainConfig.from_request(request)
     other_batches = config.model_copy(update={"batch_size": 7})
     for case in manifest(cases_dir, "explain"):
-        pixels = images.read(case.file, 96)
+        pixels = decoding.read(case.file, 96)
         first = explain(pixels, predict, config=config)
         second = explain(pixels, predict, config=other_batches)
         answer = first.to_answer(Labels(("left", "right")), Model(name="model", version="1"))

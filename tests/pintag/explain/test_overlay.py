@@ -10,11 +10,11 @@ from PIL import Image
 
 from pintag.core.errors import ImageTooLargeError, NotAnImageError
 from pintag.core.types import Pixels
-from pintag.data.image_limits import ImageLimits
 from pintag.explain import overlay
 from pintag.explain.overlay import Signs
 from pintag.explain.schema import WeightItem
 from pintag.explain.style import AGAINST, FOR, HALO, INK
+from pintag.images.limits import ImageLimits
 
 
 def grey(height: int = 8, width: int = 12, level: int = 200) -> Pixels:

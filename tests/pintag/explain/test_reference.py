@@ -16,13 +16,13 @@ from PIL import Image
 from scipy.special import softmax
 
 from pintag.core.types import Array
-from pintag.data import images
 from pintag.explain import reference
 from pintag.explain.explanation import ExplainConfig, Explanation, explain, explain_labels
 from pintag.explain.perturbation import Perturber
 from pintag.explain.sampling import Predict, Sampler, Stop
 from pintag.explain.superpixels import Felzenszwalb, Quickshift, Segmentation, Slic
 from pintag.explain.surrogate import LabelExplanation
+from pintag.images import decoding
 from pintag.models import networks
 from pintag.models.engines.tensorflow import TensorFlowEngine
 from pintag.models.networks import NetworkSpec
@@ -240,7 +240,7 @@ def test_photographs_have_the_explanations_of_lime(
 ) -> None:
     paths = sorted((real_data / "pins" / "test").rglob("*.jpg"))
     path = paths[number * (len(paths) - 1) // 3]
-    pixels = images.decode(path.read_bytes(), mobilenet.input_size)
+    pixels = decoding.decode(path.read_bytes(), mobilenet.input_size)
     # Both use the same batch size, because rounding in single precision depends on it.
     options = {"num_samples": 400, "batch_size": 32}
     config = ExplainConfig(seed=number, **options)

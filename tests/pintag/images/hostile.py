@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from pintag.core.types import Pixels
-from pintag.data.decoder_pool import DecoderPool
-from pintag.data.image_limits import ImageLimits
-from tests.pintag.data.encoded import chunk, png
+from pintag.images.decoder_pool import DecoderPool
+from pintag.images.limits import ImageLimits
+from tests.pintag.images.encoded import chunk, png
 
 
 def progressive_jpeg(width: int, height: int, scans: int) -> bytes:
@@ -24,7 +24,7 @@ def progressive_jpeg(width: int, height: int, scans: int) -> bytes:
         return int(text, 2).to_bytes(len(text) // 8).replace(b"\xff", b"\xff\0")
 
     blocks = ((width + 7) // 8) * ((height + 7) // 8)
-    head = (
+    header = (
         b"\xff\xd8"
         + segment(0xDB, b"\0" + bytes([1] * 64))
         + segment(0xC2, struct.pack(">BHHB", 8, height, width, 1) + b"\x01\x11\x00")
@@ -33,7 +33,7 @@ def progressive_jpeg(width: int, height: int, scans: int) -> bytes:
     )
     start = b"\xff\xda" + struct.pack(">H", 8) + b"\x01\x01\x00"
     scan = start + bytes([1, 63, 0x10]) + bits(("0" + "1" * 14) * -(-blocks // 32767))
-    return head + start + bytes(3) + bits("0" * blocks) + scan * (scans - 1) + b"\xff\xd9"
+    return header + start + bytes(3) + bits("0" * blocks) + scan * (scans - 1) + b"\xff\xd9"
 
 
 def slow_jpeg() -> bytes:
@@ -60,13 +60,13 @@ def run_length_bitmap(width: int, height: int, runs: bytes, palette: bytes = byt
 
 
 def wide_webp(width: int, height: int) -> bytes:
-    """The head of a WebP file: what it declares."""
+    """The header of a WebP file: what it declares."""
     size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + size
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def jpeg_head(width: int, height: int) -> bytes:
+def jpeg_header(width: int, height: int) -> bytes:
     """A baseline JPEG of three components, without the entropy-coded data."""
     frame = struct.pack(">HBHHB", 17, 8, height, width, 3) + b"\1\x22\0\2\x11\0\3\x11\0"
     return b"\xff\xd8\xff\xc0" + frame + b"\xff\xda" + struct.pack(">HB", 12, 3) + bytes(9)

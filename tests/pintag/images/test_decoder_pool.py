@@ -17,13 +17,13 @@ import pytest
 
 from pintag.core import machine
 from pintag.core.errors import DecodingError, ImageTooLargeError, NotAnImageError
-from pintag.data import decoder_pool
-from pintag.data.decoder_pool import DecoderPool, DecoderStartError
-from pintag.data.image_limits import ImageLimits
-from pintag.data.images import DEFAULT_LIMITS, EncodedImage, decode
+from pintag.images import decoder_pool
+from pintag.images.decoder_pool import DecoderPool, DecoderStartError
+from pintag.images.decoding import DEFAULT_LIMITS, EncodedImage, decode
+from pintag.images.limits import ImageLimits
 from tests.conftest import lives, wait_for
-from tests.pintag.data.encoded import ENCODED, encode, exif, orientation, smooth
-from tests.pintag.data.hostile import slow_jpeg
+from tests.pintag.images.encoded import ENCODED, encode, exif, orientation, smooth
+from tests.pintag.images.hostile import slow_jpeg
 
 Processes = Callable[[], list[psutil.Process]]
 SLOW = slow_jpeg()
@@ -221,8 +221,8 @@ def test_a_decoder_that_does_not_run_is_replaced(pool: DecoderPool, processes: P
 
 def test_decoders_end_with_their_owner_even_if_it_is_killed() -> None:
     program = (
-        "import sys, time; from pintag.data import decoder_pool, image_limits;"
-        "decoder_pool.shared().decode(sys.stdin.buffer.read(), image_limits.ImageLimits());"
+        "import sys, time; from pintag.images import decoder_pool, limits;"
+        "decoder_pool.shared().decode(sys.stdin.buffer.read(), limits.ImageLimits());"
         "print('decoded', flush=True); time.sleep(600)"
     )
     owner = subprocess.Popen(
@@ -243,7 +243,7 @@ def test_decoders_end_with_their_owner_even_if_it_is_killed() -> None:
 
 
 def test_a_decoder_imports_neither_an_engine_nor_ray() -> None:
-    program = "import sys; from pintag.data import decoder_process; print(*sys.modules)"
+    program = "import sys; from pintag.images import decoder_process; print(*sys.modules)"
     path = os.pathsep.join(sys.path)
     done = subprocess.run(
         [sys.executable, "-c", program],

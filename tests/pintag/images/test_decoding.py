@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pintag.data.image_formats import FORMATS
-from pintag.data.images import DEFAULT_LIMITS, EncodedImage, decode
-from tests.pintag.data.encoded import (
+from pintag.images.decoding import DEFAULT_LIMITS, EncodedImage, decode
+from pintag.images.formats import FORMATS
+from tests.pintag.images.encoded import (
     BLUE,
     ENCODED,
     GREEN,
@@ -25,7 +25,7 @@ from tests.pintag.data.encoded import (
     quarters,
     smooth,
 )
-from tests.pintag.data.hostile import jpeg_head, progressive_jpeg
+from tests.pintag.images.hostile import jpeg_header, progressive_jpeg
 
 
 @pytest.mark.parametrize("size", [None, 16])
@@ -201,7 +201,7 @@ def test_the_array_is_writable() -> None:
 
 def test_an_image_whose_head_does_not_tell_its_cost_counts_as_a_costly_one() -> None:
     """A progressive photograph for the web has more bytes than are searched for scans."""
-    plain = EncodedImage(jpeg_head(4000, 3000))
+    plain = EncodedImage(jpeg_header(4000, 3000))
     unknown = EncodedImage(progressive_jpeg(4000, 3000, 9) + bytes(2**18))
     assert 0.05 < plain.cost_s < 0.1
     assert 5 * plain.cost_s < unknown.cost_s < 20 * plain.cost_s
@@ -209,4 +209,4 @@ def test_an_image_whose_head_does_not_tell_its_cost_counts_as_a_costly_one() -> 
 
 def test_an_image_costs_at_most_the_time_after_which_its_decoder_is_ended() -> None:
     limits = replace(DEFAULT_LIMITS, decode_timeout_s=0.01)
-    assert EncodedImage(jpeg_head(4000, 3000), limits).cost_s == 0.01
+    assert EncodedImage(jpeg_header(4000, 3000), limits).cost_s == 0.01

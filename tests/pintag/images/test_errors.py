@@ -15,9 +15,9 @@ from pintag.core.errors import (
     NotAnImageError,
     UnsupportedFormatError,
 )
-from pintag.data.image_limits import ImageLimits
-from pintag.data.images import decode, read
-from tests.pintag.data.encoded import (
+from pintag.images.decoding import decode, read
+from pintag.images.limits import ImageLimits
+from tests.pintag.images.encoded import (
     ENCODED,
     chunk,
     encode,
@@ -98,8 +98,10 @@ def test_other_input_is_not_an_image(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data", [b"\xff\xd8\xff", b"\xff\xd8\xff\xe0 no image", b"GIF89a", b"\x89PNG\r\n\x1a\n"]
 )
-def test_an_image_that_ends_in_its_head_is_cut_off(data: bytes) -> None:
-    message = r"^the (JPEG|GIF|PNG) is cut off or damaged: the file ends in its head; save or send"
+def test_an_image_that_ends_in_its_header_is_cut_off(data: bytes) -> None:
+    message = (
+        r"^the (JPEG|GIF|PNG) is cut off or damaged: the file ends in its header; save or send"
+    )
     with pytest.raises(NotAnImageError, match=message):
         decode(data)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pintag.data.images import decode
-from tests.pintag.data.encoded import (
+from pintag.images.decoding import decode
+from tests.pintag.images.encoded import (
     BLUE,
     GREEN,
     RED,

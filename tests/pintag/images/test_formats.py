@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from pintag.core.errors import ImageError, NotAnImageError, UnsupportedFormatError
-from pintag.data import image_formats
-from pintag.data.image_formats import PREFIX_BYTES, looks_like_image, recognise
-from pintag.data.image_limits import ImageLimits
-from pintag.data.images import EncodedImage, decode
-from tests.pintag.data.encoded import (
+from pintag.images import formats
+from pintag.images.decoding import EncodedImage, decode
+from pintag.images.formats import PREFIX_BYTES, looks_like_image, recognise
+from pintag.images.limits import ImageLimits
+from tests.pintag.images.encoded import (
     BLUE,
     ENCODED,
     chunk,
@@ -175,8 +175,8 @@ def test_a_refusal_names_what_this_installation_accepts(
     data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refusal(decoders: set[str], heif: bool = True) -> str:
-        monkeypatch.setattr(image_formats, "has_decoder", decoders.__contains__)
-        image_formats.accepted.cache_clear()
+        monkeypatch.setattr(formats, "has_decoder", decoders.__contains__)
+        formats.accepted.cache_clear()
         with pytest.raises(ImageError) as refused:
             decode(data, limits=ImageLimits(heif=heif))
         return str(refused.value).partition("; send ")[2]
@@ -187,7 +187,7 @@ def test_a_refusal_names_what_this_installation_accepts(
         assert refusal({"AVIF", "HEIC"}) == "JPEG, PNG, WEBP, GIF, BMP, HEIC, AVIF"
         assert refusal({"AVIF", "HEIC"}, heif=False) == "JPEG, PNG, WEBP, GIF, BMP"
     finally:
-        image_formats.accepted.cache_clear()
+        formats.accepted.cache_clear()
 
 
 @pytest.mark.parametrize(("prefix", "name"), APPLE)
@@ -199,14 +199,14 @@ def test_heic_and_avif_are_named_where_they_are_not_accepted(prefix: bytes, name
 
 @pytest.mark.parametrize(("prefix", "name"), APPLE)
 def test_a_stub_of_heic_or_avif_is_damaged(prefix: bytes, name: str) -> None:
-    if not image_formats.has_decoder(name):
+    if not formats.has_decoder(name):
         pytest.skip(f"no decoder of {name} is installed")
     with pytest.raises(NotAnImageError, match=f"^the {name} is cut off or damaged"):
         decode(prefix + bytes(200))
 
 
 def test_the_pixels_of_a_heic_may_have_another_codec() -> None:
-    if not image_formats.has_decoder("HEIC"):
+    if not formats.has_decoder("HEIC"):
         pytest.skip("no decoder of HEIC is installed")
     data = encode(quarters(64, 48), "AVIF")
     with pytest.raises(UnsupportedFormatError, match=r"^HEIC with another codec is not accepted"):
@@ -215,7 +215,7 @@ def test_the_pixels_of_a_heic_may_have_another_codec() -> None:
 
 @pytest.mark.parametrize("form", ["AVIF", "HEIF"])
 def test_heic_and_avif_are_decoded_within_the_limits(form: str) -> None:
-    if not image_formats.has_decoder(form):
+    if not formats.has_decoder(form):
         pytest.skip(f"no decoder of {form} is installed")
     if form == "HEIF":
         pytest.importorskip("pillow_heif").register_heif_opener()

@@ -14,9 +14,9 @@ from PIL import Image
 from pintag.core.errors import (
     PintagError,
 )
-from pintag.data.image_limits import ImageLimits
-from pintag.data.images import decode
-from tests.pintag.data.encoded import (
+from pintag.images.decoding import decode
+from pintag.images.limits import ImageLimits
+from tests.pintag.images.encoded import (
     encode,
     exif,
     lenient,

@@ -1,5 +1,4 @@
-"""Heads that no camera writes, which would cost seconds of Python: what is refused, and what costs
-what it costs."""
+"""Headers that no camera writes and that would cost seconds of Python: most are refused."""
 
 from __future__ import annotations
 
@@ -12,11 +11,11 @@ import pytest
 from PIL import Image
 
 from pintag.core.errors import DecodingError, ImageTooLargeError, NotAnImageError
-from pintag.data import image_heads
-from pintag.data.image_head import FULL
-from pintag.data.images import DEFAULT_LIMITS, EncodedImage, decode
-from tests.pintag.data.encoded import ENCODED, encode
-from tests.pintag.data.hostile import png_of_empty_chunks, progressive_jpeg, run_length_bitmap
+from pintag.images import header_reader
+from pintag.images.decoding import DEFAULT_LIMITS, EncodedImage, decode
+from pintag.images.header import FULL
+from tests.pintag.images.encoded import ENCODED, encode
+from tests.pintag.images.hostile import png_of_empty_chunks, progressive_jpeg, run_length_bitmap
 
 JPEG = ENCODED["JPEG"]
 GIF = encode(Image.new("L", (9, 9)), "GIF")
@@ -67,7 +66,7 @@ def test_a_jpeg_with_much_padding_is_refused_at_once(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("scans", [101, 6500, 30_000])
-def test_a_jpeg_of_many_scans_is_refused_by_its_head(scans: int) -> None:
+def test_a_jpeg_of_many_scans_is_refused_by_its_header(scans: int) -> None:
     """Each scan goes over all pixels: 239 KB of them took 40 s."""
     with pytest.raises(DecodingError, match="more than 100 scans"):
         decode(progressive_jpeg(4000, 3900, scans))
@@ -79,7 +78,7 @@ def test_a_jpeg_that_begins_again_before_its_pixels_is_corrupt() -> None:
 
 
 def test_a_jpeg_whose_padding_has_no_end_is_corrupt() -> None:
-    with pytest.raises(NotAnImageError, match="ends in its head"):
+    with pytest.raises(NotAnImageError, match="ends in its header"):
         EncodedImage(JPEG[:2] + b"\xff" * 100)
 
 
@@ -102,9 +101,9 @@ def test_more_parts_than_any_program_writes_are_refused_where_an_image_is_decode
     make: Callable[[], bytes],
 ) -> None:
     data = make()
-    image_heads.read(data)
+    header_reader.read(data)
     with pytest.raises(DecodingError, match=r"has more than 32,768 .*; save it again"):
-        image_heads.read(data, FULL)
+        header_reader.read(data, FULL)
     with pytest.raises(DecodingError, match=r"has more than 32,768 .*; save it again"):
         decode(data, isolated=True)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pintag.data.image_head import FULL
-from pintag.data.image_heads import read
-from pintag.data.images import EncodedImage, decode
-from tests.pintag.data.encoded import ENCODED, chunk, encode, exif, orientation, png, quarters
+from pintag.images.decoding import EncodedImage, decode
+from pintag.images.header import FULL
+from pintag.images.header_reader import read
+from tests.pintag.images.encoded import ENCODED, chunk, encode, exif, orientation, png, quarters
 
 PIXEL = b"\1\2\3"
 LARGE = b"metadata " * 170_000
@@ -91,9 +91,9 @@ def test_the_exif_of_a_png_may_follow_its_pixels() -> None:
 def test_a_bitmap_without_any_opacity_is_opaque() -> None:
     def bmp(mask: int, alpha: int) -> bytes:
         pixels = bytes([30, 80, 200, alpha]) * 4
-        head = struct.pack("<IiiHHIIiiII", 108, 2, 2, 1, 32, 3, len(pixels), 0, 0, 0, 0)
-        head += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, mask) + b"BGRs" + bytes(48)
-        return b"BM" + struct.pack("<IHHI", 122 + len(pixels), 0, 0, 122) + head + pixels
+        header = struct.pack("<IiiHHIIiiII", 108, 2, 2, 1, 32, 3, len(pixels), 0, 0, 0, 0)
+        header += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, mask) + b"BGRs" + bytes(48)
+        return b"BM" + struct.pack("<IHHI", 122 + len(pixels), 0, 0, 122) + header + pixels
 
     for data in (bmp(0xFF000000, 0), bmp(0xFF000000, 255), bmp(0, 0)):
         assert (decode(data) == (200, 80, 30)).all()
@@ -151,9 +151,9 @@ def test_transparency_with_a_wrong_checksum_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("name", ENCODED)
-def test_the_head_has_the_size_of_the_image(name: str) -> None:
-    head = read(ENCODED[name])
-    assert head.size == (32, 24)
+def test_the_header_has_the_size_of_the_image(name: str) -> None:
+    header = read(ENCODED[name])
+    assert header.size == (32, 24)
     assert not EncodedImage(ENCODED[name]).is_slow
 
 

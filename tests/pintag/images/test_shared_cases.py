@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pintag.core.errors import ImageError
-from pintag.data import image_formats
-from pintag.data.images import decode
+from pintag.images import formats
+from pintag.images.decoding import decode
 from pintag.serve.api import schemas
 from tests.cases import cases_dir, manifest
 
@@ -32,7 +32,7 @@ def test_every_picture_is_answered_as_its_manifest_says(cases_dir: Path) -> None
     cases = manifest(cases_dir, "images")
     for case in cases:
         status, mean = outcome(case.file.read_bytes())
-        stub = case.file.name in _STUBS and image_formats.has_decoder("HEIC")
+        stub = case.file.name in _STUBS and formats.has_decoder("HEIC")
         expected = (400,) if stub else case.statuses
         if status not in expected or mean != pytest.approx(case.mean_rgb or mean, abs=4):
             wrong.append((case, status, mean))

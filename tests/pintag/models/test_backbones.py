@@ -15,7 +15,7 @@ import pytest
 
 from pintag.core.errors import WeightsError
 from pintag.core.types import Pixels
-from pintag.data import images
+from pintag.images import decoding
 from pintag.models import backbones
 
 pytestmark = pytest.mark.keras
@@ -178,7 +178,7 @@ def test_real_weights_load_from_a_path(alpha: float, real_data: Path) -> None:
         real_data / "weights" / f"mobilenet_{'2_5' if alpha == 0.25 else '7_5'}_224_tf_no_top.h5"
     )
     paths = sorted((real_data / "pins" / "test").rglob("*.jpg"))[::60]
-    photographs = np.stack([images.read(path, 160) for path in paths])
+    photographs = np.stack([decoding.read(path, 160) for path in paths])
     backbone = backbones.build("mobilenet", 160, str(weights), alpha)
     plain = keras.applications.MobileNet(
         input_shape=(160, 160, 3), alpha=alpha, include_top=False, weights=weights, pooling="avg"

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from pintag.data import images
 from pintag.explain.explanation import ExplainConfig, explain
 from pintag.explain.request import ExplanationRequest
+from pintag.images import decoding
 from pintag.models import bundle
 from tests.cases import cases_dir, manifest
 from tests.conftest import Server
@@ -153,5 +153,5 @@ def test_an_explanation_is_the_same_in_another_process_and_in_other_batches(
     served = {item["segment"]: item["weight"] for item in answer.json()["weights"]}
     engine = bundle.load(quick_dir).engine()
     config = ExplainConfig.from_request(request).model_copy(update={"batch_size": batch_size})
-    own = explain(images.decode(content, engine.input_size), engine.predict, config=config)
+    own = explain(decoding.decode(content, engine.input_size), engine.predict, config=config)
     assert served == pytest.approx(dict(enumerate(own.weights)), abs=1e-4)

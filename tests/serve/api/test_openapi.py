@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pintag.data import image_formats
 from pintag.explain.request import ExplanationRequest
+from pintag.images import formats
 from pintag.serve.api import tags
 from pintag.serve.api.schemas import Problem, TagParameters
 from tests.serve.conftest import INFO, Client, ScriptedTagger
@@ -113,7 +113,7 @@ def test_the_openapi_document_describes_both_kinds_of_body(document: Any) -> Non
     form = body["content"].pop("multipart/form-data")["schema"]
     assert form["required"] == ["image"]
     assert form["properties"]["image"]["items"] == {"type": "string", "format": "binary"}
-    images = {f"image/{name.lower()}" for name in image_formats.accepted()}
+    images = {f"image/{name.lower()}" for name in formats.accepted()}
     assert {"image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp"} <= images
     assert set(body["content"]) == {*images, "application/octet-stream"}
     # A form may have the parameters as fields.
@@ -148,4 +148,4 @@ def test_the_openapi_document_has_examples_of_answers_and_bounds_of_parameters(
 def test_the_formats_of_this_installation_are_documented(document: Any) -> None:
     response = document["paths"]["/v1/tags"]["post"]["responses"]["415"]
     detail = response["content"]["application/problem+json"]["example"]["detail"]
-    assert detail == f"TIFF is not accepted; send {', '.join(image_formats.accepted())}"
+    assert detail == f"TIFF is not accepted; send {', '.join(formats.accepted())}"

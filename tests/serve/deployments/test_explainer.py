@@ -20,12 +20,12 @@ from lime.lime_image import LimeImageExplainer
 from PIL import Image
 
 from pintag.core.types import Engine
-from pintag.data import images
 from pintag.data.labels import DEFAULT_NAMES, Labels
 from pintag.explain import overlay, superpixels
 from pintag.explain.explanation import ExplainConfig, explain
 from pintag.explain.figure import Layout
 from pintag.explain.superpixels import ALGORITHMS, Slic
+from pintag.images import decoding
 from pintag.models import bundle
 from pintag.models.identity import Model
 from pintag.serve.deployment_config import ExplainerConfig
@@ -114,7 +114,7 @@ def test_an_answer_is_the_result_of_explain_with_the_bundles_engine(
     )
     params = {"mode": mode, "segmentation": segmentation, "num_samples": 300, "num_features": 3}
     for content in pictures[:3]:
-        pixels = images.decode(content, engine.input_size)
+        pixels = decoding.decode(content, engine.input_size)
         index = None if label is None else labels.names.index(label)
         local = explain(pixels, engine.predict, index, config)
         model = Model(name="unused", version="unused")
@@ -151,7 +151,7 @@ def test_the_reference_answer_has_the_first_five_of_installed_lime(
     ]
     for content, segmentation, segment in cases:
         theirs = LimeImageExplainer(random_state=3).explain_instance(
-            images.decode(content, engine.input_size),
+            decoding.decode(content, engine.input_size),
             engine.predict,
             top_labels=1,
             hide_color=0,
@@ -203,7 +203,7 @@ def test_the_picture_is_the_overlay_in_the_images_own_proportions(
     assert width == 3 * height
     left, top = Layout(height, width).origin
     config = ExplainConfig(num_samples=300, num_features=2, positive_only=True)
-    local = explain(images.decode(wide, engine.input_size), engine.predict, config=config)
+    local = explain(decoding.decode(wide, engine.input_size), engine.predict, config=config)
     np.testing.assert_array_equal(
         pixels[top : top + height, left : left + width], local.overlay(picture=expected_picture)
     )

@@ -21,7 +21,7 @@ from pintag.serve.errors import OverloadedError, ParameterError
 from pintag.serve.inference.explanation_slots import Slot
 from pintag.serve.inference.loaded_model import LoadedModel
 from pintag.serve.ingress.clients import HEADER
-from tests.pintag.data.hostile import limit_decoding, slow_jpeg
+from tests.pintag.images.hostile import limit_decoding, slow_jpeg
 from tests.serve.conftest import EXPLANATION, problem
 from tests.serve.deployments.test_routing import ServedModel
 

@@ -13,8 +13,8 @@ import pytest
 
 from pintag.core.errors import NotAnImageError
 from pintag.core.types import Confidences, Pixels
-from pintag.data.image_limits import ImageLimits
 from pintag.data.labels import Labels
+from pintag.images.limits import ImageLimits
 from pintag.models.identity import Model
 from pintag.serve.config import AccessConfig
 from pintag.serve.deployment_config import CandidateConfig, ClassifierConfig, EngineConfig

@@ -13,7 +13,7 @@ import pytest
 from pintag.serve.deployment_config import CandidateConfig
 from pintag.serve.deployments import classifier
 from tests.conftest import ROOT
-from tests.pintag.data.encoded import ENCODED
+from tests.pintag.images.encoded import ENCODED
 from tests.serve.deployments.test_routing import ServedModel, new_classifier
 
 pytestmark = pytest.mark.ray

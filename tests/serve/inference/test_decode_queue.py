@@ -17,14 +17,14 @@ import pytest
 
 from pintag.core.errors import ImageTooLargeError
 from pintag.core.types import Pixels
-from pintag.data.images import EncodedImage
+from pintag.images.decoding import EncodedImage
 from pintag.serve.deployment_config import ClassifierConfig
 from pintag.serve.errors import OverloadedError
 from pintag.serve.inference.core_sharing import BusyLock
 from pintag.serve.inference.decode_queue import DecodeQueue
 from pintag.serve.inference.predictor import Predictor
 from pintag.serve.observability.metrics import ClassifierMetrics
-from tests.pintag.data.hostile import jpeg_head, wide_webp
+from tests.pintag.images.hostile import jpeg_header, wide_webp
 from tests.serve.conftest import INFO
 from tests.serve.inference.test_predictor import SIZE, BrightnessModel
 
@@ -340,7 +340,7 @@ def test_twenty_batches_do_not_delay_the_photograph_of_another_request(
         batches = [asyncio.ensure_future(replica.predict([wide] * 5)) for _ in range(20)]
         # One image of each request waits, apart from the one in progress: all are of one client.
         await until_waiting(replica._decode_queue, 19)
-        photo = asyncio.ensure_future(replica.predict([jpeg_head(4000, 3000)]))
+        photo = asyncio.ensure_future(replica.predict([jpeg_header(4000, 3000)]))
         await until_waiting(replica._decode_queue, 20)
         decoder.released.set()
         await asyncio.gather(photo, *batches)
@@ -364,7 +364,7 @@ def test_batches_that_declare_as_much_as_they_may_leave_room_for_a_photograph(
             for batch in [*sizes, *([image] for image in images)]
         ]
         await asyncio.to_thread(decoder.busy.wait, 30)
-        photo = asyncio.ensure_future(replica.predict([jpeg_head(4000, 3000)], client="other"))
+        photo = asyncio.ensure_future(replica.predict([jpeg_header(4000, 3000)], client="other"))
         clients = replica._decode_queue._clients
         while not photo.done() and not ("other" in clients and clients["other"].waiting):
             await asyncio.sleep(0)

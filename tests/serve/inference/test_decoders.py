@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from pintag.data import decoder_pool
-from pintag.data.decoder_pool import DecoderPool
-from pintag.data.images import EncodedImage
+from pintag.images import decoder_pool
+from pintag.images.decoder_pool import DecoderPool
+from pintag.images.decoding import EncodedImage
 from pintag.serve.errors import OverloadedError
 from pintag.serve.inference.loaded_model import LoadedModel
 from pintag.serve.inference.pipeline import Pipeline
 from pintag.serve.observability.metrics import ClassifierMetrics
-from tests.pintag.data.hostile import slow_jpeg
+from tests.pintag.images.hostile import slow_jpeg
 from tests.serve.conftest import INFO
 from tests.serve.deployments.test_routing import ServedModel
 

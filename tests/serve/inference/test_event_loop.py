@@ -15,14 +15,14 @@ import pytest
 from PIL import Image, ImageFilter
 
 from pintag.core.types import Pixels
-from pintag.data import images
+from pintag.images import decoding
 from pintag.serve.deployment_config import ClassifierConfig
 from pintag.serve.inference import inline, off_loop
 from pintag.serve.inference.core_sharing import BusyLock
 from pintag.serve.inference.predictor import Predictor
 from pintag.serve.observability.metrics import ClassifierMetrics
-from tests.pintag.data.encoded import chunk, encode, smooth
-from tests.pintag.data.hostile import png_of_empty_chunks, progressive_jpeg
+from tests.pintag.images.encoded import chunk, encode, smooth
+from tests.pintag.images.hostile import png_of_empty_chunks, progressive_jpeg
 from tests.serve.conftest import INFO
 from tests.serve.inference.test_predictor import BrightnessEngine, BrightnessModel
 from tests.serve.loop_lag import LIMIT_S, SMALL, Measure, longest, machine
@@ -57,7 +57,7 @@ def deep_png(side: int) -> bytes:
 def largest_of(make: Callable[[int], bytes]) -> bytes:
     """The largest image that is decoded in the loop."""
     side = 900
-    while images.EncodedImage(data := make(side)).is_slow:
+    while decoding.EncodedImage(data := make(side)).is_slow:
         side = side * 19 // 20
     return data
 
@@ -71,7 +71,7 @@ def largest_fast(form: str, **options: Any) -> bytes:
     side = 1200
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     smoothed = Image.fromarray(noise).filter(ImageFilter.GaussianBlur(1))
-    while images.EncodedImage(data := encode(smoothed, form, **options)).is_slow:
+    while decoding.EncodedImage(data := encode(smoothed, form, **options)).is_slow:
         side = side * 9 // 10
         smoothed = smoothed.crop((0, 0, side, side))
         if form in ("PNG", "WEBP"):
@@ -150,7 +150,7 @@ def test_hashing_a_large_batch_does_not_hold_up_the_loop(longest: Measure, machi
 
 def test_a_loop_that_is_held_up_would_be_noticed(longest: Measure, machine: float) -> None:
     async def block() -> None:
-        images.EncodedImage(LARGE_JPEG).decode_here()
+        decoding.EncodedImage(LARGE_JPEG).decode_here()
 
     assert longest(block) > LIMIT_S * machine
 

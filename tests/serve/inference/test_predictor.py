@@ -14,13 +14,13 @@ from PIL import Image
 
 from pintag.core.errors import DecodingError, ImageTooLargeError, NotAnImageError
 from pintag.core.types import Confidences, Pixels
-from pintag.data.image_limits import ImageLimits
-from pintag.data.images import EncodedImage
+from pintag.images.decoding import EncodedImage
+from pintag.images.limits import ImageLimits
 from pintag.serve.deployment_config import ClassifierConfig
 from pintag.serve.inference.core_sharing import BusyLock
 from pintag.serve.inference.predictor import Predictor
 from pintag.serve.observability.metrics import ClassifierMetrics
-from tests.pintag.data.hostile import slow_jpeg, wide_webp
+from tests.pintag.images.hostile import slow_jpeg, wide_webp
 from tests.serve.conftest import INFO
 
 pytestmark = pytest.mark.ray
