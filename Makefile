@@ -53,8 +53,8 @@ test: setup ## run the tests, but for slow ones, real photographs, the image, an
 	$(PARALLEL) -m 'not faults and not image and not cluster and not slow and not data' $(ARGS)
 
 test-all: setup ## run all tests
-	$(PARALLEL) -m 'not faults and not image and not cluster' $(ARGS)
-	$(BIN)/pytest -m 'faults or image' $(ARGS)
+	$(PARALLEL) -m 'not faults and not cluster' $(ARGS)
+	$(BIN)/pytest -m faults $(ARGS)
 
 test-cluster: setup ## run the tests on the Kubernetes cluster of KUBECONFIG (tests/cluster/kubernetes.py)
 	$(BIN)/pytest -m cluster tests/cluster $(ARGS)

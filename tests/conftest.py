@@ -330,7 +330,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     shared = {item.path: name for item in items for name in _shared_fixtures(item)}
     groups = defaultdict(list)
     for item in items:
-        if item.path.is_relative_to(FAULTS):
+        # Other work does not disturb those that are marked as slow.
+        if item.path.is_relative_to(FAULTS) and not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.faults)
         groups[shared.get(item.path, item.path.relative_to(ROOT).as_posix())].append(item)
     for name, tests in groups.items():
@@ -352,6 +353,6 @@ def _shared_fixtures(item: pytest.Item) -> list[str]:
 
 
 def _is_slow(tests: list[pytest.Item]) -> bool:
-    """Whether a group needs Ray, TensorFlow or a browser."""
-    marks = ("ray", "keras", "browser")
+    """Whether a group needs Ray, TensorFlow or a browser, or builds the image."""
+    marks = ("ray", "keras", "browser", "image")
     return any(test.get_closest_marker(mark) for test in tests for mark in marks)

@@ -28,6 +28,7 @@ from tests.raylets import Node
 
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.slow,
     pytest.mark.skipif(not has_haproxy(), reason="Ray ships no HAProxy here"),
 ]
 

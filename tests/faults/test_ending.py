@@ -14,7 +14,7 @@ from tests.conftest import free_port as port
 from tests.faults.conftest import ONE_REPLICA
 from tests.serve.uploads import stop_during_upload
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 SMALL = (*ONE_REPLICA, "explainer.enabled=false")
 STOPPED = "Ctrl-C stops the server.\nstopping: requests in flight are answered first\nstopped\n"
