@@ -71,6 +71,16 @@ up() {
   # A volume for the Redis of each installation: none is used twice.
   for number in $(seq 20); do "$lab" volume "redis$number" 2Gi; done
   gateway_api || echo 'no Gateway API: tests/cluster/test_gateway.py will be skipped' >&2
+  prometheus_operator || echo 'no definitions of the Prometheus operator: its objects will not be tried' >&2
+}
+
+prometheus_operator() { # its definitions alone
+  local module=github.com/prometheus-operator/prometheus-operator@v0.89.0 kind
+  go mod download "$module" &&
+    for kind in podmonitors prometheusrules; do
+      "$lab" kubectl apply --server-side \
+        --filename "$(go env GOMODCACHE)/$module/example/prometheus-operator-crd/monitoring.coreos.com_$kind.yaml" || return
+    done
 }
 
 gateway_api() { # its definitions, and then the operator's feature that needs them
