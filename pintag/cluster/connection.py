@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -33,13 +34,11 @@ def connected(workers: int = 1) -> Iterator[None]:
     Raises:
         ClusterError: the cluster cannot be reached or started, or a local one has ended.
     """
-    # Ray reads them when it is imported.
-    ray_variables.set_variables()
-    import ray
-
-    if ray.is_initialized():
+    if _is_connected():
         yield
         return
+    # Ray reads them when it is imported.
+    ray_variables.set_variables()
     # At any lower level, Ray's native code writes log messages between our progress bars.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray_variables.check_address()
@@ -50,6 +49,15 @@ def connected(workers: int = 1) -> Iterator[None]:
                 yield
         finally:
             local_node.shut_down()
+
+
+def _is_connected() -> bool:
+    """Whether this process has a connection; without importing Ray, which reads its variables."""
+    if "ray" not in sys.modules:
+        return False
+    import ray
+
+    return bool(ray.is_initialized())
 
 
 def _job_config() -> Any:

@@ -125,3 +125,11 @@ def test_a_node_that_never_starts_is_an_error(
     for process in busy.started:
         process.wait(30)
     assert busy.ended() == [True] * attempts
+
+
+def test_an_existing_connection_is_used_and_changes_no_variable(ray_cluster: None) -> None:
+    """A new token would be another one than the cluster's, also for commands that this starts."""
+    before = dict(os.environ)
+    with connection.connected():
+        pass
+    assert dict(os.environ) == before
