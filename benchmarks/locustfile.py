@@ -91,7 +91,7 @@ class Uploader(FastHttpUser):
 
     @task(3)
     def upload_corrupt(self) -> None:
-        """Bytes that are no image, or a part of an image: the server must answer 400."""
+        """Bytes that are not an image, or a part of an image: the server must answer 400."""
         image = upload(random.randrange(self._files))[0]
         body = random.choice((b"a recipe, and no picture of it", image[: len(image) // 3]))
         self._post("/v1/tags", body, {}, "POST /v1/tags, bad", expected=400)

@@ -39,7 +39,7 @@ def read(store: Store) -> Iterator[str]:
 
     The encoding is UTF-8, UTF-16 or UTF-32 by its byte order mark. Other bytes are those of the
     names: a list in Latin-1 names files in Latin-1. Empty lines are skipped. A line that begins
-    with # is a comment, and spaces around a name are no part of it, unless the whole line is the
+    with # is a comment, and spaces around a name are not part of it, unless the whole line is the
     name of a file that exists.
 
     Raises:
@@ -59,7 +59,7 @@ def read(store: Store) -> Iterator[str]:
 
 
 def _names_file(store: Store, name: str) -> bool:
-    # Whatever a comment contains, it is no error of the list.
+    # Whatever a comment contains, it is not an error of the list.
     try:
         return store.has_file(posixpath.join(posixpath.dirname(store.root), name))
     except DataError:

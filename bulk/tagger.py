@@ -148,7 +148,7 @@ class PartTagger:
                 raise content
             data = self._read(path) if content is None else content
             return uri, decoding.decode(data, self._engine.input_size, isolated=isolated)
-        # ValueError: a path contains a NUL character, or is no URI.
+        # ValueError: a path contains a NUL character, or is not a URI.
         except (ImageError, DataError, ValueError) as error:
             return uri, text.valid(str(error))
 

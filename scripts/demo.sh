@@ -14,7 +14,7 @@ for port in "$PORT" "$METRICS_PORT"; do
     # More than five digits would be too many for the comparison.
     case $port in '' | *[!0-9]* | ??????*) number=0 ;; *) number=$port ;; esac
     if [ "$number" -lt 1 ] || [ "$number" -gt 65535 ]; then
-        echo "'$port' is no port: give PORT= and METRICS_PORT= a number, 1 to 65535" >&2
+        echo "'$port' is not a port: give PORT= and METRICS_PORT= a number, 1 to 65535" >&2
         exit 2
     fi
 done

@@ -37,7 +37,7 @@ A path that does not exist gets 404. Another method of a path gets 405; `Allow` 
 the right one. Errors are `application/problem+json` (RFC 9457). `kind` is a stable name for
 programs. `503` and `429` have the header `Retry-After`. For a 503 the server computes its value
 from the current rate. If an image of a request with many images cannot be tagged, the list of
-answers has the error at the position of the image. In a query, a name that is no parameter is a
+answers has the error at the position of the image. In a query, a name that is not a parameter is a
 422. The body of an error:
 
 ```json

@@ -34,8 +34,8 @@ _RETRY = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 KEY = "PINTAG_KEY"
 _NO_KEY = f"the server requires an API key: set it in the environment variable {KEY}"
 _NOT_A_KEY = (
-    f"the environment variable {KEY} is no API key: a key has only letters, digits and _; copy it "
-    "again, without spaces or quotes"
+    f"the environment variable {KEY} is not an API key: a key has only letters, digits and _; "
+    "copy it again, without spaces or quotes"
 )
 _INVALID_KEY = f"the API key in {KEY} is not valid: it is mistyped, or was replaced or revoked"
 

@@ -44,7 +44,7 @@ _EXAMPLES = 3
 
 # Seconds between two lines about one stage, where progress bars cannot be drawn.
 _LINE_INTERVAL_S = 10.0
-# Columns of output that is no terminal.
+# Columns of output that is not a terminal.
 _UNLIMITED = 100_000
 # The names of the streams in errors, such as those of a full disk; by `stderr`.
 _STREAMS = {False: Path("standard output"), True: Path("standard error")}
@@ -279,7 +279,7 @@ def progress(
 ) -> Iterator[Callable[[float, int], None]]:
     """One progress bar; yields the function `progress(done, total)` that updates it.
 
-    If standard error is no terminal, work that takes longer than ten seconds prints plain lines.
+    If standard error is not a terminal, work that takes longer than ten seconds prints plain lines.
     """
     if shown and not err.is_terminal:
         lines = ProgressLines()

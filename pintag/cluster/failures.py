@@ -86,7 +86,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _denies_folder(error: BaseException) -> bool:
-    """Whether a folder cannot be written to; a program that cannot be run is no such error."""
+    """Whether a folder cannot be written to; a program that cannot be run is not such an error."""
     if not isinstance(error, OSError) or error.errno not in _DENIALS:
         return False
     return not Path(error.filename or "").is_file()

@@ -111,7 +111,7 @@ def _source(
 ) -> str:
     """Where a wrong value comes from: the override of its key, or else the file."""
     for keys, override in overridden.items():
-        # The location also has the value of a discriminator, which is no key.
+        # The location also has the value of a discriminator, which is not a key.
         parts = iter(map(str, location))
         if all(key in parts for key in keys):
             return f"override {override!r}"

@@ -140,7 +140,7 @@ def require_writable(folder: Path) -> None:
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a temporary file beside `path`, flush it to disk, and rename it to `path`.
 
-    Text that is no valid Unicode, such as a file name that is no UTF-8, is written with escapes.
+    Text that is not valid Unicode, such as a file name that is not UTF-8, is written with escapes.
 
     Raises:
         OSError: it cannot be written; the error names `path`.

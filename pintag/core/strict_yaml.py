@@ -10,7 +10,7 @@ _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 class YamlError(ValueError):
-    """The text is no valid YAML. The message has the line, if the text has several."""
+    """The text is not valid YAML. The message has the line, if the text has several."""
 
 
 def parse(text: str) -> Any:

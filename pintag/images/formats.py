@@ -93,7 +93,7 @@ _BEGINNINGS = (
     (b"GIF87a", 4, "GIF"),
     (b"GIF89a", 4, "GIF"),
 )
-# Documents are named when somebody sends one, but are no images among the files of a folder.
+# Documents are named when somebody sends one, but are not images among the files of a folder.
 _DOCUMENTS = ("PDF",)
 _PNM = re.compile(rb"P[1-7Ff][ \t\r\n]")
 _XBM = re.compile(rb"#define \w+_width \d+\s+#define \w+_height \d+\s")
@@ -127,7 +127,7 @@ def accepted(heif: bool = True) -> tuple[str, ...]:
 
 
 def recognise(data: bytes) -> str | None:
-    """The format of an image file, from its first `PREFIX_BYTES` bytes; None: it is no image."""
+    """The format of an image file, from its first `PREFIX_BYTES` bytes; None: it has none."""
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):

@@ -42,7 +42,7 @@ def gunzip(data: bytes, max_bytes: int) -> bytes | None:
         try:
             part = member.decompress(data, room + 1)
         except zlib.error as error:
-            raise MalformedBodyError("the body is no gzip file, or is damaged") from error
+            raise MalformedBodyError("the body is not a gzip file, or is damaged") from error
         room -= len(part)
         if room < 0:
             return None

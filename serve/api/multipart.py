@@ -60,7 +60,7 @@ def parse(content_type: str, body: bytes, max_images: int) -> Form:
     input of a page that nobody has filled in is ignored if there is an image.
 
     Raises:
-        MalformedBodyError: the body is no complete multipart body.
+        MalformedBodyError: the body is not a complete multipart body.
         ParameterError: there is no image, or there are too many.
     """
     delimiter = _delimiter(content_type)

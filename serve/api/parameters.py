@@ -23,7 +23,7 @@ _MAX_PAIRS = 50
 def read(model: type[P], query: bytes, fields: Sequence[Field] = ()) -> P:
     """The parameters in a query string and in the fields of a form.
 
-    A field of a form that is no parameter, and resembles none, is ignored: pages send fields of
+    A field of a form that is not a parameter, and resembles none, is ignored: pages send fields of
     their own. In a query every name has to be a parameter.
 
     Raises:
@@ -60,7 +60,7 @@ def _read_query(model: type[P], query: bytes) -> P:
 
 
 def _pairs(query: bytes) -> list[Field]:
-    """The names and values in a query; bytes that are no UTF-8 become U+FFFD, as in browsers."""
+    """The names and values in a query; bytes that are not UTF-8 become U+FFFD, as in browsers."""
     text = query.decode("utf-8", "replace")
     try:
         return parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_PAIRS)

@@ -109,15 +109,15 @@ def load(path: Path) -> ApiKeyList:
 
 
 def read(path: Path) -> bytes:
-    """The content of a file of keys. Every replica reads it again and again, so it is no pipe.
+    """The content of a file of keys. Every replica reads it again and again, so it is not a pipe.
 
     Raises:
         OSError: it cannot be read.
-        ConfigError: it is no regular file, or too large.
+        ConfigError: it is not a regular file, or too large.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        raise ConfigError(f"{path}: is no regular file, such as `pintag key` writes")
+        raise ConfigError(f"{path}: is not a regular file, such as `pintag key` writes")
     if status.st_size > _MAX_FILE_BYTES:
         raise ConfigError(f"{path}: has more than {_MAX_FILE_BYTES:,} bytes; is it a file of keys?")
     return path.read_bytes()

@@ -86,7 +86,7 @@ def set_status_of_hanging_replicas() -> list[str]:
 
 
 def replace_rays_answers() -> list[str]:
-    """Replace errors that are no problems: Ray, its proxy or its HTTP server wrote them."""
+    """Replace errors that are not problems: Ray, its proxy or its HTTP server wrote them."""
     ray = f"!{_PROBLEM}"
     rules = [
         f"http-response return {reply(*answer)} if {{ status {status} }} {ray}"

@@ -25,8 +25,8 @@ def refuse_http_2() -> list[str]:
 
 def answer_what_has_no_path() -> list[str]:
     """Answer `OPTIONS *`, and refuse CONNECT, other targets without a path, and WebSockets."""
-    connect = (405, "method_not_allowed", "the server is no proxy: it has no method CONNECT")
-    no_path = (400, "bad_request", "the target of the request is no path; it must begin with /")
+    connect = (405, "method_not_allowed", "the server is not a proxy: it has no method CONNECT")
+    no_path = (400, "bad_request", "the target of the request is not a path; it must begin with /")
     websocket = (400, "bad_request", NO_WEBSOCKETS)
     return [
         f"http-request return status 204 {_ALLOW} {ID_HEADER} "

@@ -57,7 +57,7 @@ class Applications:
             # Nothing calls it any more: if it cannot be deleted now, the end of the server does it.
             with contextlib.suppress(Exception):
                 serve.delete(CANDIDATE)
-            self._notify(f"{last_name(uri)} is no candidate any more: it is served now")
+            self._notify(f"{last_name(uri)} is not a candidate any more: it is served now")
 
     def start_candidate(self, uri: str) -> None:
         """Start the candidate, if there is one, beside the bundle at `uri`; raise no failure."""

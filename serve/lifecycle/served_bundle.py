@@ -48,7 +48,7 @@ def with_candidate(config: ServeConfig, served: ModelBundle, notify: Notify) -> 
                 f"bundle that is served has {', '.join(served.labels)}: they must be the same"
             )
         if bundle.manifest.version == served.manifest.version:
-            notify(f"candidate.bundle={uri} is no candidate: this version is served")
+            notify(f"candidate.bundle={uri} is not a candidate: this version is served")
             return without_candidate(config)
     return config.model_copy(update={"candidate": candidate.model_copy(update={"bundle": uri})})
 

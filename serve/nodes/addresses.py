@@ -27,7 +27,7 @@ def check_host(host: str) -> None:
     """Check that a server of this machine can listen on a host.
 
     Raises:
-        ServerError: it is no name that is known here, or no address of this machine.
+        ServerError: it is not a name that is known here, or no address of this machine.
     """
     if reason := unusable(host):
         raise ServerError(f"{HOST_KEY}={host} cannot be used: {reason}; {HOST_REMEDY}")

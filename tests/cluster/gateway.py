@@ -1,7 +1,7 @@
 """A stand-in for a gateway: HAProxy in a pod, which follows the weights of one HTTPRoute.
 
 No controller of the Gateway API can be had everywhere. This one knows one route with one rule, and
-reports to KubeRay that Gateway and route are accepted. It is no proof for another controller.
+reports to KubeRay that Gateway and route are accepted. It is not a proof for another controller.
 """
 
 from __future__ import annotations

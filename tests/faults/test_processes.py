@@ -287,7 +287,7 @@ def test_a_killed_manager_leaves_no_processes_behind(server: Server, body: bytes
     kill_all(server, body, "ray::HAProxyManager")
     assert psutil.Process(server.process.pid).is_running()
     assert len(replicas(server)) == 2
-    # The old HAProxy process runs until its last client disconnects. It is no descendant of the
+    # The old HAProxy process runs until its last client disconnects. It is not a descendant of the
     # server any more, because its manager is dead.
     wait_for(lambda: descendants(server.process, SUPERVISOR), 60, "a supervisor")
     command = next(iter(descendants(server.process, SUPERVISOR))).cmdline()

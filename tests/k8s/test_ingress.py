@@ -1,4 +1,4 @@
-"""Ways in from outside let every request of the settings pass: large bodies, slow clients."""
+"""Gateways and Ingresses let every request of the settings pass: large bodies, slow clients."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def test_what_is_no_port_is_not_reported_as_taken(name: str, port: str) -> None:
     done = demo(**{name: port})
     assert done.returncode == 2
     assert done.stderr == (
-        f"'{port}' is no port: give PORT= and METRICS_PORT= a number, 1 to 65535\n"
+        f"'{port}' is not a port: give PORT= and METRICS_PORT= a number, 1 to 65535\n"
     )
 
 

@@ -130,7 +130,7 @@ def is_complete(folder: Path) -> bool:
     """Return whether `load` can read the checkpoint in a folder."""
     try:
         load(folder)
-    # NumPy raises them for files that are no archives, or that lack an array.
+    # NumPy raises them for files that are not archives, or that lack an array.
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return False
     return True

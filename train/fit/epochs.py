@@ -98,7 +98,7 @@ def run_epoch(data: TrainingData, epoch: int, step: TrainStep) -> dict[str, Any]
         The metrics of the epoch over all workers: mean loss, accuracies, and the loss of each step.
 
     Raises:
-        DivergedError: a loss is no finite number, or huge; the message names the setting to change.
+        DivergedError: a loss is not finite, or huge; the message names the setting to change.
     """
     started = time.perf_counter()
     results = []
@@ -132,7 +132,7 @@ def _train_batch(
 
 
 def _check_finite(losses: Sequence[float], data: TrainingData, epoch: int, step: TrainStep) -> None:
-    """Raise a `DivergedError` if a loss is no finite number, or huge.
+    """Raise a `DivergedError` if a loss is not a finite number, or huge.
 
     Every worker sees the same losses.
     """

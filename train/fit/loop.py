@@ -70,7 +70,7 @@ def run(job: TrainingJob) -> dict[str, Any]:
 
     Returns:
         `history`, a row for each epoch, and `seconds`, the wall seconds of each stage. If the loss
-        is no number: `failure`, the reason, and `epochs`, the number of good epochs. If it is
+        is not a number: `failure`, the reason, and `epochs`, the number of good epochs. If it is
         another error that would occur again: `error`.
 
     Raises:
@@ -118,7 +118,7 @@ class _Worker:
         self._job, self._strategy, self._rank, self._world = job, strategy, rank, world
         self._seconds: dict[str, float] = {}
         self.good_epochs = 0
-        """The epochs before the loss was no number, which are kept."""
+        """The epochs before the loss was not a number, which are kept."""
         spec = job.config.network_spec(job.num_labels)
         with strategy.scope():
             self._backbone = networks.build_backbone(spec, job.config.backbone.weights)

@@ -215,7 +215,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_bytes())
-    # The content is no JSON, or not even text.
+    # The content is not JSON, or not even text.
     except ValueError:
         content = None
     if not isinstance(content, dict):

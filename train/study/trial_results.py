@@ -40,7 +40,7 @@ class TrialResults:
         path = self._path(name)
         try:
             return decode(path.read_bytes())
-        # NumPy raises them for files that are no archives, or that lack an array.
+        # NumPy raises them for files that are not archives, or that lack an array.
         except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise TrainingError(
                 f"{path}: damaged; delete it, and the study fits this trial again with --resume"

@@ -43,7 +43,7 @@ def test_a_key_that_no_header_can_have_is_reported_without_the_key(
     monkeypatch.setenv("PINTAG_KEY", key)
     done = cli("tag", picture, "--url", canned.url)
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("error: the environment variable PINTAG_KEY is no API key")
+    assert done.err.startswith("error: the environment variable PINTAG_KEY is not an API key")
     assert key not in done.err
     assert "secret" not in done.err
 

@@ -1,4 +1,4 @@
-"""Progress in plain lines, where standard error is no terminal, and names that are no text."""
+"""Progress in plain lines, where standard error is not a terminal, and names that are not text."""
 
 from __future__ import annotations
 

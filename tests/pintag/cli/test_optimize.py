@@ -51,7 +51,9 @@ def test_the_reason_for_refusing_int8_is_printed(
     cli: Cli, quick_dir: Path, sample_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = Path(shutil.copytree(quick_dir, tmp_path / "model"))
-    monkeypatch.setattr("pintag.models.optimize._AccuracyGuard.refusal", lambda *_: "it is no good")
+    monkeypatch.setattr(
+        "pintag.models.optimize._AccuracyGuard.refusal", lambda *_: "it loses too much"
+    )
     monkeypatch.setattr(console.out, "_width", 200)
     done = cli("optimize", path, "--data", sample_dir)
     assert done.code == 0, done.err
@@ -59,8 +61,8 @@ def test_the_reason_for_refusing_int8_is_printed(
     assert "fp32 (rejected)" not in done.out
     # Each attempt in a line.
     assert (
-        "int8 is not in the bundle:\n  post-training quantisation: it is no good\n"
-        "  with accuracy control: it is no good\n"
+        "int8 is not in the bundle:\n  post-training quantisation: it loses too much\n"
+        "  with accuracy control: it loses too much\n"
     ) in done.out
     assert "same first label as the original network" in done.out
     assert f"bundle {path}, version " in done.out

@@ -238,7 +238,7 @@ def test_heic_and_avif_are_decoded_within_the_limits(form: str) -> None:
         b"",
         b"B",
         b"BM, a car",
-        b"BM is no picture, but text",
+        b"BM is not a picture, but text",
         b"RIFF....WAVE",
         b"%PDF-1.7",
         b"P9\n",

@@ -176,7 +176,7 @@ JUDGED = [
     (190, 190, 200, True),
     (190, 189, 199, True),  # half a point is one image of 200
     (190, 188, 198, False),
-    (190, 192, 196, True),  # better is no loss
+    (190, 192, 196, True),  # better is not a loss
     (190, 190, 195, False),
 ]
 

@@ -1,4 +1,4 @@
-"""The error of a client whose body is no image."""
+"""The error of a client whose body is not an image."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_what_is_no_file_of_keys_is_refused_before_it_is_read(tmp_path: Path, ki
     else:
         path.touch()
         os.truncate(path, 2**40)
-    with pytest.raises(ConfigError, match=r"keys\.yaml: (is no regular file|has more than)"):
+    with pytest.raises(ConfigError, match=r"keys\.yaml: (is not a regular file|has more than)"):
         api_keys.load(path)
 
 

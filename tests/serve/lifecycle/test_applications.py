@@ -1,4 +1,4 @@
-"""The applications on Ray: a candidate that is rolled out is no candidate any more."""
+"""The applications on Ray: a candidate that is rolled out is not a candidate any more."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_candidate_that_is_rolled_out_ends(fake: FakeServe, old: str, new: str
     applications.deploy(old)
     assert fake.candidates == [new, None, None]
     assert fake.deleted == ["candidate"]
-    assert messages == ["newer is no candidate any more: it is served now"]
+    assert messages == ["newer is not a candidate any more: it is served now"]
     assert fake.deployed == [["classifier", "explainer"]] * 3
 
 

@@ -1,4 +1,4 @@
-"""A candidate with the version that is served is no candidate."""
+"""A candidate with the version that is served is not a candidate."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def test_the_served_version_is_no_candidate(tmp_path: Path) -> None:
     assert served_bundle.with_candidate(config(new), served, pytest.fail).candidate.bundle == new
     found = served_bundle.with_candidate(config(old), served, messages.append)
     assert (found.candidate, messages) == (
-        CandidateConfig(), [f"candidate.bundle={old} is no candidate: this version is served"],
+        CandidateConfig(), [f"candidate.bundle={old} is not a candidate: this version is served"],
     )  # fmt: skip

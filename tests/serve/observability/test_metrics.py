@@ -15,7 +15,7 @@ from tests.serve.conftest import INFO
 
 pytestmark = pytest.mark.ray
 
-# The last one is the same word with a combining accent; and a name that is no UTF-8.
+# The last one is the same word with a combining accent; and a name that is not UTF-8.
 LABELS = [
     "Süße Hunde", "street art & more", "日本", 'a"b', "10", "50 %", "a\\b\n", "cafe\u0301",
     "\udcff",

@@ -1,4 +1,4 @@
-"""Epochs of a fit: a loss that is no number ends it."""
+"""Epochs of a fit: a loss that is not a number ends it."""
 
 from __future__ import annotations
 

@@ -25,5 +25,5 @@ def test_a_failed_fit_is_reported_in_one_line(failures: list[Exception]) -> None
 
 
 def test_the_error_of_pintag_behind_a_failed_fit_is_the_reason() -> None:
-    known = TrainingError("the loss is no number")
+    known = TrainingError("the loss is not a number")
     assert experiment._reason(FailedRunError(known)) is known

@@ -97,7 +97,7 @@ def test_a_failed_trial_is_reported_and_others_continue(
 def test_a_result_that_cannot_be_written_ends_the_trials(
     data: TrialData, results: TrialResults
 ) -> None:
-    """As on a full disk. It is no fault of the trial."""
+    """As on a full disk. It is not a fault of the trial."""
     shutil.rmtree(results.folder)
     with pytest.raises(FileNotFoundError, match=str(results.folder / "a.npz")):
         run([svm("a")], data, results)
