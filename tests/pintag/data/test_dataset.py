@@ -16,6 +16,7 @@ from pintag.data.labels import Labels
 from pintag.data.walker import NO_IMAGE, LeftOut
 from pintag.images import decoding
 from tests.pintag.data.folders import SPLITS, draw, fill, names, split_layout
+from tests.pintag.images.encoded import png
 from tests.pintag.images.hostile import progressive_jpeg
 
 
@@ -114,6 +115,8 @@ def test_unreadable_files_are_listed_with_the_reason(tmp_path: Path) -> None:
     contents = {
         "broken.png": whole[: len(whole) // 2],
         "empty.jpg": b"",
+        "huge.png": png((20_000, 20_000), 8, 2, b"\1\2\3"),
+        "large.png": png((10_000, 10_000), 8, 2, b"\1\2\3"),
         "notes.jpg": b"not a picture at all",
         "scan.tif": b"II*\0" + bytes(20),
         "scans.jpg": progressive_jpeg(400, 390, 600),
@@ -126,7 +129,15 @@ def test_unreadable_files_are_listed_with_the_reason(tmp_path: Path) -> None:
     assert result.left_out == ()
     for item, reason in zip(
         result.unreadable,
-        ("the PNG is cut off", "empty", "not an image", "TIFF is not", "more than 100 scans"),
+        (
+            "the PNG is cut off",
+            "empty",
+            "20000x20000 pixels",
+            "10000x10000 pixels",
+            "not an image",
+            "TIFF is not",
+            "more than 100 scans",
+        ),
         strict=True,
     ):
         assert item.path.parent == tmp_path / "train" / "cat"
