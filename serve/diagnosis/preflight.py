@@ -35,7 +35,7 @@ def _cluster_checks(config: ServeConfig) -> Iterator[Check]:
                 for check in checks:
                     yield Check(f"{name} {check.name}", check.passed, check.detail, check.remedy)
             yield _node_ports(config)
-            yield _processors(config)
+            yield _capacity(config)
     except PintagError as error:
         yield Check("Ray's address", False, f"{address}, with {token}", str(error))
 
@@ -48,10 +48,10 @@ def _node_ports(config: ServeConfig) -> Check:
     return Check("ports", True, "free on each node, or Ray Serve has them")
 
 
-def _processors(config: ServeConfig) -> Check:
+def _capacity(config: ServeConfig) -> Check:
     shortage = capacity.shortage_of_cluster(config)
     detail = shortage or "each replica finds a node"
-    return Check("processors", shortage is None, detail, capacity.REMEDY)
+    return Check("capacity", shortage is None, detail, capacity.REMEDY)
 
 
 def _port_checks(config: ServeConfig) -> Iterator[Check]:

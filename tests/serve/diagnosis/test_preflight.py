@@ -108,7 +108,7 @@ def test_a_cluster_without_room_for_all_replicas_fails(monkeypatch: pytest.Monke
     monkeypatch.setattr(ports, "check_nodes", lambda _: None)
     living = [{"Alive": True, "Resources": {"CPU": 1.0}}]
     monkeypatch.setattr("ray.nodes", lambda: living)
-    line = failed(preflight.diagnose(ServeConfig()))["processors"]
+    line = failed(preflight.diagnose(ServeConfig()))["capacity"]
     assert "processors, the nodes have 1 (1 x 1); start more nodes" in line
     living *= 4
     assert failed(preflight.diagnose(ServeConfig())) == {}
