@@ -53,7 +53,7 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     with serving(
         models, tmp_path_factory.mktemp("faults") / "log",
         "classifier.cache_bytes=0", "explainer.cache_bytes=0",
-        f"classifier.deadline_s={DEADLINE_S:g}",
+        f"classifier.deadline_s={DEADLINE_S:g}", f"explainer.deadline_s={DEADLINE_S:g}",
     ) as started:  # fmt: skip
         yield started
 
@@ -210,6 +210,27 @@ def test_requests_of_every_kind_end_if_all_replicas_are_suspended(
             victim.resume()
     wait_for(lambda: send("the model").status_code == 200, 90, "an answer")
     wait_for(lambda: len(replicas(server)) == 2, 90, "both replicas")
+
+
+def test_an_explanation_ends_if_the_explainer_is_suspended_and_tags_do_not_wait(
+    server: Server, body: bytes
+) -> None:
+    (victim,) = descendants(server.process, "ServeReplica:explainer:")
+
+    def explained() -> httpx.Response:
+        return httpx.post(f"{server.url}/v1/explanations", content=body, timeout=LATEST_S)
+
+    victim.suspend()
+    try:
+        with watched(f"{server.url}/v1/tags", [body], 5) as watch:
+            for _ in range(2):
+                answer = explained()
+                found = Problem.model_validate_json(answer.text)
+                assert (answer.status_code, found.kind) == (504, "deadline")
+    finally:
+        victim.resume()
+    assert all_answered(watch), watch.summary()
+    wait_for(lambda: explained().status_code == 200, 90, "an explanation")
 
 
 def test_an_upload_may_take_longer_than_the_deadline(server: Server, body: bytes) -> None:

@@ -41,10 +41,10 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def counted(metrics_url: str) -> set[str]:
-    """The labels in the metric of tagged images."""
+    """The labels in the metric of tagged images, as queries and panels have them."""
     text = httpx.get(metrics_url, timeout=30).text
     return {
-        unquote(sample.labels["label"])
+        sample.labels["label"]
         for family in text_string_to_metric_families(text)
         for sample in family.samples
         if sample.name == "ray_pintag_tags_total"
@@ -61,4 +61,8 @@ def test_every_label_is_given_and_counted(cases_dir: Path, tmp_path: Path) -> No
         for pixels, label in zip(pictures, labels, strict=True):
             answer = httpx.post(f"{server.url}/v1/tags", content=png(pixels), timeout=60)
             assert answer.json()["tags"][0]["label"] == label
-        wait_for(lambda: counted(server.metrics_url) == set(labels), 60, "all labels")
+        wait_for(
+            lambda: set(map(unquote, counted(server.metrics_url))) == set(labels), 60, "all labels"
+        )
+        # Queries and panels have them in ASCII.
+        assert all(name.isascii() and name.isprintable() for name in counted(server.metrics_url))
