@@ -151,7 +151,9 @@ class Installation:
         code = Path(__file__).with_name("load.py").read_text(encoding="utf-8")
         pod, outcome = f"load-{uuid.uuid4().hex[:6]}", {}
         variables = {"SERVER": url or self.url, "RATE": str(rate)}
-        with self.pod(pod, ["python", "-c", code], variables, node=node):
+        # Without a share of its own it would get no processor for seconds while others start.
+        limits = {"cpu": "500m", "memory": "256Mi"}
+        with self.pod(pod, ["python", "-c", code], variables, node=node, limits=limits):
             wait_for(lambda: "ready" in self.kubectl("logs", pod, check=False), 180, "the load")
             yield outcome
             self.kubectl("exec", pod, "--", "touch", "/tmp/stop")
