@@ -26,8 +26,6 @@ _MAX_LOST = 4
 # Result files of earlier runs that are read at the same time.
 _READERS = 16
 
-"""Receives the number of images done and the number of all images."""
-
 
 @dataclass(frozen=True)
 class JobSummary:

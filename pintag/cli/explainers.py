@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pintag.explain.explanation import Explanation
     from pintag.explain.saved import SavedExplanation
 
-"""Takes the number of samples predicted so far, and the maximum number of samples."""
-
 
 class LocalExplainer:
     """Explains images with the model of a bundle."""

@@ -37,6 +37,10 @@ TWO_PODS = (
     "--set=classifier.pods.min=2,classifier.pods.max=2,classifier.replicasPerPod=1",
     "--set=settings.classifier.autoscaling.min_replicas=2",
 )
+CPU_LIMITS = tuple(
+    f"--set={group}.resources.limits.cpu=2"
+    for group in ("head", "head.autoscaler", "classifier", "explainer", "redis")
+)
 ROOM_FOR_ANOTHER = (
     # Room for a second replica in the pod: the old one goes when the new one answers.
     "--set=settings.classifier.autoscaling.min_replicas=1",

@@ -16,12 +16,11 @@ from tests.conftest import PINTAG
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
-GROUPS = ("head", "head.autoscaler", "classifier", "explainer", "redis")
 OPTIONS = (
     # As OpenShift chooses them: no entry in passwd, and group 0.
     *(f"--set={each}podSecurityContext.runAsUser=70000" for each in ("", "redis.")),
     *(f"--set={each}podSecurityContext.runAsGroup=0" for each in ("", "redis.")),
-    *(f"--set={group}.resources.limits.cpu=2" for group in GROUPS),
+    *kubernetes.CPU_LIMITS,
     "--set=keys.secretName=keys,settings.access.keys=/etc/pintag/keys.yaml",
     "--set=settings.access.allow_anonymous=false",
 )

@@ -13,11 +13,7 @@ from tests.cluster.test_upgrades import active, clusters
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400), disposable]
 
-GROUPS = ("head", "head.autoscaler", "classifier", "explainer", "redis")
-LIMITS = (
-    *(f"--set={group}.resources.limits.cpu=2" for group in GROUPS),
-    "--set=kuberay.clusterDeletionDelaySeconds=30",
-)
+LIMITS = (*kubernetes.CPU_LIMITS, "--set=kuberay.clusterDeletionDelaySeconds=30")
 # The limits of one cluster, of Redis, and of the pod that uploads; not those of a second cluster.
 QUOTA = "limits.cpu=12"
 # Less than a classifier requests. Kubernetes admits no pod that requests more than its limit.

@@ -18,9 +18,7 @@ import pytest
 from pintag.images import decoding
 from tests.pintag.images.encoded import encode, smooth
 
-# Decision 26 allows 5 ms on the machine of docs/performance.md. The rest is for processors on which
-# work takes longer than the decoding of a small JPEG, by which they are compared with that one.
-LIMIT_S = 1.5 * 0.005
+LIMIT_S = 0.005
 REPEATS, MOST_REPEATS, PAUSE_S = 3, 20, 0.2
 SMALL = encode(smooth(256, 192), "JPEG")
 

@@ -316,9 +316,9 @@ def test_the_http_modules_import_neither_ray_nor_tensorflow() -> None:
     api = (
         "error_handlers",
         "explanations",
-        "middleware",
         "pages",
         "ray_answers",
+        "request_rules",
         "tags",
         "uploads",
     )
